@@ -1,4 +1,4 @@
-"""EX-4D for Blender: open a clip as moving geometry, key a camera, get the shot again from there."""
+"""EX-4D for Blender: open a clip as moving geometry, key a camera, and reshoot the clip from there."""
 
 from .registration import register, unregister
 

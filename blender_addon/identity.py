@@ -1,3 +1,3 @@
-"""The add-on's own name as Blender knows it: an extension's differs from that of a source tree."""
+"""The add-on's package name as Blender knows it, which for an extension differs from that in the source tree."""
 
 PACKAGE = __package__

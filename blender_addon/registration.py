@@ -1,4 +1,4 @@
-"""Register everything in order, and unregister it in the opposite order."""
+"""Registering everything in order, and unregistering it in reverse order."""
 
 import bpy
 

@@ -1,4 +1,4 @@
-"""Numbers and sentences as people write them."""
+"""Formatting numbers and sentences for people."""
 
 import re
 import textwrap
@@ -9,24 +9,24 @@ from .translations import told, word
 
 
 def count(number: int, noun: str) -> str:
-    """`number` of what `noun` names, as people say it, in Blender's language."""
+    """A number with its noun, in the plural if needed, in Blender's language."""
     return told(f"{{number}} {noun}" if number == 1 else f"{{number}} {noun}s", number=number)
 
 
 def capitalised(text: str) -> str:
-    """A text as a sentence begins; all other capitals stay."""
+    """A text with its first letter capitalised and all others unchanged."""
     return text[:1].upper() + text[1:]
 
 
 def seconds(value: float) -> str:
-    """A time as people say it."""
+    """A duration in seconds, formatted in s, min or h."""
     if value < 100:
         return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
 
 
 def size(bytes_: float) -> str:
-    """A number of bytes as people say it, in units of 1000 as disks are sold."""
+    """A number of bytes, formatted in units of powers of 1000, as disks are sold."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if bytes_ >= 0.95 * factor:
             amount = bytes_ / factor
@@ -35,7 +35,7 @@ def size(bytes_: float) -> str:
 
 
 def part_of(part: float, whole: float) -> str:
-    """So many bytes of so many, as people say it.
+    """Bytes out of a total, formatted with the unit given once if possible.
 
     >>> part_of(16_686_639, 18_775_187)
     '17 of 19 MB'
@@ -48,18 +48,18 @@ def part_of(part: float, whole: float) -> str:
 
 SENDING, FETCHING = "Sending to server", "Fetching result"
 TRANSFERS = {"Uploading": SENDING, "Upload": SENDING, "Downloading": FETCHING, "Download": FETCHING}
-"""What artists read instead of a stage's own title: the server is mostly their own machine, and no cloud."""
+"""Titles shown for these stages instead of their own: the server is usually the artist's own machine, not a cloud."""
 
 
 def titled(stage: str) -> str:
-    """A stage in title case, as Blender writes it; names keep their own capitals."""
+    """A stage in title case, as in Blender; names keep their own capitals."""
     small = ("a", "and", "at", "by", "for", "from", "in", "of", "on", "the", "to", "with")
     words = stage.replace("_", " ").split()
     return " ".join(w if n and w in small else w[:1].upper() + w[1:] for n, w in enumerate(words))
 
 
 def how_far(stage: str, step: int, steps: int) -> str:
-    """A stage and how far it is; what is sent or fetched is counted in bytes."""
+    """A stage and its progress; transfers are counted in bytes."""
     title = word(TRANSFERS.get(stage, stage))
     if not steps:
         return title
@@ -67,21 +67,21 @@ def how_far(stage: str, step: int, steps: int) -> str:
 
 
 def pace(stage: str, rate: float) -> str:
-    """How fast a stage is, whether its steps take moments or minutes."""
+    """The speed of a stage in steps per second, or the time per step if it is slow."""
     if stage in map(titled, OF_FRAMES):
         return told("{rate:.1f} frames/s", rate=rate) if rate >= 1 else told("{time} per frame", time=seconds(1 / rate))
     return told("{rate:.1f} steps/s", rate=rate) if rate >= 1 else told("{time} per step", time=seconds(1 / rate))
 
 
 def listed(things: list[str]) -> str:
-    """Things as people list them."""
+    """Things as a list in words, such as "a, b and c"."""
     return (
         told("{some} and {last}", some=", ".join(things[:-1]), last=things[-1]) if len(things) > 1 else "".join(things)
     )
 
 
 def brief(text: str, most: int) -> str:
-    """The first sentence of a text, or what fits into `most` characters of it: a clause, else whole words."""
+    """The first sentence of a text, or as much as fits into `most` characters: a clause, else whole words."""
     first = re.split(r"(?<=[.!?]) ", text, maxsplit=1)[0]
     if len(first) <= most:
         return first
@@ -89,4 +89,4 @@ def brief(text: str, most: int) -> str:
     if len(clause) <= most:
         return clause
     shortened = textwrap.shorten(first, most, placeholder="…")
-    return shortened if len(shortened) > 1 else first  # one word that is too long, which Blender cuts
+    return shortened if len(shortened) > 1 else first  # a single overlong word, which Blender truncates

@@ -1,4 +1,4 @@
-"""One more camera of the same shot."""
+"""Adding another camera to the same shot."""
 
 import bpy
 import numpy as np
@@ -13,13 +13,13 @@ NAME = "EX-4D Camera"
 
 
 def make(scene: bpy.types.Scene, at_source: bool) -> bpy.types.Object:
-    """A new camera without keys, a child of the shot's root; it becomes the chosen one.
+    """Add a camera without keys as a child of the shot's root and make it the chosen one.
 
-    It stands where the chosen camera is in the frame that is shown, and has its lens and its other settings. It stands
-    at the source view of that frame, with the source's lens, with `at_source` or where no camera is chosen.
+    It starts where the chosen camera is in the current frame, with the same lens and other settings. With `at_source`,
+    or if no camera is chosen, it starts at the source view of that frame, with the source's lens.
 
     Raises:
-        InputError: no shot, the chosen camera is not perspective, or it is scaled unevenly.
+        InputError: there is no shot, or the chosen camera is not perspective or is scaled unevenly.
     """
     camera.frame_facts(scene)
     facts, root, like = scene.ex4d, objects.find(scene, objects.ROOT), None

@@ -1,4 +1,4 @@
-"""The legend's tint behind all that a camera sees: past the edge of the mesh, too, everything must be invented."""
+"""The legend's tint as a camera background: past the edge of the mesh, too, everything has to be invented."""
 
 import bpy
 import numpy as np
@@ -10,16 +10,16 @@ from ..scene import objects
 ROLE = "backdrop"
 
 HEIGHT, WIDTH = 270, 480
-"""Of the picture that is stretched over the camera's frame, in pixels."""
+"""Size in pixels of the image that is stretched over the camera's frame."""
 
 
 def is_tinted(data: bpy.types.Camera) -> bool:
-    """Whether a camera has the tint, shown or not."""
+    """Whether a camera has the tint, visible or hidden."""
     return any(_is_ours(background.image) for background in data.background_images)
 
 
 def tint(data: bpy.types.Camera) -> None:
-    """Show the tint behind all that a camera sees in the viewport, in Solid view too; renders do not have it."""
+    """Show the tint behind everything a camera sees in the viewport, including Solid view, but not in renders."""
     data.show_background_images = True
     if is_tinted(data):
         return
@@ -29,7 +29,7 @@ def tint(data: bpy.types.Camera) -> None:
 
 
 def show(data: bpy.types.Camera, shown: bool) -> bool:
-    """Show or hide the tint where a camera has it; returns whether it was shown before."""
+    """Show or hide the tint if a camera has it; returns whether it was visible before."""
     before = False
     for background in data.background_images:
         if _is_ours(background.image):
@@ -38,13 +38,13 @@ def show(data: bpy.types.Camera, shown: bool) -> bool:
 
 
 def _image() -> bpy.types.Image:
-    """One picture of nothing but the striped tint, which all cameras share."""
+    """The image of the striped tint, shared by all cameras; made if missing."""
     found = next((image for image in bpy.data.images if _is_ours(image)), None)
     if found is None or found.size[0] != WIDTH:  # earlier versions had a flat one
         before, found = found, bpy.data.images.new("EX-4D Invented", WIDTH, HEIGHT)
         tinted = legend.tint(np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH), bool))
         pixels = np.ones((HEIGHT, WIDTH, 4), np.float32)
-        pixels[..., :3] = tinted[::-1] / 255  # Blender's rows begin at the bottom
+        pixels[..., :3] = tinted[::-1] / 255  # Blender's rows start at the bottom
         found.pixels.foreach_set(pixels.ravel())
         found.pack()
         objects.mark(found, ROLE, "")

@@ -1,4 +1,4 @@
-"""A camera with constraints, parents or drivers as a new one with keys alone."""
+"""Baking a camera with constraints, parents or drivers to a new camera that has only keys."""
 
 import re
 
@@ -8,9 +8,9 @@ from ..scene import backdrop, camera, objects, rig
 
 
 def bake(scene: bpy.types.Scene) -> bpy.types.Object:
-    """A new camera that moves as the chosen one does during the shot, lens included; it becomes the chosen one.
+    """Make a camera that moves as the chosen one does during the shot, lens included, and choose it.
 
-    The camera that was chosen stays as it is.
+    The camera chosen before is left unchanged.
 
     Raises:
         InputError: see `camera.sample`.
@@ -31,5 +31,5 @@ def bake(scene: bpy.types.Scene) -> bpy.types.Object:
 
 
 def _baked(name: str) -> str:
-    """The name of what was baked, said once: Blender numbers those that have the same."""
+    """`name` with " Baked" at the end, only once even if it was baked before; Blender numbers duplicates."""
     return re.sub(r" Baked(\.\d+)?$", "", name) + " Baked"

@@ -1,4 +1,4 @@
-"""Objects of the artist's own that a camera sees: they are not in a take, which is made from the clip alone."""
+"""The artist's own objects that a camera sees. They do not appear in takes, which are made from the clip alone."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -19,18 +19,18 @@ SOLID_TYPES = frozenset(
 
 
 MOST_NAMES = 3
-"""More are not named: a scene may hold thousands."""
+"""How many objects are named at most: a scene may hold thousands."""
 
 
 def told(scene: bpy.types.Scene, path: CameraPath | None = None) -> str:
-    """What is seen, in words, and that takes do not have it; "" where nothing is, or where that need not be told.
+    """A warning that names the objects seen and says that takes will not show them; "" if none is needed.
 
     Args:
         scene: with the shot.
-        path: as `camera.sample` reads it; None looks with the chosen camera from where it is now.
+        path: as `camera.sample` reads it; None for the chosen camera where it is now.
 
     Raises:
-        InputError: no camera is chosen, or it is none that a take can be made with.
+        InputError: no camera is chosen, or a take cannot be made with it.
     """
     if scene.ex4d.own_objects_told or scene.ex4d.cg:
         return ""
@@ -46,7 +46,7 @@ def told(scene: bpy.types.Scene, path: CameraPath | None = None) -> str:
 
 
 def _seen(scene: bpy.types.Scene, path: CameraPath) -> Iterator[str]:
-    """Objects that are rendered and whose boxes, as they stand now, a frame of `path` sees, what hides them or not."""
+    """Names of rendered objects whose bounding box, as it is now, is in view in a frame of `path`, even if occluded."""
     root = objects.find(scene, objects.ROOT)
     try:
         to_shot = np.linalg.inv(camera.matrix_of(root) if root else np.eye(4))
@@ -60,7 +60,7 @@ def _seen(scene: bpy.types.Scene, path: CameraPath) -> Iterator[str]:
 
 
 def _now(scene: bpy.types.Scene) -> CameraPath:
-    """The chosen camera as it stands in the frame that is shown; evaluates nothing."""
+    """The chosen camera in the current frame, as a path of one frame; evaluates nothing."""
     chosen, root, facts = camera.path_camera(scene), objects.find(scene, objects.ROOT), scene.ex4d
     origin = camera.with_size(root) if root else np.eye(4)
     pose = camera.rigid(np.linalg.solve(origin, camera.matrix_of(chosen)), chosen.name)
@@ -69,19 +69,19 @@ def _now(scene: bpy.types.Scene) -> CameraPath:
 
 
 def is_own(thing: bpy.types.Object) -> bool:
-    """Whether an object is none that EX-4D made."""
+    """Whether an object is the artist's own, not made by EX-4D."""
     return "ex4d_role" not in thing
 
 
 def is_rendered(thing: bpy.types.Object) -> bool:
-    """Whether an object is in renders, as far as it and its collections say."""
+    """Whether an object shows in renders, according to its own and its collections' settings."""
     return not thing.hide_render and any(not collection.hide_render for collection in thing.users_collection)
 
 
 def _sees(path: CameraPath, corners: NDArray[np.float64]) -> bool:
-    """Whether a camera of the path sees some of the box with these corners (8,3).
+    """Whether any camera of the path sees part of the box with these corners (8,3).
 
-    It does not if all corners are beyond one and the same side of the picture, or behind the camera.
+    A camera does not if all corners are beyond the same side of the picture, or behind the camera.
     """
     points = np.concatenate([corners, np.ones((len(corners), 1))], axis=1)
     seen = np.einsum("tij,nj->tni", path.intrinsics @ path.extrinsics[:, :3], points)

@@ -19,15 +19,15 @@ from ..shot import part
 from ..translations import told, word
 
 KEY_TOLERANCE = 5e-4
-"""Keys are added until the curve is this near to the path: radians, and shares of the path's size."""
+"""Keys are added until the curve is this close to the path, in radians and as a fraction of the path's extent."""
 
 ON_SOURCE = 1e-4
-"""A camera that is as near as this to the source view is there, see `sees_as`."""
+"""A camera this close to the source view counts as being there, see `sees_as`."""
 
 LENS_NAMES = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "custom"}
 
 ROTATIONS = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}
-"""Which channel turns a camera, where that is not Euler angles."""
+"""The rotation channel of each rotation mode other than Euler angles."""
 
 CHANNELS = tuple((path, index) for path in ("location", "rotation_euler") for index in range(3))
 
@@ -38,7 +38,7 @@ def matrix_of(thing: bpy.types.Object) -> NDArray[np.float64]:
 
 
 def picture_of(scene: bpy.types.Scene) -> axes.Picture:
-    """Size and pixel aspect that `scene` renders at."""
+    """Size and pixel aspect at which `scene` renders."""
     render = scene.render
     share = render.resolution_percentage
     return axes.Picture(
@@ -49,12 +49,12 @@ def picture_of(scene: bpy.types.Scene) -> axes.Picture:
 
 
 def fitting_picture(scene: bpy.types.Scene) -> axes.Picture:
-    """The working picture, whose pixels those of a path count, of a scene that renders a picture of its shape.
+    """The working picture, in whose pixels a path's intrinsics are, if the scene renders the same aspect ratio.
 
-    What is rendered may be larger or smaller, and of a slightly different shape, as takes of the clip's size are.
+    The render may be larger or smaller, and its aspect ratio may differ by 1 %, as with takes at the clip's own size.
 
     Raises:
-        InputError: it has another shape.
+        InputError: the aspect ratio differs by more.
     """
     picture, facts = picture_of(scene), scene.ex4d
     _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
@@ -79,7 +79,7 @@ def lens_of(data: bpy.types.Camera) -> axes.Lens:
     """The lens of a (possibly evaluated) camera.
 
     Raises:
-        InputError: orthographic or panoramic.
+        InputError: the camera is not perspective.
     """
     if data.type != "PERSP":
         raise InputError(
@@ -102,7 +102,7 @@ def apply_lens(data: bpy.types.Camera, lens: axes.Lens) -> None:
 
 
 def make_cameras(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
-    """Make the locked source camera, and the camera that artists key at the source view of the first frame."""
+    """Make the locked source camera, and the camera for artists to key, at the source view of the first frame."""
     facts = scene.ex4d
     place_source(scene, root)
     lens, _aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
@@ -117,7 +117,7 @@ def make_cameras(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
 
 
 def place_source(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
-    """Let the locked source camera, which is made where it is missing, see and move as the clip's own camera did."""
+    """Give the locked source camera, made if missing, the lens and motion of the clip's own camera."""
     facts, source = scene.ex4d, objects.find(scene, objects.SOURCE_CAMERA)
     if source is None:
         data = bpy.data.cameras.new("EX-4D Source Camera")
@@ -131,7 +131,7 @@ def place_source(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     if facts.path:
         for t, channels in enumerate(_channel_values(facts.poses)):
             _key(source, channels, facts.start + t)
-        for curve in compat.fcurves(source):  # between two frames nothing is known, and nothing may overshoot
+        for curve in compat.fcurves(source):  # nothing is known between two frames, and nothing may overshoot
             _straighten(curve)
     lenses = [axes.lens_from_intrinsics(k, facts.width, facts.height)[0] for k in facts.every_intrinsics]
     _key_lenses(source.data, lenses, facts.start)
@@ -139,15 +139,15 @@ def place_source(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
 
 
 def see_all(data: bpy.types.Camera, facts: bpy.types.PropertyGroup, scale: float = 1.0) -> None:
-    """Let a camera see as near and as far as the shot reaches, with room to move back; never less than it did."""
+    """Widen a camera's clipping range to the shot's extent, with room to move back; never narrows it."""
     data.clip_end = max(data.clip_end, facts.reach * scale * 4)
     data.clip_start = min(data.clip_start, facts.radius * scale / 20)
 
 
 def follow_lens(scene: bpy.types.Scene, before: NDArray, size: tuple[int, int]) -> None:
-    """Give the chosen camera the source's lens if it had the source's lens `before`, and no keys for another.
+    """Give the chosen camera the source's lens if it still has the source's previous lens and no lens keys.
 
-    `before` (3,3) is in pixels of a picture of `size`.
+    `before` (3,3) is the source's previous lens, in pixels of a picture of `size` (width, height).
     """
     facts = scene.ex4d
     chosen = facts.camera
@@ -182,14 +182,14 @@ def path_camera(scene: bpy.types.Scene) -> bpy.types.Object:
 
 
 def choose(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
-    """Take the shot with `camera`, and show it as the scene's camera where that was the camera chosen before."""
+    """Choose `camera` for the shot, and make it the scene's camera if that was unset or the camera chosen before."""
     before, scene.ex4d.camera = scene.ex4d.camera, camera
     if scene.camera in (None, before):
         scene.camera = camera
 
 
 def own_camera(scene: bpy.types.Scene) -> bpy.types.Object:
-    """The shot's own camera for artists; recreated at the source view when it was deleted."""
+    """The shot's own camera for artists; recreated at the source view if it was deleted."""
     found = objects.find(scene, objects.CAMERA)
     if found is not None:
         return found
@@ -212,7 +212,11 @@ def preset_path(
     frames: int | None = None,
     **more: Any,
 ) -> CameraPath:
-    """A preset for the scene's shot, in library axes; the parameters are those of `presets.preset`."""
+    """A preset for the scene's shot, in library axes; for the parameters, see `presets.preset`.
+
+    Raises:
+        InputError: the scene has no shot, or see `presets.preset`.
+    """
     facts = scene.ex4d
     frame_facts(scene)
     numbers = np.minimum(np.arange(frames or facts.frames), facts.frames - 1)
@@ -224,11 +228,11 @@ def preset_path(
 def key_path(
     scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, start: int, every: bool = False
 ) -> list[int]:
-    """Write library poses (T,4,4) as keys of `camera`, as few as the curve needs; returns their scene frames.
+    """Write library poses (T,4,4) as keys of `camera`, as few as the curve needs; returns the scene frames of the keys.
 
-    With `every` each frame has a key, and the curve is straight between them: then no pose is off at all.
+    With `every`, each frame has a key and interpolation is linear, so every pose is exact.
 
-    The camera becomes a plain child of the shot's root, so that the keys mean the same wherever the shot stands.
+    The camera becomes a plain child of the shot's root, so that the keys hold wherever the shot is placed.
     """
     camera.parent = objects.find(scene, objects.ROOT)
     camera.matrix_parent_inverse.identity()
@@ -238,7 +242,7 @@ def key_path(
     values = _channel_values(poses)
     slopes = np.gradient(values, axis=0) if len(values) > 1 else np.zeros_like(values)
     keys = list(range(len(values))) if every else _needed_keys(values, slopes)
-    compat.remove_fcurves(camera, rig.PLACE_CHANNELS)  # the old move goes as a whole: half of it would be neither
+    compat.remove_fcurves(camera, rig.PLACE_CHANNELS)  # remove the old move entirely: a mix of both would be neither
     for k in keys:
         _key(camera, values[k], start + k)
     for curve in compat.fcurves(camera):
@@ -253,14 +257,17 @@ def key_path(
 
 
 def _key(thing: bpy.types.Object, channels: NDArray, frame: int) -> None:
-    """Key location and XYZ Euler angles (6,)."""
+    """Key a location and XYZ Euler angles (6,)."""
     thing.location, thing.rotation_euler = channels[:3], channels[3:]
     thing.keyframe_insert("location", frame=frame)
     thing.keyframe_insert("rotation_euler", frame=frame)
 
 
 def _channel_values(poses: NDArray) -> NDArray[np.float64]:
-    """Location and XYZ Euler angles (T,6) of library poses as Blender keys them, angles without jumps."""
+    """Location and XYZ Euler angles in radians (T,6), as Blender keys them, of library poses (T,4,4).
+
+    The angles do not jump from frame to frame.
+    """
     values, previous = np.zeros((len(poses), 6)), None
     for t, pose in enumerate(axes.pose_to_blender(poses)):
         matrix = Matrix(pose.tolist()).to_3x3()
@@ -270,7 +277,7 @@ def _channel_values(poses: NDArray) -> NDArray[np.float64]:
 
 
 def _hermite(values: NDArray, slopes: NDArray, a: int, b: int) -> NDArray[np.float64]:
-    """Values (b-a+1, C) of the curve between keys at frames `a` and `b` with these slopes."""
+    """Values (b-a+1, C) of the cubic curve between keys at frames `a` and `b`, given values and slopes (T,C)."""
     s = np.linspace(0, 1, b - a + 1)[:, None]
     h = b - a
     return (
@@ -282,7 +289,7 @@ def _hermite(values: NDArray, slopes: NDArray, a: int, b: int) -> NDArray[np.flo
 
 
 def _needed_keys(values: NDArray, slopes: NDArray) -> list[int]:
-    """Frames whose keys bring the curve within `KEY_TOLERANCE` everywhere: spans are halved until they do."""
+    """Frames to key so that the curve stays within `KEY_TOLERANCE` everywhere; spans are halved until it does."""
     reach = max(float(np.ptp(values[:, :3], axis=0).max()), 1e-6)
     scale = np.array([reach] * 3 + [1.0] * 3)
     keys, spans = {0, len(values) - 1}, [(0, len(values) - 1)]
@@ -299,12 +306,12 @@ def _needed_keys(values: NDArray, slopes: NDArray) -> list[int]:
 
 
 def _shape(curve: bpy.types.FCurve, keys: list[int], slopes: NDArray) -> None:
-    """Give the keys Bezier handles a third of the way to their neighbours: then the curve is `_hermite`."""
+    """Give the keys Bezier handles a third of the way to their neighbours, which makes the curve that of `_hermite`."""
     for number, (point, k) in enumerate(zip(curve.keyframe_points, keys, strict=True)):
         left = (k - keys[number - 1]) / 3 if number else 1.0
         right = (keys[number + 1] - k) / 3 if number + 1 < len(keys) else 1.0
         point.interpolation = "BEZIER"
-        # FREE first: an aligned handle would turn while its partner is being set.
+        # FREE first: setting one aligned handle would turn the other.
         point.handle_left_type = point.handle_right_type = "FREE"
         frame, value = point.co
         point.handle_left = (frame - left, value - left * slopes[k])
@@ -314,16 +321,16 @@ def _shape(curve: bpy.types.FCurve, keys: list[int], slopes: NDArray) -> None:
 
 
 def _straighten(curve: bpy.types.FCurve) -> None:
-    """Let a curve go straight from key to key."""
+    """Make a curve linear between its keys."""
     for point in curve.keyframe_points:
         point.interpolation = "LINEAR"
 
 
 def snap_to_source(scene: bpy.types.Scene, camera: bpy.types.Object, frame: int) -> None:
-    """Put `camera` on the source view of a scene frame, with the source's lens; keys what is animated of it.
+    """Put `camera` at the source view of a scene frame, with the source's lens; adds keys if it is animated.
 
     Raises:
-        InputError: no shot, or something else than keys moves the camera, see `rig.movers`.
+        InputError: there is no shot, or something other than keys moves the camera, see `rig.movers`.
     """
     facts = scene.ex4d
     frame_facts(scene)
@@ -335,7 +342,7 @@ def snap_to_source(scene: bpy.types.Scene, camera: bpy.types.Object, frame: int)
         scene.frame_set(frame)
         root = objects.find(scene, objects.ROOT)
         placed = (matrix_of(root) if root else np.eye(4)) @ axes.pose_to_blender(facts.poses[number])
-        # A scaled root must not scale the camera: its scale would show in the camera's own values.
+        # A scaled root must not scale the camera: the scale would show up in the camera's own values.
         placed[:3, :3] /= np.linalg.norm(placed[:3, :3], axis=0)
         scale = camera.scale.copy()
         camera.matrix_world = Matrix(placed.tolist())
@@ -350,10 +357,10 @@ def snap_to_source(scene: bpy.types.Scene, camera: bpy.types.Object, frame: int)
 
 @contextmanager
 def free_to_play(scene: bpy.types.Scene, camera: bpy.types.Object) -> Iterator[None]:
-    """Inside, any frame may be set, and `camera` moves; afterwards the scene is as it was.
+    """A context in which any frame may be set and `camera` moves; the scene is restored at the end.
 
-    A big mesh cache that is read anew in every frame would take seconds. Blender leaves what is switched off where it
-    is, but never the scene's camera.
+    The mesh caches are off inside, because reading a big one in every frame would take seconds. `camera` is the scene's
+    camera inside, because Blender always evaluates that, even if it is switched off.
     """
     meshes = [objects.find(scene, role) for role in (objects.MESH, objects.CATCHER)]
     hidden = [m for mesh in meshes if mesh for m in mesh.modifiers if m.show_viewport]
@@ -371,12 +378,13 @@ def free_to_play(scene: bpy.types.Scene, camera: bpy.types.Object) -> Iterator[N
 
 
 def sample(scene: bpy.types.Scene) -> CameraPath:
-    """The chosen camera as it is evaluated in every frame of the shot, relative to the shot's root.
+    """The chosen camera as evaluated in every frame of the shot, relative to the shot's root, in library axes.
 
-    Constraints, parents, drivers and animated lenses need no care, since Blender has applied them.
+    Constraints, parents, drivers and animated lenses need no special handling, since Blender has applied them.
 
     Raises:
-        InputError: no shot, no camera, not perspective, a root scaled unevenly, or a picture of another shape.
+        InputError: there is no shot or no camera, the camera is not perspective, the camera or root is scaled unevenly,
+            or the scene renders another aspect ratio.
     """
     first, last = frame_facts(scene)
     camera, facts = path_camera(scene), scene.ex4d
@@ -399,20 +407,20 @@ def sample(scene: bpy.types.Scene) -> CameraPath:
 
 
 def origin_of(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> NDArray[np.float64]:
-    """Matrix (4,4) of the shot's root as it is evaluated; the identity where it was deleted.
+    """Evaluated matrix (4,4) of the shot's root; the identity if it was deleted.
 
     Raises:
-        InputError: it is scaled to nothing.
+        InputError: the root is scaled to zero.
     """
     root = objects.find(scene, objects.ROOT)
     return with_size(root.evaluated_get(depsgraph)) if root else np.eye(4)
 
 
 def with_size(thing: bpy.types.Object) -> NDArray[np.float64]:
-    """Matrix (4,4) of an object, which can be inverted.
+    """World matrix (4,4) of an object, guaranteed to be invertible.
 
     Raises:
-        InputError: the object is scaled to nothing.
+        InputError: the object is scaled to zero.
     """
     matrix = matrix_of(thing)
     if np.linalg.det(matrix) == 0:
@@ -421,28 +429,31 @@ def with_size(thing: bpy.types.Object) -> NDArray[np.float64]:
 
 
 def rigid(matrix: NDArray, whose: str) -> NDArray[np.float64]:
-    """The matrix (4,4) of a Blender camera without its scale, in library axes.
+    """The pose (4,4), in library axes, of a Blender camera with this matrix (4,4), without its scale.
 
     Raises:
-        InputError: `whose` matrix it is, is scaled unevenly.
+        InputError: the matrix is mirrored or scaled unevenly; the message names its owner, `whose`.
     """
     rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     if not np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
         raise InputError(told("{whose} is scaled unevenly: set the same scale on all axes.", whose=whose))
-    u, _s, vt = np.linalg.svd(rotation)  # Blender holds float32: bring it back to an exact rotation
+    u, _s, vt = np.linalg.svd(rotation)  # Blender stores float32: restore an exact rotation
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = u @ vt, matrix[:3, 3]
     return axes.pose_from_blender(pose)
 
 
 def _without_rounding(found: NDArray, source: NDArray) -> NDArray:
-    """Where a value (T,...) is the source view's up to Blender's float32, the exact one: frame 0 must be the source."""
+    """Values `found` (T,M,N), with the source's exact ones where they differ only by Blender's float32 rounding.
+
+    Frame 0 of a path has to be exactly the source view.
+    """
     same = np.isclose(found, source, rtol=1e-6, atol=1e-6).all(axis=(-2, -1))
     return np.where(same[..., None, None], source, found)
 
 
 def pose_now(scene: bpy.types.Scene) -> NDArray[np.float64] | None:
-    """Library pose (4,4) of the chosen camera where it is right now; None if it has none. Evaluates nothing."""
+    """Library pose (4,4) of the chosen camera right now; None if there is no valid one. Evaluates nothing."""
     root = objects.find(scene, objects.ROOT)
     origin = matrix_of(root) if root else np.eye(4)
     try:
@@ -452,9 +463,9 @@ def pose_now(scene: bpy.types.Scene) -> NDArray[np.float64] | None:
 
 
 def sees_as(pose: NDArray, k: NDArray, source: NDArray, source_k: NDArray, radius: float, near: float) -> bool:
-    """Whether a camera (4,4) with a lens (3,3) in pixels sees what the source camera does.
+    """Whether a camera with pose (4,4) and lens (3,3), in pixels, sees what the source camera sees.
 
-    `near` is how far off it may be: in radians, in shares of `radius`, the shot's, and of the focal length.
+    `near` is the tolerance: in radians, and as a fraction of the shot's `radius` and of the focal length.
     """
     return bool(
         np.allclose(pose[:3, 3], source[:3, 3], rtol=0, atol=near * radius)
@@ -464,7 +475,11 @@ def sees_as(pose: NDArray, k: NDArray, source: NDArray, source_k: NDArray, radiu
 
 
 def off_source(scene: bpy.types.Scene) -> bool:
-    """Whether the chosen camera, where it is right now, is off the first frame's source view. Evaluates nothing."""
+    """Whether the chosen camera is currently away from the first frame's source view. Evaluates nothing.
+
+    Raises:
+        InputError: the camera is not perspective.
+    """
     facts, pose = scene.ex4d, pose_now(scene)
     if pose is None:
         return True
@@ -479,13 +494,13 @@ def restore(
     start: int | None = None,
     every: bool = False,
 ) -> list[int]:
-    """Write a path as keys of `camera`, and its lens (keyed in every frame where it changes); returns the keys' frames.
+    """Write a path as keys of `camera`, and its lens, keyed in every frame if it changes; returns the keys' frames.
 
-    What was keyed of them before goes. The path begins at scene frame `start`; None: at the shot's first. With `every`
-    each frame has a key, see `key_path`.
+    Replaces the keys that were there. The path begins at scene frame `start`, or at the shot's first if None. With
+    `every`, each frame has a key, see `key_path`.
 
     Raises:
-        InputError: something else than keys moves the camera, see `rig.movers`.
+        InputError: something other than keys moves the camera, see `rig.movers`.
     """
     rig.refuse(scene, camera)
     start = scene.ex4d.start if start is None else start
@@ -497,7 +512,7 @@ def restore(
 
 
 def _key_lenses(data: bpy.types.Camera, lenses: list[axes.Lens], start: int) -> None:
-    """Give a camera a lens a frame, with keys only where they differ."""
+    """Give a camera one lens per frame, with keys only if they differ."""
     if any(lens != lenses[0] for lens in lenses):
         for t, lens in enumerate(lenses):
             apply_lens(data, lens)

@@ -1,4 +1,4 @@
-"""Camera paths of other tools as keys of a camera, and the other way round."""
+"""Importing camera paths of other tools as keys of a camera, and exporting a camera to their formats."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..translations import told
 from ..words import count
 
 FILTER = ";".join(f"*{ending}" for ending in registry.ENDINGS)
-"""For file dialogs."""
+"""File name pattern for file dialogs."""
 
 EXPORT_ITEMS = (
     ("chan", "Nuke (.chan)", "For Nuke and other compositors; y is up"),
@@ -24,17 +24,17 @@ EXPORT_ITEMS = (
     ("colmap", "COLMAP", "A folder with cameras.txt, images.txt and points3D.txt"),
     ("npz", "EX-4D (.npz)", "For EX-4D itself and numpy"),
 )
-"""Formats to write, by their names in `ex4d.cameras.registry`."""
+"""Formats that can be written, by their names in `ex4d.cameras.registry`."""
 
 WORLDS = (
     ("source", "Source View", "The origin of the file is the source camera of the first frame", 0),
     ("first", "First Pose", "The first pose is put on the source view", 1),
 )
-"""What the cameras of a file may be relative to; the shot no longer knows the world of the source camera's file."""
+"""What the cameras of a file may be relative to. The shot no longer knows the world of the source camera's file."""
 
 
 def file_for(file: Path, name: str) -> Path:
-    """The file with the ending of a format; that of another format gives way."""
+    """The file with the extension of a format, which replaces that of another format."""
     ending = registry.FORMATS[name].ending
     if file.suffix.lower() in registry.ENDINGS:
         file = file.with_suffix("")
@@ -42,13 +42,13 @@ def file_for(file: Path, name: str) -> Path:
 
 
 def format_of_name(file: Path) -> str:
-    """The format that a name's ending tells; "" where it tells none."""
+    """The format that a file name's extension implies; "" if it implies none."""
     ending = file.suffix.lower()
     return next((name for name, *_ in EXPORT_ITEMS if ending and registry.FORMATS[name].ending == ending), "")
 
 
 def read_path(scene: bpy.types.Scene, file: Path, scale: float, world: World) -> CameraPath:
-    """The path of a camera file for the scene's shot, in library axes, with notes; it may end before the clip.
+    """Read a camera file as a path for the scene's shot, in library axes, with notes; it may end before the clip does.
 
     Raises:
         InputError: the scene has no shot, or the file cannot be read or used.
@@ -60,7 +60,7 @@ def read_path(scene: bpy.types.Scene, file: Path, scale: float, world: World) ->
     track, notes = fitting.begun_path(read, clip, str(file))
     poses = fitting.placed(track, scale, world)
     path = fitting.with_lens(track, poses, facts.every_intrinsics[: len(poses)], facts.width, facts.height)
-    # Options of the command line are properties of the dialog here.
+    # Here, properties of the dialog take the place of options of the command line.
     unit = (
         ()
         if scale != 1 or not read.own_unit
@@ -72,10 +72,10 @@ def read_path(scene: bpy.types.Scene, file: Path, scale: float, world: World) ->
 def import_path(
     scene: bpy.types.Scene, chosen: bpy.types.Object, file: Path, scale: float, world: World
 ) -> tuple[int, tuple[str, ...]]:
-    """Write the path of a file as keys of a camera, one in every frame; returns their number and what is to be said.
+    """Write the path of a file as keys of a camera, one in every frame; returns their number and notes for the artist.
 
     Raises:
-        InputError: see `read_path`.
+        InputError: see `read_path` and `camera.restore`.
     """
     path = read_path(scene, file, scale, world)
     keys = camera.restore(scene, chosen, path, every=True)
@@ -86,10 +86,10 @@ def import_path(
 
 
 def export_path(scene: bpy.types.Scene, file: Path, name: str) -> tuple[str, ...]:
-    """Write the chosen camera in every frame of the shot, numbered as the scene's frames; returns what is to be said.
+    """Write the chosen camera in every frame of the shot, numbered as in the scene; returns notes for the artist.
 
-    The world is the source camera of the first frame, distances are in the unit of the depth, as in a take's
-    camera.npz.
+    Poses are relative to the source camera of the first frame, with distances in the unit of the depth, as in a
+    take's camera.npz.
 
     Raises:
         InputError: see `camera.sample`, or the file cannot be written.

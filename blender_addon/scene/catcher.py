@@ -1,23 +1,23 @@
-"""The shot's mesh as something that is not seen: it hides what stands behind it, and catches shadows."""
+"""The catcher: an invisible copy of the shot's mesh that hides what is behind it and catches shadows."""
 
 import bpy
 
 from ..scene import compat, footage, objects
 
 SURFACE = "EX-4D Surface Only"
-"""Name of the modifier that takes away what only bridges."""
+"""Name of the modifier that removes faces that only bridge a gap."""
 
 _RAYS = ("visible_shadow", "visible_diffuse", "visible_glossy", "visible_transmission")
 
 
 def make(scene: bpy.types.Scene, mesh: bpy.types.Object) -> bpy.types.Object:
-    """The catcher, a copy of the shot's mesh that shares its data and moves as it does.
+    """Make the catcher, a copy of the shot's mesh that shares its data and moves with it.
 
-    In Cycles it is a shadow catcher. EEVEE has none: there it only hides what is behind it. It has no faces where the
-    mesh only bridges a gap between near and far, since the generator puts something else there.
+    In Cycles it is a shadow catcher. EEVEE has none, so there it only hides what is behind it. It has no faces where
+    the mesh only bridges a gap between near and far, because the generator puts something else there.
 
-    No light that it might block is blocked, and nothing is reflected or lit by it: around the picture's edges it
-    reaches far out, so CG would stand in its shade.
+    It blocks no light and neither reflects nor lights anything: around the picture's edges it reaches far out and would
+    put CG in its shade.
     """
     made = mesh.copy()
     made.name = "EX-4D Catcher"
@@ -55,13 +55,13 @@ def remove(scene: bpy.types.Scene) -> None:
 
 
 def is_stale(scene: bpy.types.Scene) -> bool:
-    """Whether the mesh has become another one since, by Open Again."""
+    """Whether Open Again has replaced the mesh since the catcher was made."""
     found, mesh = objects.find(scene, objects.CATCHER), objects.find(scene, objects.MESH)
     return found is not None and mesh is not None and found.data != mesh.data
 
 
 def _material() -> bpy.types.Material:
-    """White to catch shadows in Cycles, a hole in EEVEE."""
+    """White diffuse in Cycles, to catch shadows; a holdout in EEVEE."""
     material = bpy.data.materials.new("EX-4D Catcher")
     material.use_backface_culling = False
     tree = compat.enable_nodes(material)
@@ -74,11 +74,11 @@ def _material() -> bpy.types.Material:
 
 
 def _without_bridges(reliable: bpy.types.Node, source: bpy.types.Object | None, step: int) -> bpy.types.NodeTree:
-    """Geometry nodes that remove the faces whose middle is black in the movie of a Shader node, frame by frame.
+    """Geometry nodes that remove, in each frame, faces whose centre is black in the movie of the image node `reliable`.
 
-    Of a mesh with every `step`-th row and column those go, too, that the source camera sees at a slant, as in
-    `footage.show_detail`. A transparent material would not do: Cycles takes what is seen through a shadow catcher for a
-    shadow.
+    If the mesh has only every `step`-th row and column, faces that the source camera sees at a grazing angle go, too,
+    as in `footage.show_detail`. A transparent material would not do: Cycles takes anything seen through a shadow
+    catcher for a shadow.
     """
     tree = bpy.data.node_groups.new("EX-4D Surface Only", "GeometryNodeTree")
     for way in ("INPUT", "OUTPUT"):
@@ -119,7 +119,7 @@ def _without_bridges(reliable: bpy.types.Node, source: bpy.types.Object | None, 
 
 
 def _is_slanted(tree: bpy.types.NodeTree, source: bpy.types.Object, step: int) -> bpy.types.NodeSocket:
-    """1 on the faces that the source camera sees under a smaller angle than surfaces have."""
+    """1 on faces that the source camera sees at a smaller angle than real surfaces have, see `footage.slant_limit`."""
     new, link = tree.nodes.new, tree.links.new
     eye = new("GeometryNodeObjectInfo")
     eye.transform_space = "RELATIVE"
@@ -139,7 +139,7 @@ def _is_slanted(tree: bpy.types.NodeTree, source: bpy.types.Object, step: int) -
 
 
 def _reliable(mesh: bpy.types.Object) -> bpy.types.Node | None:
-    """The node of the mesh's own material that knows where the mesh is a surface."""
+    """The image node in the mesh's material whose movie tells surfaces from bridges; None if it is gone."""
     for material in mesh.data.materials:
         for node in material.node_tree.nodes if material is not None and material.node_tree is not None else ():
             is_movie = node.type == "TEX_IMAGE" and node.image is not None

@@ -1,4 +1,4 @@
-"""A scene that renders its own objects into a take, and back again."""
+"""Setting up a scene to render its own objects into a take, and undoing that."""
 
 import json
 from pathlib import Path
@@ -13,27 +13,27 @@ from ..shot import files
 from ..translations import told
 
 ROLE = "cg_take"
-"""Of the image that holds the take."""
+"""Role of the image that holds the take."""
 
 RENDER = ("film_transparent", "use_sequencer", "use_compositing")
 
 
 def is_set_up(scene: bpy.types.Scene) -> bool:
-    """Whether own objects are rendered into a take."""
+    """Whether the scene renders its own objects into a take."""
     return bool(scene.ex4d.cg)
 
 
 def is_rendered_into(scene: bpy.types.Scene, folder: Path) -> bool:
-    """Whether own objects of the scene are rendered into the take of this folder."""
+    """Whether the scene renders its own objects into the take in this folder."""
     shown = [image for image in bpy.data.images if _is_ours(scene, image)] if is_set_up(scene) else []
     return any(files.absolute(image.filepath).parent == folder for image in shown)
 
 
 def set_up(scene: bpy.types.Scene, chosen: bpy.types.Object, movie: Path, title: str, first: int, frames: int) -> None:
-    """Let `scene` render what `chosen` sees over a movie that begins at scene frame `first`.
+    """Set up `scene` to render the view of `chosen` over a movie of `frames` frames that begins at scene frame `first`.
 
-    The catcher takes the place of the mesh, the movie stands behind the camera's view and, in the compositor, behind
-    renders. What was set up before for another take goes.
+    The catcher replaces the mesh, and the movie becomes the background of the camera and, in the compositor, of
+    renders. An earlier setup for another take is undone first.
 
     Raises:
         InputError: the mesh was deleted.
@@ -62,7 +62,7 @@ def set_up(scene: bpy.types.Scene, chosen: bpy.types.Object, movie: Path, title:
 
 
 def remove(scene: bpy.types.Scene) -> None:
-    """Take everything back that `set_up` did; what the artist has deleted or renamed since stays as it is."""
+    """Undo everything that `set_up` did, except for things that the artist has deleted or renamed since."""
     if not is_set_up(scene):
         return
     known, mesh = json.loads(scene.ex4d.cg), objects.find(scene, objects.MESH)
@@ -77,7 +77,7 @@ def remove(scene: bpy.types.Scene) -> None:
             backdrop.show(data, known["tinted"])
             data.show_background_images = known["shows_backgrounds"]
     for image in [image for image in bpy.data.images if _is_ours(scene, image)]:
-        if not bpy.data.user_map(subset={image})[image]:  # a copy of the scene may show it; its count may be too high
+        if not bpy.data.user_map(subset={image})[image]:  # a copy of the scene may show it; `users` may be too high
             bpy.data.images.remove(image)
     if mesh is not None:
         mesh.hide_viewport, mesh.hide_render = known["mesh"]
@@ -96,7 +96,7 @@ def _show_behind(data: bpy.types.Camera, image: bpy.types.Image, first: int, fra
 
 
 def _unused_cameras() -> set[bpy.types.Camera]:
-    """Cameras in no scene: they were deleted since."""
+    """Cameras that are in no scene, because they were deleted."""
     used = {thing.data for scene in bpy.data.scenes for thing in scene.objects if thing.type == "CAMERA"}
     return set(bpy.data.cameras) - used
 

@@ -1,34 +1,34 @@
-"""The strips that compare takes: above all others, marked as ours, and no part of a render."""
+"""The strips that compare takes: above all other strips, marked as ours, and left out of renders."""
 
 import bpy
 
 from ..scene import compat
 
 MARK, HIDDEN = "ex4d_compare", "ex4d_compare_hidden"
-"""Custom properties of the strips: how they are arranged, and that a render is going on."""
+"""Custom properties of the strips: their arrangement, and that they are muted for a render."""
 
 SINGLE = "SINGLE"
-"""How a scene is arranged that compares nothing."""
+"""The arrangement of a scene that compares nothing."""
 
 
 def marked(scene: bpy.types.Scene) -> list[compat.Strip]:
-    """The strips that compare, from the lowest."""
+    """The comparison strips, lowest channel first."""
     return sorted((s for s in compat.all_strips(scene) if MARK in s), key=lambda strip: strip.channel)
 
 
 def mode_of(scene: bpy.types.Scene) -> str:
-    """How the scene compares now."""
+    """The scene's current arrangement."""
     ours = marked(scene)
     return ours[0][MARK] if ours else SINGLE
 
 
 def top(scene: bpy.types.Scene) -> int:
-    """The highest channel that others use."""
+    """The highest channel that other strips use; 0 if there are none."""
     return max((strip.channel for strip in compat.strips(scene) if MARK not in strip), default=0)
 
 
 def rise(scene: bpy.types.Scene) -> None:
-    """After a strip has come: stay above all others."""
+    """After a strip was added, move the comparison strips above all others again."""
     ours, highest = marked(scene), top(scene)
     if ours and ours[0].channel <= highest:
         for number, strip in reversed(list(enumerate(ours, start=1))):
@@ -36,13 +36,13 @@ def rise(scene: bpy.types.Scene) -> None:
 
 
 def clear(scene: bpy.types.Scene) -> None:
-    """Compare nothing any more; the sequencer is as it was."""
+    """Remove the comparison strips, which leaves the sequencer as it was."""
     for strip in marked(scene):
         compat.remove_strip(scene, strip)
 
 
 def hide_from_render(scene: bpy.types.Scene) -> None:
-    """Before a render: the strips that compare are no part of it. Most renders have no strips at all."""
+    """Before a render, mute the comparison strips, unless the render does not use the sequencer anyway."""
     if not scene.render.use_sequencer:
         return
     for strip in marked(scene):
@@ -51,7 +51,7 @@ def hide_from_render(scene: bpy.types.Scene) -> None:
 
 
 def show_after_render(scene: bpy.types.Scene) -> None:
-    """After a render, or one that was interrupted by a crash: show them again."""
+    """Unmute the comparison strips after a render, or after a crash that interrupted one."""
     for strip in marked(scene):
         if HIDDEN in strip:
             strip.mute = False

@@ -1,4 +1,4 @@
-"""Everything that differs between Blender 4.2 and 5.3, in one place."""
+"""Every difference between Blender versions from 4.2 to 5.3, in one place."""
 
 from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
@@ -9,17 +9,17 @@ import bpy
 from ex4d.storage import user_data
 
 Strip = bpy.types.Strip if hasattr(bpy.types, "Strip") else bpy.types.Sequence
-"""The type of strips; it got its name in 4.4."""
+"""The type of strips, renamed from `Sequence` in 4.4."""
 
 
 def strips(scene: bpy.types.Scene) -> bpy.types.bpy_prop_collection:
-    """The top-level strips of `scene`, whose sequence editor is made where it is missing."""
+    """The top-level strips of `scene`; its sequence editor is created if missing."""
     editor = scene.sequence_editor or scene.sequence_editor_create()
     return editor.strips if hasattr(editor, "strips") else editor.sequences
 
 
 def all_strips(scene: bpy.types.Scene) -> list:
-    """Every strip of `scene`, also those inside meta strips; nothing is made."""
+    """Every strip of `scene`, including those inside meta strips; no sequence editor is created."""
     editor = scene.sequence_editor
     if editor is None:
         return []
@@ -27,7 +27,7 @@ def all_strips(scene: bpy.types.Scene) -> list:
 
 
 def remove_strip(scene: bpy.types.Scene, strip: Strip) -> None:
-    """Remove a strip, also from inside a meta strip."""
+    """Remove a strip, even from inside a meta strip."""
     metas = [each for each in all_strips(scene) if each.type == "META"]
     for holder in (scene.sequence_editor, *metas):
         inside = holder.strips if hasattr(holder, "strips") else holder.sequences
@@ -44,7 +44,7 @@ def strip_range(strip: Strip) -> tuple[int, int]:
 
 
 def trim(strip: Strip, first: int, end: int) -> None:
-    """Let a strip show its scene frames [first, end) alone; what it shows in each of them stays."""
+    """Trim a strip to scene frames [first, end) without shifting its content."""
     if "left_handle" in strip.bl_rna.properties:
         strip.left_handle, strip.right_handle = first, end
     else:
@@ -52,7 +52,7 @@ def trim(strip: Strip, first: int, end: int) -> None:
 
 
 def is_topmost(scene: bpy.types.Scene, strip: Strip) -> bool:
-    """Whether no other strip of `scene` covers `strip` in any of its frames."""
+    """Whether no unmuted strip of `scene` covers `strip` in any of its frames."""
     first, end = strip_range(strip)
     above = [other for other in strips(scene) if other.channel > strip.channel and not other.mute]
     return all(strip_range(other)[1] <= first or end <= strip_range(other)[0] for other in above)
@@ -66,20 +66,20 @@ def select_only(scene: bpy.types.Scene, strip: Strip) -> None:
 
 
 def new_movie_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int, start: int) -> Strip:
-    """Insert a movie through the data API (the operator crashes 5.0 when a timer calls it), as large as the scene.
+    """Insert a movie, fitted to the scene's size, through the data API: the operator crashes 5.0 if a timer calls it.
 
-    A take may have the clip's own size, and the scene that of the working picture.
+    Fitting matters because a take may have the clip's own size while the scene has the working size.
     """
     return strips(scene).new_movie(name=name, filepath=str(path), channel=channel, frame_start=start, fit_method="FIT")
 
 
 def new_sound_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int, start: int) -> Strip:
-    """Insert the sound of a file; Blender makes it as long as the file is at the scene's rate."""
+    """Insert the sound of a file; Blender makes the strip as long as the file lasts at the scene's frame rate."""
     return strips(scene).new_sound(name=name, filepath=str(path), channel=channel, frame_start=start)
 
 
 def show_in_sequencer(scene: bpy.types.Scene, workspaces: Iterable[bpy.types.WorkSpace]) -> None:
-    """Since 5.0 each workspace says which scene its sequencer shows: let it be `scene`."""
+    """Show `scene` in the sequencer of each workspace, which since 5.0 has a setting for it; before, do nothing."""
     for workspace in workspaces:
         if hasattr(workspace, "sequencer_scene"):
             workspace.sequencer_scene = scene
@@ -87,20 +87,20 @@ def show_in_sequencer(scene: bpy.types.Scene, workspaces: Iterable[bpy.types.Wor
 
 
 def empty_sequencers() -> list[bpy.types.WorkSpace]:
-    """Workspaces whose sequencer shows no scene; none before 5.0."""
+    """Workspaces whose sequencer shows no scene; always empty before 5.0."""
     return [w for w in bpy.data.workspaces if hasattr(w, "sequencer_scene") and w.sequencer_scene is None]
 
 
 def is_filled(workspace: bpy.types.WorkSpace) -> bool:
-    """Whether its sequencer was given a scene already: where it is empty now, the user wants it so."""
+    """Whether we gave its sequencer a scene before. If it is empty now, the user emptied it on purpose."""
     return "ex4d_filled" in workspace
 
 
 def fcurves(owner: bpy.types.ID) -> Iterator[bpy.types.FCurve]:
     """The F-curves of `owner` itself.
 
-    Since 4.4 several owners share an action and have a slot each, with the curves in its channel bag: there
-    `Action.fcurves`, as long as it exists, tells only those of the first slot.
+    Since 4.4, owners can share an action, each with its own slot, whose channel bag holds the curves. In those versions
+    `Action.fcurves`, while it still exists, returns only the curves of the first slot.
     """
     for curves in _curve_lists(owner):
         yield from curves
@@ -121,7 +121,7 @@ def _curve_lists(owner: bpy.types.ID) -> Iterator[bpy.types.bpy_prop_collection]
 
 
 def remove_fcurves(owner: bpy.types.ID, paths: Set[str]) -> None:
-    """Remove the F-curves of `owner` with these data paths; another owner that shares them keeps its own."""
+    """Remove the F-curves of `owner` with these data paths; other owners that share them keep theirs."""
     if not any(curve.data_path in paths for curve in fcurves(owner)):
         return
     data = owner.animation_data
@@ -140,7 +140,7 @@ def remove_fcurves(owner: bpy.types.ID, paths: Set[str]) -> None:
 
 
 def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
-    """The node tree that composites what `scene` renders; None if none does."""
+    """The node tree that composites renders of `scene`; None if there is none."""
     if _knows(scene, "compositor_effects"):
         effect = _effect(scene)
         return effect.node_group if effect is not None else None
@@ -150,7 +150,7 @@ def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
 
 
 def begin_compositing(scene: bpy.types.Scene) -> bpy.types.NodeTree:
-    """Let a node tree composite what `scene` renders, where none does; before 5.0 it may hold nodes from earlier."""
+    """Switch on compositing for a `scene` without it; returns the node tree, which may contain old nodes before 5.0."""
     name = "EX-4D Compositing"
     if _knows(scene, "compositor_effects"):
         effect = scene.compositor_effects.new(name)
@@ -164,7 +164,7 @@ def begin_compositing(scene: bpy.types.Scene) -> bpy.types.NodeTree:
 
 
 def compositors(scene: bpy.types.Scene) -> list[bpy.types.NodeTree]:
-    """Every node tree of a scene that composites, or could."""
+    """Every compositing node tree of a scene, including disabled ones."""
     if _knows(scene, "compositor_effects"):
         return [each.node_group for each in scene.compositor_effects if each.node_group is not None]
     tree = scene.compositing_node_group if _knows(scene, "compositing_node_group") else scene.node_tree
@@ -183,18 +183,18 @@ def end_compositing(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> None:
 
 
 def _knows(scene: bpy.types.Scene, name: str) -> bool:
-    """Whether scenes have a property, without reading it: what Blender will remove warns when it is read."""
+    """Whether scenes have a property, without reading it: reading a deprecated one causes a warning."""
     return name in scene.bl_rna.properties
 
 
 def _effect(scene: bpy.types.Scene) -> object | None:
-    """The first effect that composites renders, as Blender has them from 5.3 on; None without one."""
+    """The first compositor effect enabled for renders, in Blender 5.3 and later; None if there is none."""
     there = (each for each in scene.compositor_effects if each.node_group is not None and each.enable_for_render)
     return next(there, None)
 
 
 def composite_output(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket:
-    """The socket of a compositing tree that takes the picture; made where it is missing."""
+    """The image input of a compositing tree's output node; made if missing."""
     if not hasattr(bpy.types, "CompositorNodeComposite"):
         if not any(item.in_out == "OUTPUT" for item in tree.interface.items_tree if item.item_type == "SOCKET"):
             tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
@@ -207,7 +207,7 @@ def composite_output(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket:
 
 
 def scale_to_render_size(node: bpy.types.Node) -> None:
-    """Let a Scale node of the compositor give pictures the size that is rendered."""
+    """Set a Scale node of the compositor to scale images to the render size."""
     if hasattr(node, "space"):
         node.space = "RENDER_SIZE"
     else:
@@ -215,12 +215,12 @@ def scale_to_render_size(node: bpy.types.Node) -> None:
 
 
 def path_options() -> set[str]:
-    """Options of a property that holds a path: from 4.5 on Blender wants to be told that it may begin with `//`."""
+    """Options of a path property: since 4.5 Blender has to be told that the path may begin with `//`."""
     return {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 
 def enable_nodes(material: bpy.types.Material) -> bpy.types.NodeTree:
-    """The node tree of `material`, emptied; from 5.0 on every material has one."""
+    """The node tree of `material`, emptied; since 5.0 every material has one."""
     if bpy.app.version < (5, 0, 0):
         material.use_nodes = True
     material.node_tree.nodes.clear()
@@ -228,9 +228,9 @@ def enable_nodes(material: bpy.types.Material) -> bpy.types.NodeTree:
 
 
 def user_folder(package: str) -> Path:
-    """Where the add-on may write as long as the .blend has no place on disk.
+    """The folder that the add-on writes to while the .blend is unsaved; created if missing.
 
-    Not `extension_path_user`: from 5.2 on Blender removes that folder with the extension.
+    Not `extension_path_user`, because since 5.2 Blender removes that folder along with the extension.
     """
     folder = user_data.folder() / "blender"
     folder.mkdir(parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ def user_folder(package: str) -> Path:
 
 
 def former_user_folders(package: str) -> list[Path]:
-    """What `user_folder` was in earlier versions, as far as it is there."""
+    """The folders that earlier versions used as `user_folder`, if they exist."""
     found = [bpy.utils.user_resource("DATAFILES", path="ex4d")]
     with suppress(ValueError):  # run from a source tree, not installed as an extension
         found.append(bpy.utils.extension_path_user(package))

@@ -1,4 +1,4 @@
-"""The material of the shot's mesh: the footage as it is, unlit, and a tint where the source saw nothing."""
+"""The material of the shot's mesh: the footage, unlit, and a tint where the source saw nothing."""
 
 from collections import Counter
 from pathlib import Path
@@ -17,31 +17,31 @@ INVENTED_COLOUR = (*legend.as_floats(legend.INVENTED), 1.0)
 STRIPE_COLOUR = (*Color(legend.as_floats(legend.STRIPE)).from_srgb_to_scene_linear(), 1.0)
 
 STRIPES_HIGH = 60
-"""Stripes of the tint one above the other in a view or a render, whatever its size."""
+"""Number of tint stripes over the height of a view or render, whatever its size."""
 
 USUAL_STRENGTH = 0.6
-"""Of the tint: what the mesh makes up between two surfaces shows through it."""
+"""Default strength of the tint: it lets the mesh that bridges two surfaces show through."""
 
 SAME_VIEW = 2e-3
-"""Radians. Where the view and the source see a point under a smaller angle, what lies between them is no hole: about
-two pixels of a picture that is 1024 wide."""
+"""In radians, about two pixels of a picture 1024 pixels wide. If the directions from a point to the view and to the
+source differ by less, the point is not tinted."""
 
 SOURCE_EYE = "EX-4D Source Eye"
-"""Name of the node that says where the source's camera is, in the mesh's own coordinates."""
+"""Name of the node with the position of the source camera, in the mesh's own coordinates."""
 
 TINT = "EX-4D Tint"
 """Name of the node whose factor is the strength of the tint, 0 to 1."""
 
 BRIDGE = "EX-4D Bridge"
-"""Name of the node that knows the faces of a light mesh which bridge an occlusion: from the source's camera they are
-seen under a smaller angle than it says."""
+"""Name of the node that finds the faces of a coarse mesh that bridge an occlusion: the source camera sees them at a
+smaller angle than the node's limit."""
 
 NO_BRIDGES = -1.0
-"""A limit that no face is below."""
+"""A limit that no face falls below."""
 
 FOOTAGE, RELIABLE, SOLID = "source.mp4", "reliable.mp4", "solid.mp4"
-"""Movies of a shot: the footage; where the mesh is a surface and not a bridge; and, in shots of earlier versions, both
-in one for Solid view, which so had the tint from the source view too, where nothing is missing."""
+"""Movies of a shot: the footage; where the mesh is a surface, not a bridge; and, in shots of earlier versions, both
+combined for Solid view, which therefore showed the tint even from the source view, where nothing is missing."""
 
 EARLIER_NODES = [
     Counter(ShaderNodeTexImage=2, ShaderNodeEmission=2, ShaderNodeOutputMaterial=1, **counts)
@@ -58,17 +58,17 @@ EARLIER_NODES = [
         },
     )
 ]
-"""How many nodes of each kind the materials of earlier versions have, without that of `SOLID`."""
+"""Number of nodes of each kind in the materials of earlier versions, without the node for `SOLID`."""
 
 
 class _Tree:
-    """A node tree that is being made."""
+    """A node tree under construction."""
 
     def __init__(self, tree: bpy.types.NodeTree) -> None:
         self.tree = tree
 
     def node(self, kind: str, x: int, y: int, *inputs: bpy.types.NodeSocket) -> bpy.types.Node:
-        """A new node whose first inputs, of those that it shows, come from these outputs."""
+        """Add a node and link these outputs to its first enabled inputs."""
         made = self.tree.nodes.new(kind)
         made.location = (x, y)
         for socket, output in zip((each for each in made.inputs if each.enabled), inputs, strict=False):
@@ -76,7 +76,7 @@ class _Tree:
         return made
 
     def vector(self, operation: str, x: int, y: int, *inputs: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-        """The result of a Vector Math node."""
+        """Add a Vector Math node and return its output."""
         made = self.node("ShaderNodeVectorMath", x, y, *inputs)
         made.operation = operation
         return made.outputs["Value" if operation in ("DISTANCE", "DOT_PRODUCT") else "Vector"]
@@ -84,7 +84,7 @@ class _Tree:
     def math(
         self, operation: str, x: int, y: int, *inputs: bpy.types.NodeSocket, second: float = 0.0
     ) -> bpy.types.NodeSocket:
-        """The result of a Math node."""
+        """Add a Math node and return its output."""
         made = self.node("ShaderNodeMath", x, y, *inputs)
         made.operation = operation
         if len(inputs) == 1:
@@ -93,12 +93,12 @@ class _Tree:
 
 
 def make_material(facts: bpy.types.PropertyGroup, colour: Path, reliable: Path) -> bpy.types.Material:
-    """The material, whose movies start with the shot. Solid view shows the footage without a tint.
+    """Make the material, whose movies start with the shot. Solid view shows the footage without a tint.
 
     Args:
-        facts: of the shot; they get to know the movie.
+        facts: of the shot; their `image` is set to the footage.
         colour: the footage.
-        reliable: white where the mesh is a surface and not a bridge.
+        reliable: white where the mesh is a surface, not a bridge.
     """
     material = bpy.data.materials.new("EX-4D Footage")
     material.use_backface_culling = False
@@ -115,7 +115,7 @@ def make_material(facts: bpy.types.PropertyGroup, colour: Path, reliable: Path) 
 
 
 def renew(material: bpy.types.Material, facts: bpy.types.PropertyGroup) -> None:
-    """Make the nodes of a material anew that an earlier version made and nobody has changed."""
+    """Rebuild the nodes of a material that an earlier version made, if nobody has changed them."""
     tree = material.node_tree
     if tree is None or Counter(node.bl_idname for node in tree.nodes) not in EARLIER_NODES:
         return
@@ -159,7 +159,7 @@ def _make_nodes(
 
 
 def _legend_colour(made: _Tree) -> bpy.types.NodeSocket:
-    """The striped colour of the legend; the stripes rise to the right and stay where they are on the screen."""
+    """The striped colour of the legend; the stripes rise to the right and are fixed to the screen."""
     window = made.node("ShaderNodeTexCoord", -1400, 500).outputs["Window"]
     across = made.node("ShaderNodeSeparateXYZ", -1200, 500, window)
     wide = made.math("MULTIPLY", -1000, 600, across.outputs["X"], second=STRIPES_HIGH * 16 / 9)
@@ -173,7 +173,7 @@ def _legend_colour(made: _Tree) -> bpy.types.NodeSocket:
 
 
 def _to_source(made: _Tree) -> bpy.types.NodeSocket:
-    """The direction to where the source's camera stands, from the point that is drawn."""
+    """The direction from the shaded point to the source camera, in the mesh's own coordinates."""
     eye = made.node("ShaderNodeCombineXYZ", -1400, -500)
     eye.name = eye.label = SOURCE_EYE
     point = made.node("ShaderNodeTexCoord", -1400, -700).outputs["Object"]
@@ -181,14 +181,14 @@ def _to_source(made: _Tree) -> bpy.types.NodeSocket:
 
 
 def _in_object(made: _Tree, direction: bpy.types.NodeSocket, kind: str, y: int) -> bpy.types.NodeSocket:
-    """A direction or a normal of the world in the mesh's own coordinates."""
+    """Convert a direction or normal from world space to the mesh's own coordinates."""
     node = made.node("ShaderNodeVectorTransform", -1200, y, direction)
     node.vector_type, node.convert_from, node.convert_to = kind, "WORLD", "OBJECT"
     return made.vector("NORMALIZE", -1000, y, node.outputs[0])
 
 
 def _is_source_view(made: _Tree, to_source: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-    """1 where a point is seen from where the source's camera stands: from there nothing is missing."""
+    """1 where a point is seen from the position of the source camera, from where nothing is missing."""
     incoming = made.node("ShaderNodeNewGeometry", -1400, -1000).outputs["Incoming"]
     to_view = _in_object(made, incoming, "VECTOR", -800)
     angle = made.vector("DISTANCE", -800, -600, to_source, to_view)
@@ -196,7 +196,7 @@ def _is_source_view(made: _Tree, to_source: bpy.types.NodeSocket) -> bpy.types.N
 
 
 def _is_no_bridge(made: _Tree, to_source: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-    """0 on faces that reach from something near to something far behind it; see `show_detail`."""
+    """0 on faces that stretch from something near to something far behind it, see `show_detail`."""
     normal = _in_object(made, made.node("ShaderNodeNewGeometry", -1400, -1250).outputs["True Normal"], "NORMAL", -1100)
     slant = made.math("ABSOLUTE", -600, -900, made.vector("DOT_PRODUCT", -800, -900, to_source, normal))
     node = made.node("ShaderNodeMath", -400, -900, slant)
@@ -206,16 +206,18 @@ def _is_no_bridge(made: _Tree, to_source: bpy.types.NodeSocket) -> bpy.types.Nod
 
 
 def slant_limit(step: int) -> float:
-    """Sine of the angle below which a face of a mesh with every `step`-th row and column bridges, see `show_detail`."""
+    """Sine of the angle below which a face counts as a bridge, in a mesh with every `step`-th row and column.
+
+    See `show_detail`.
+    """
     return NO_BRIDGES if step == 1 else float(np.sin(np.radians(FILTERS["default"].min_angle)))
 
 
 def show_detail(material: bpy.types.Material, step: int) -> None:
-    """Tell a shot's material how coarse the mesh is.
+    """Set up a shot's material for a mesh with every `step`-th row and column.
 
-    The movie of reliable pixels marks the bridges of the whole mesh, which are a pixel wide. Those of a coarser one
-    are as wide as its faces, so there the faces themselves are looked at, by the limit that the renderer has for its
-    own.
+    The movie of reliable pixels marks the bridges of the full mesh, which are a pixel wide. Those of a coarser mesh
+    are as wide as its faces, so the faces themselves are tested there, with the renderer's own limit.
     """
     node = _node(material, BRIDGE)
     if node is not None:
@@ -223,13 +225,13 @@ def show_detail(material: bpy.types.Material, step: int) -> None:
 
 
 def tint_strength(material: bpy.types.Material) -> bpy.types.NodeSocket | None:
-    """Where the strength of the tint is kept, 0 to 1; None in a material of an earlier version, or without it."""
+    """The socket with the strength of the tint, 0 to 1; None if the material has none, as in earlier versions."""
     node = _node(material, TINT)
     return node.inputs[0] if node is not None else None
 
 
 def drop_solid(material: bpy.types.Material) -> None:
-    """Take from the material of a shot of an earlier version what Solid view showed: it shows the footage now."""
+    """Remove the Solid view movie from the material of an earlier version's shot: Solid view shows the footage now."""
     tree = material.node_tree
     for node in list(tree.nodes) if tree is not None else ():
         if node.type != "TEX_IMAGE" or node.image is None or Path(node.image.filepath).name != SOLID:
@@ -247,7 +249,7 @@ def _node(material: bpy.types.Material, name: str) -> bpy.types.Node | None:
 
 
 def play(material: bpy.types.Material, folder: Path, facts: bpy.types.PropertyGroup) -> None:
-    """Let a material's movies of `folder` play along with the shot's frames."""
+    """Play a material's movies from `folder` in sync with the shot's frames."""
     for node in material.node_tree.nodes if material.node_tree is not None else ():
         if node.type != "TEX_IMAGE" or node.image is None:
             continue
@@ -256,12 +258,12 @@ def play(material: bpy.types.Material, folder: Path, facts: bpy.types.PropertyGr
 
 
 def play_with_shot(user: bpy.types.ImageUser, facts: bpy.types.PropertyGroup) -> None:
-    """Let a movie play along with the shot's frames."""
+    """Play a movie in sync with the shot's frames."""
     user.frame_duration, user.frame_start, user.use_auto_refresh = facts.frames, facts.start, True
 
 
 def place_source(material: bpy.types.Material, facts: bpy.types.PropertyGroup) -> None:
-    """Tell a shot's material where the source's camera is in every frame; one without the node is left alone."""
+    """Write the source camera's position in every frame into a shot's material, if it has the node for it."""
     tree, eye = material.node_tree, _node(material, SOURCE_EYE)
     if eye is None:
         return

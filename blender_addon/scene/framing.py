@@ -1,4 +1,4 @@
-"""Which 3D View shows a new shot, and from where."""
+"""Choosing the 3D View that shows a new shot, and its point of view."""
 
 import bpy
 import numpy as np
@@ -10,42 +10,41 @@ from ex4d.geometry import presets
 from ..scene import axes, camera, mesh_object, objects
 
 AIM = 1.5
-"""What the view turns about, in distances to what presets turn around: behind what stands nearest, for that hardly ever
-is the middle of what the clip shows."""
+"""Distance of the view's pivot, in multiples of the distance to the presets' pivot. That is the nearest surface, which
+is hardly ever in the middle of the scene."""
 
 BESIDE_DEGREES = 10.0
-"""How far the view stands beside the source camera, on the way that orbits go: from its own place the shot would look
-as flat as the clip."""
+"""How far the view is from the source camera, along the path of orbits: from the source camera's own position the shot
+would look as flat as the clip."""
 
 SENSOR_MM = 72.0
-"""Width of what a 3D View shows of its longer side: Blender shows twice a camera's sensor of 36 mm."""
+"""Sensor size of a 3D View along its longer side: Blender shows twice the 36 mm sensor of a camera."""
 
 MARGIN = 1.08
-"""How much room the shot gets, as a part of what it needs."""
+"""Room that the shot gets, relative to what it needs."""
 
 SHARE = 0.96
-"""So much of the shot's points have to be in sight, on each axis: a few may lie far out."""
+"""Fraction of the shot's points that have to be in view on each axis: a few may be far out."""
 
 FAR = 2.5
-"""What is farther from the source camera than this, in distances of what the view turns about, may be cut: going back
-hardly makes it smaller, and from the side it lies far out."""
+"""Anything farther from the source camera than this, in multiples of the pivot's distance, may be out of view: moving
+back hardly makes it smaller, and from the side it is far out."""
 
 STEPS_BACK = np.geomspace(1.0, 4.0, 15)
-"""Distances that are tried, in those of the source camera, until the shot fits."""
+"""Distances to try until the shot fits, in multiples of the source camera's."""
 
 
 def view_to_use(pointer: int) -> bpy.types.Area | None:
-    """The 3D View with this address, else the largest on the screen; None without a window."""
+    """The 3D View with this address, else the largest one open; None if there is none."""
     areas = [a for w in bpy.context.window_manager.windows for a in w.screen.areas if a.type == "VIEW_3D"]
     asked = [area for area in areas if area.as_pointer() == pointer]
     return max(asked or areas, key=lambda area: area.width * area.height, default=None)
 
 
 def frame_shot(scene: bpy.types.Scene, area: bpy.types.Area) -> None:
-    """Let a 3D View look at a scene's new shot from beside the source camera, all of it clear of the sidebars.
+    """Turn a 3D View to a scene's new shot from beside the source camera, with all of it clear of the sidebars.
 
-    One that looks through a camera is left as it is: the shot's own
-    camera begins at the source view.
+    A view through a camera is left unchanged, because the shot's own camera begins at the source view.
     """
     facts, root, space = scene.ex4d, objects.find(scene, objects.ROOT), area.spaces.active
     turned = space.region_3d
@@ -65,7 +64,7 @@ def frame_shot(scene: bpy.types.Scene, area: bpy.types.Area) -> None:
 
 
 def _near(points: NDArray[np.float64], source: NDArray[np.float64], aim: float) -> NDArray[np.float64]:
-    """Those of points (n,3) that a view should show: `FAR`, or the nearer half if that is more."""
+    """The points (n,3) that a view should show: those within `FAR`, or the nearer half if that is more."""
     distances = np.linalg.norm(points - source, axis=1)
     half = float(np.quantile(distances, 0.5)) if len(points) else 0.0
     return points[distances <= max(FAR * aim, half)]
@@ -78,24 +77,24 @@ def _fit(
     rotation: NDArray[np.float64],
     clear: NDArray[np.float64],
 ) -> tuple[Vector, float]:
-    """What a 3D View turns about and how far away it stands, so that it shows points (n,3) in its clear part.
+    """Pivot and distance with which a 3D View shows points (n,3) in its clear part.
 
-    The view stays where it looks from, seen from the pivot, but goes back along that line until all fits, and is
-    shifted so that the points are in the middle of the clear part.
+    The view keeps its direction from the pivot, but moves back along that line until everything fits, and is shifted
+    to centre the points in the clear part.
 
     Args:
         points: in the world.
-        pivot: (3,) what the view turns about.
-        away: (3,) from there to the eye.
+        pivot: (3,) point that the view turns around.
+        away: (3,) from the pivot to the eye.
         rotation: (3,3) the view's axes in the world, as columns: right, up, back.
-        clear: (2,2) least and greatest x and y of the clear part at a distance of 1, from the view's middle.
+        clear: (2,2) least and greatest x and y of the clear part at a distance of 1, from the view's centre.
     """
     near = float(np.linalg.norm(away))
     local = (points - pivot) @ rotation
     wanted, room = clear.mean(0), (clear[1] - clear[0]) / MARGIN
     for distance in near * STEPS_BACK:
         middle = np.zeros(2)
-        for _again in range(3):  # a shift moves near points more than far ones
+        for _again in range(3):  # a shift moves near points more than far ones, so iterate
             depth = distance - local[:, 2]
             at = (local[depth > 0, :2] - middle) / depth[depth > 0, None]
             if not len(at):
@@ -108,9 +107,9 @@ def _fit(
 
 
 def clear_part(area: bpy.types.Area, lens: float) -> NDArray[np.float64]:
-    """The part of a 3D View that no sidebar lies over: least and greatest x and y (2,2) at a distance of 1.
+    """The part of a 3D View that no sidebar covers: least and greatest x and y (2,2) at a distance of 1.
 
-    Measured from the middle of the view. What lies over more than three quarters of it is taken for nothing.
+    Measured from the centre of the view. Sidebars that leave less than a quarter of the width clear are ignored.
     """
     window = next(region for region in area.regions if region.type == "WINDOW")
     left, right = window.x, window.x + window.width

@@ -1,4 +1,4 @@
-"""Cameras that go along when the source camera turns out to move otherwise than was known when they were keyed."""
+"""Moving keyed cameras along with the source camera if its motion turns out to be other than assumed when keying."""
 
 import bpy
 import numpy as np
@@ -15,19 +15,19 @@ OURS = (objects.CAMERA, objects.ANOTHER, objects.BAKED)
 
 
 def go_along(scene: bpy.types.Scene, start: int, before: NDArray[np.float64]) -> str:
-    """Let keyed cameras of the shot see the clip in every frame from where they saw it before.
+    """Rekey the shot's keyed cameras so that, in every frame, they keep their place relative to the source camera.
 
-    The keys of a preset stand beside the source camera of each frame, and so do keys set by hand while the footage
-    played. A camera without keys stays where it is. In frames that were not open before, cameras go along from the
-    nearest one that was.
+    The keys of a preset are relative to the source camera of each frame, and so are keys set by hand against the
+    playing footage. Cameras without keys stay where they are. Frames that were not open before use the correction of
+    the nearest one that was.
 
     Args:
-        scene: with the shot, whose source camera moves as it is known now.
-        start: scene frame of the first of `before`.
-        before: (T,4,4) how the source camera was thought to move, in the world of today's shot.
+        scene: with the shot, whose source camera already has its new motion.
+        start: scene frame of `before[0]`.
+        before: (T,4,4) camera-to-world poses that the source camera was thought to have, in the world of today's shot.
 
     Returns:
-        What has to be told; "" where no camera had to move.
+        A message for the artist; "" if no camera had to move.
     """
     moved = _moved(scene.ex4d, start, before)
     if np.allclose(moved, np.eye(4), atol=1e-6):
@@ -67,7 +67,7 @@ def go_along(scene: bpy.types.Scene, start: int, before: NDArray[np.float64]) ->
 
 
 def _moved(facts: bpy.types.PropertyGroup, start: int, before: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From beside the old source camera to beside the new one (T,4,4), in every frame of the shot."""
+    """Transforms (T,4,4) that carry poses along from the old source camera to the new one, for every frame."""
     now = facts.poses
     then = before[np.clip(np.arange(len(now)) + facts.start - start, 0, len(before) - 1)]
     return now @ inverse(then)
@@ -82,7 +82,11 @@ def _is_keyed(scene: bpy.types.Scene, thing: bpy.types.Object) -> bool:
 
 
 def _rekey(scene: bpy.types.Scene, thing: bpy.types.Object, moved: NDArray[np.float64]) -> None:
-    """Write its way anew, from its first key or the shot's first frame to its last key or the shot's last."""
+    """Rekey a camera over the frames of the shot and any keys before or after them.
+
+    Raises:
+        InputError: the camera or the root is scaled unevenly.
+    """
     facts = scene.ex4d
     curves = [curve for curve in compat.fcurves(thing) if curve.data_path in rig.PLACE_CHANNELS]
     keys = sorted({round(point.co.x) for curve in curves for point in curve.keyframe_points})

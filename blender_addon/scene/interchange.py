@@ -1,4 +1,4 @@
-"""Camera and mesh of the shot as Alembic or USD, written by Blender's own exporters."""
+"""Export of the shot's camera and mesh as Alembic or USD by Blender's own exporters."""
 
 import os
 import shutil
@@ -20,21 +20,21 @@ ITEMS = (
     (USD, "USD (.usdc)", "For Houdini, Maya, Nuke, Omniverse, Unreal and others"),
 )
 ENDINGS = {ALEMBIC: (".abc",), USD: (".usdc", ".usd", ".usda")}
-"""Of file names; the first is the usual one."""
+"""File extensions of each format, the usual one first."""
 
 FILTER = "*.abc;*.usdc;*.usd;*.usda"
 
 VERTEX_BYTES = 12
-"""Of one vertex in one frame: three float32. Faces and the texture's coordinates are written once."""
+"""Size of a vertex in a frame: three float32. Faces and UV coordinates are written only once."""
 
 
 def format_of_name(file: Path) -> str:
-    """The format that a name's ending stands for; "" where it stands for none."""
+    """The format that a file name's extension stands for; "" if it stands for none."""
     return next((kind for kind, endings in ENDINGS.items() if file.suffix.lower() in endings), "")
 
 
 def file_for(file: Path, kind: str) -> Path:
-    """`file` with an ending of this format: its own where that is one, else the usual one in its place."""
+    """`file` with an extension of this format: its own if it is one, else the usual one instead."""
     if file.suffix.lower() in ENDINGS[kind]:
         return file
     named = file.with_suffix("") if format_of_name(file) else file
@@ -42,21 +42,21 @@ def file_for(file: Path, kind: str) -> Path:
 
 
 def is_built_in(kind: str) -> bool:
-    """Whether this Blender can write the format; builds of Linux distributions may lack one."""
+    """Whether this Blender can write the format; some Linux distributions build it without."""
     return bool(getattr(bpy.app.build_options, {ALEMBIC: "alembic", USD: "usd"}[kind]))
 
 
 def expected_bytes(scene: bpy.types.Scene) -> int:
-    """About how large the file will be: the mesh's vertices in every frame."""
+    """Approximate size of the file: that of the mesh's vertices in every frame."""
     return mesh_object.points(scene) * VERTEX_BYTES
 
 
 def write(scene: bpy.types.Scene, file: Path, kind: str) -> str:
-    """Write the chosen camera, lens included, and the mesh in all frames of the shot; returns what to tell.
+    """Write the chosen camera, lens included, and the mesh in all frames of the shot; returns a message for the artist.
 
     Raises:
-        InputError: no shot, no perspective camera is chosen, the mesh was deleted, this Blender lacks the exporter,
-            the disk is too full, or the file cannot be written.
+        InputError: there is no shot, no perspective camera is chosen, the mesh was deleted, this Blender lacks the
+            exporter, the disk is too full, or the file cannot be written.
     """
     first, last = camera.frame_facts(scene)
     chosen, mesh = camera.path_camera(scene), objects.find(scene, objects.MESH)
@@ -124,8 +124,8 @@ def _alembic(file: Path, holder: bpy.types.Collection, first: int, last: int) ->
         collection=holder.name,
         start=first,
         end=last,
-        flatten=True,  # every object in the world's axes: the shot's root is not needed
-        normals=False,  # of each corner in each frame: six times what the vertices take
+        flatten=True,  # all objects in world space: the shot's root is not needed
+        normals=False,  # normals of every corner in every frame take six times the space of the vertices
         evaluation_mode="RENDER",
         export_custom_properties=False,
         as_background_job=False,
@@ -138,7 +138,7 @@ def _usd(file: Path, holder: bpy.types.Collection, first: int, last: int) -> Non
         collection=holder.name,
         export_animation=True,
         export_normals=False,
-        export_materials=False,  # ours plays a movie and mixes shaders; neither goes into a USD preview surface
+        export_materials=False,  # ours plays a movie and mixes shaders; a USD preview surface can do neither
         evaluation_mode="RENDER",
         export_custom_properties=False,
         convert_world_material=False,
@@ -149,10 +149,10 @@ def _usd(file: Path, holder: bpy.types.Collection, first: int, last: int) -> Non
 def _alone(
     scene: bpy.types.Scene, things: list[bpy.types.Object], first: int, last: int
 ) -> Iterator[bpy.types.Collection]:
-    """Inside, these objects are in a collection of their own and count as rendered, and the scene has these frames.
+    """A context with these objects in a collection of their own, shown in renders, and with these scene frames.
 
-    Exporters take a collection as well as what is selected. So the selection stays as it is, and what is hidden, and
-    could not be selected, is written too.
+    Exporting a collection instead of the selection leaves the selection alone, and also writes hidden objects, which
+    could not be selected.
     """
     hidden = [thing for thing in things if thing.hide_render]
     frames, shown, subframe = (scene.frame_start, scene.frame_end), scene.frame_current, scene.frame_subframe

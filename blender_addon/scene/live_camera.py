@@ -1,4 +1,4 @@
-"""The chosen camera as looks have it: as it is right now, and along its path. Evaluates nothing and sets no frame."""
+"""The chosen camera for looks: where it is right now, and along its path. Evaluates nothing and sets no frame."""
 
 import json
 from dataclasses import dataclass, replace
@@ -17,24 +17,24 @@ from ..scene import axes, camera, compat, objects, rig
 from ..translations import told
 
 LONG_SIDE = 256
-"""Pixels of a look: as many as a server on two cores has time for twenty times a second."""
+"""Longer side of a look in pixels: what a server on two cores can render twenty times a second."""
 
 LENS_KEYS = {"lens": "focal_mm", "shift_x": "shift_x", "shift_y": "shift_y"}
-"""What of a lens is commonly keyed, and its name in `axes.Lens`."""
+"""Lens channels that are commonly keyed, and their names in `axes.Lens`."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What a shot is looked at by, read once: the scene keeps it as JSON.
+    """The facts about a shot that looks need, parsed once because the scene stores them as JSON.
 
     Attributes:
-        key: the texts that all this was read from.
-        depth: hash of the shot's depth file.
-        poses: (T,4,4) of the source camera.
-        width, height: of the picture of a look.
-        render: how takes are rendered. Made once, since making it takes longer than all else of a look.
-        moving, others: what a look at other frames takes, see `ex4d.jobs.messages.Look`; None and empty if they are
-            not asked, or nobody knows what moves.
+        key: the scene's values that all of this was read from.
+        depth: SHA-256 of the shot's depth file, as hexadecimal digits.
+        poses: (T,4,4) of the source camera, camera-to-world in library axes.
+        width, height: size of a look in pixels.
+        render: render settings of takes. Made once, because making it takes longer than the rest of a look.
+        moving, others: what looks need to use other frames, see `ex4d.jobs.messages.Look`; None and empty if other
+            frames are off, or it is not known what moves.
     """
 
     key: tuple[str, str, int, int, int, str]
@@ -48,7 +48,7 @@ class Standing:
 
 
 def standing(scene: bpy.types.Scene, before: Standing | None) -> Standing | None:
-    """The scene's shot; `before` where it is still the same. None without a shot, or one whose depth is not known."""
+    """The facts of the scene's shot, or `before` if still valid; None if there is no shot or its depth is unknown."""
     facts = scene.ex4d
     key = (facts.source, facts.path, facts.width, facts.height, facts.frames, facts.persistence)
     if before is not None and before.key == key:
@@ -67,7 +67,7 @@ def standing(scene: bpy.types.Scene, before: Standing | None) -> Standing | None
 
 
 def look_now(scene: bpy.types.Scene, shot: Standing) -> Look | None:
-    """Through the chosen camera where it is right now; None if the take would be refused."""
+    """A look through the chosen camera where it is right now; None if a take would be refused."""
     try:
         chosen = camera.path_camera(scene)
         root = _root(scene, chosen)
@@ -79,11 +79,10 @@ def look_now(scene: bpy.types.Scene, shot: Standing) -> Look | None:
 
 
 class Keyed:
-    """The chosen camera by its keys, in any frame.
+    """The chosen camera in any frame, computed from its keys.
 
     Raises:
-        InputError: no camera is chosen, or something else than keys moves it: then it is known only in the frame that
-            is shown.
+        InputError: no camera is chosen, or something other than keys moves it, so that only its current place is known.
     """
 
     def __init__(self, scene: bpy.types.Scene) -> None:
@@ -98,18 +97,18 @@ class Keyed:
         self._to_shot = self._chosen.matrix_parent_inverse if self._chosen.parent is not None else _to_shot(root)
 
     def pose(self, frame: int) -> NDArray[np.float64]:
-        """Library pose (4,4) in a frame of the shot, counted from 0.
+        """Library pose (4,4) at a frame of the shot, counted from 0.
 
         Raises:
-            InputError: the camera has no place there, such as a root that is scaled unevenly.
+            InputError: the camera has no valid pose there, for example because the root is scaled unevenly.
         """
         return _rigid(self._to_shot @ _matrix_at(self._chosen, self._keyed, self._start + frame))
 
     def lens(self, frame: int) -> axes.Lens:
-        """The lens in a frame of the shot, counted from 0.
+        """The lens at a frame of the shot, counted from 0.
 
         Raises:
-            InputError: it is not perspective.
+            InputError: the camera is not perspective.
         """
         at = self._start + frame
         keyed = {LENS_KEYS[path]: curve.evaluate(at) for path, curve in self._lens.items() if path in LENS_KEYS}
@@ -117,14 +116,14 @@ class Keyed:
 
 
 class Along:
-    """The path of the chosen camera as looks have it, read from its keys.
+    """Looks along the path of the chosen camera, read from its keys.
 
     Args:
         scene: with a shot and a chosen camera.
-        shot: of the scene.
+        shot: facts of the scene's shot.
 
     Raises:
-        InputError: the take would be refused, or see `Keyed`.
+        InputError: a take would be refused, or see `Keyed`.
     """
 
     def __init__(self, scene: bpy.types.Scene, shot: Standing) -> None:
@@ -132,17 +131,17 @@ class Along:
         self._keyed = Keyed(scene)
 
     def look(self, frame: int) -> Look:
-        """From a frame of the shot, counted from 0.
+        """The look at a frame of the shot, counted from 0.
 
         Raises:
-            InputError: see `Keyed.pose`.
+            InputError: see `Keyed.pose` and `Keyed.lens`.
         """
         pose, lens = self._keyed.pose(frame), self._keyed.lens(frame)
         return _look(self._shot, self._picture, frame, pose, lens)
 
 
 def _root(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.Object | None:
-    """The shot's root: mostly the camera's parent, else it is looked for among all objects."""
+    """The shot's root: usually the camera's parent, otherwise searched for among all objects."""
     parent, shot = chosen.parent, scene.ex4d.shot
     if parent is not None and (parent.get("ex4d_role"), parent.get("ex4d_shot")) == (objects.ROOT, shot):
         return parent
@@ -150,7 +149,7 @@ def _root(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.Object 
 
 
 def _to_shot(root: bpy.types.Object | None) -> Matrix:
-    """From the world into the shot.
+    """The matrix from the world to the shot.
 
     Raises:
         InputError: the root has a scale of zero.
@@ -162,10 +161,10 @@ def _to_shot(root: bpy.types.Object | None) -> Matrix:
 
 
 def _rigid(matrix: Matrix) -> NDArray[np.float64]:
-    """As `camera.rigid`, by Blender's own arithmetic: numpy's may take milliseconds while its threads are woken.
+    """Like `camera.rigid`, but with Blender's own arithmetic: numpy may spend milliseconds on waking its threads.
 
     Raises:
-        InputError: scaled unevenly, or mirrored.
+        InputError: the matrix is scaled unevenly or mirrored.
     """
     turned = matrix.to_3x3().normalized()
     if not turned.is_orthogonal_axis_vectors or turned.is_negative:
@@ -174,7 +173,7 @@ def _rigid(matrix: Matrix) -> NDArray[np.float64]:
 
 
 def _look(shot: Standing, picture: axes.Picture, frame: int, pose: NDArray, lens: axes.Lens) -> Look:
-    """A look with a lens of the working picture."""
+    """A look with `lens`, whose intrinsics are converted from `picture` to the size of a look."""
     to_look = np.diag([shot.width / picture.width, shot.height / picture.height, 1.0])
     k = to_look @ axes.intrinsics_from_lens(lens, picture)
     return Look(
@@ -197,7 +196,7 @@ def _numbers(matrix: NDArray) -> tuple[float, ...]:
 
 
 def _matrix_at(thing: bpy.types.Object, keyed: dict, at: float) -> Matrix:
-    """`matrix_basis` of an object in a scene frame, by its F-curves, without its scale."""
+    """`matrix_basis` of an object at a scene frame, computed from its F-curves, without scale."""
 
     def values(path: str) -> list[float]:
         now = getattr(thing, path)

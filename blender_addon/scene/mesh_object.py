@@ -1,4 +1,4 @@
-"""The source as geometry: a mesh that changes every frame (PC2 cache) and shows the footage."""
+"""The source as geometry: a mesh that changes in every frame (PC2 cache) and shows the footage."""
 
 import os
 import struct
@@ -17,23 +17,23 @@ from ..shot import files
 from ..translations import told
 
 DEPTH = "depth.npz"
-"""The distances of a shot, beside its movies."""
+"""File with the depth of a shot, next to its movies."""
 
 CACHES = "mesh*.pc2"
-"""What the caches of a shot are called, of any detail."""
+"""Name pattern of a shot's mesh caches at any detail."""
 
 ACROSS = {"LIGHT": 256, "MEDIUM": 512}
-"""How many vertices there are along the longer side, about; FULL has one a pixel."""
+"""Approximate number of vertices along the longer side; FULL has one per pixel."""
 
 SHOWN_POINTS = 4000
-"""So many of the mesh's points are enough to tell where the shot is."""
+"""About how many of the mesh's points are enough to tell where the shot is."""
 
 PC2_HEADER = struct.Struct("<12siiffi")
 PC2_SIGN = b"POINTCACHE2\0"
 
 
 def shown_points(scene: bpy.types.Scene) -> NDArray[np.float64]:
-    """Some of the mesh's points (n,3) in the world, in the frame that is shown; none without a mesh."""
+    """A sample of the mesh's points (n,3), in world coordinates, in the current frame; empty without a mesh."""
     mesh = objects.find(scene, objects.MESH)
     if mesh is None:
         return np.zeros((0, 3))
@@ -46,17 +46,17 @@ def shown_points(scene: bpy.types.Scene) -> NDArray[np.float64]:
 
 
 def step_of(detail: str, width: int, height: int) -> int:
-    """Every how many-th row and column of a picture of this size a detail keeps."""
+    """The step between the rows and columns that a detail level keeps, for a picture of this size in pixels."""
     return max(1, round(max(width, height) / ACROSS[detail])) if detail in ACROSS else 1
 
 
 def cache_name(step: int) -> str:
-    """Name of the cache that keeps every `step`-th row and column; that of all was the only one in earlier versions."""
+    """Name of the cache with every `step`-th row and column; `mesh.pc2`, with all, keeps its name from old versions."""
     return "mesh.pc2" if step == 1 else f"mesh_{step}.pc2"
 
 
 def coarse_note(facts: bpy.types.PropertyGroup) -> str:
-    """What to tell where the mesh itself goes into a picture or a file; "" where it is as fine as it can be."""
+    """A note for renders and exports of the mesh itself that it is coarse; "" if it has full detail."""
     if facts.mesh_step == 1:
         return ""
     return told(
@@ -66,23 +66,23 @@ def coarse_note(facts: bpy.types.PropertyGroup) -> str:
 
 
 def points(scene: bpy.types.Scene) -> int:
-    """Vertices of the mesh that stands, in all frames together; 0 where it was deleted."""
+    """Number of vertices of the current mesh, summed over all frames; 0 if it was deleted."""
     mesh = objects.find(scene, objects.MESH)
     return scene.ex4d.frames * len(mesh.data.vertices) if mesh is not None else 0
 
 
 def pc2_bytes(count: int, frames: int) -> int:
-    """Size of a cache of so many vertices a frame."""
+    """Size in bytes of a cache with `count` vertices per frame."""
     return PC2_HEADER.size + 12 * count * frames
 
 
 def write_pc2(path: Path, mesh: LightMesh) -> Iterator[int]:
-    """Write the vertices of every frame in Blender axes; yields after each frame, so that Blender can go on.
+    """Write the vertices of every frame, float32 in Blender axes, and yield after each to keep Blender responsive.
 
-    The file appears under its name when it is whole.
+    The file gets its name only once it is complete.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written.
+        InputError: the disk is full or the folder is not writable.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -101,16 +101,16 @@ def write_pc2(path: Path, mesh: LightMesh) -> Iterator[int]:
 
 
 def pc2_size(path: Path) -> tuple[int, int]:
-    """Vertices and frames that a PC2 file says it has."""
+    """Numbers of vertices and frames according to the header of a PC2 file."""
     with path.open("rb") as file:
         _sign, _version, vertices, _start, _rate, frames = PC2_HEADER.unpack(file.read(PC2_HEADER.size))
     return vertices, frames
 
 
 def stand(scene: bpy.types.Scene, mesh: LightMesh, folder: Path, parent: bpy.types.Object) -> None:
-    """Let the shot's mesh object, made where it is missing, show what is in `folder` from the shot's first frame on.
+    """Show the mesh in `folder` with the shot's mesh object, made if missing, from the shot's first frame on.
 
-    An object that is there keeps its material, which may have been changed, and all else that was done to it.
+    An existing object keeps its material, which the artist may have changed, and all other changes.
 
     Raises:
         InputError: the cache belongs to another mesh (Blender itself would only log a line).
@@ -158,7 +158,7 @@ def stand(scene: bpy.types.Scene, mesh: LightMesh, folder: Path, parent: bpy.typ
 
 
 def _shown_elsewhere(scene: bpy.types.Scene) -> set[bpy.types.Image]:
-    """Pictures of the shots of other scenes: a copy of this one shares its files, and goes on to show them."""
+    """Images of shots in other scenes: a copy of this scene shares its images and has to keep showing the old files."""
     found = set()
     for other in bpy.data.scenes:
         if other != scene and other.ex4d.shot:

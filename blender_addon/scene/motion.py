@@ -1,4 +1,4 @@
-"""How the clip's own camera moved, read from a camera of the scene, such as one that Blender's tracker solved."""
+"""Reading the motion of the clip's own camera from a scene camera, such as one solved by Blender's tracker."""
 
 import secrets
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ..shot import files, part
 from ..translations import told
 
 DRIFT = 1e-3
-"""Bundles that move by more than this part of their extent while the camera moves do not belong to the camera."""
+"""Bundles that drift by more than this fraction of their extent while the camera moves do not belong to it."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Recorded:
 
     Attributes:
         poses: (T,4,4) camera-to-world, library axes, in the world of the shot's root.
-        points: (M,3) what the tracker found to stand still, in the same world; M may be 0.
-        intrinsics: (3,3) of the first frame, in pixels of the picture asked for.
-        zooms: whether the lens changes later.
+        points: (M,3) static points from the tracker, in the same world; M may be 0.
+        intrinsics: (3,3) of the first frame, in pixels of the requested picture.
+        zooms: whether the lens changes in later frames.
     """
 
     poses: NDArray[np.float64]
@@ -38,7 +38,7 @@ class Recorded:
 
 
 def tracked_camera(scene: bpy.types.Scene) -> bpy.types.Object:
-    """The camera that was chosen.
+    """The camera chosen as the one that moves as the clip's own did.
 
     Raises:
         InputError: none is chosen, or it was deleted.
@@ -57,20 +57,20 @@ def tracked_camera(scene: bpy.types.Scene) -> bpy.types.Object:
 def record(
     scene: bpy.types.Scene, start: int, frames: int, picture: axes.Picture, again: bool = False, step: int = 1
 ) -> Recorded:
-    """The tracked camera in `frames` frames of the clip from `start` on.
+    """The tracked camera in `frames` frames of the clip, from `start` on.
 
-    Where a movie clip was solved, they are counted from where that begins. Otherwise they are the scene frames that
-    show them: from the shot's first frame on, or from the scene's for a shot that is yet to come.
+    If the camera follows a solved movie clip, frames are counted from the beginning of that. Otherwise they are the
+    scene frames that show them, from the shot's first frame on, or from the scene's if there is no shot yet.
 
     Args:
-        scene: where the camera is.
+        scene: with the camera.
         start, frames: which frames of the clip.
-        picture: displayed size of the clip, to which the lens is fitted.
-        again: whether this is for the shot that stands, whose root may have been moved and scaled.
-        step: every how many-th frame of a solved movie clip belongs to the clip.
+        picture: displayed size of the clip, for the intrinsics.
+        again: whether this is for the existing shot, whose root may have been moved and scaled.
+        step: distance between the frames of a solved movie clip that belong to the clip.
 
     Raises:
-        InputError: see `tracked_camera`; camera or root is scaled unevenly, or the camera is not perspective.
+        InputError: see `tracked_camera`; the camera or root is scaled unevenly, or the camera is not perspective.
     """
     chosen = tracked_camera(scene)
     clip = _movie_clip(scene, chosen)
@@ -94,17 +94,17 @@ def record(
 
 
 def save(recorded: Recorded) -> Path:
-    """Write the file that goes to the server, into the user folder."""
+    """Write the camera file for the server into the user folder."""
     file = files.recordings() / f"tracked_{secrets.token_hex(8)}.npz"
     pose_files.save(file, pose_files.SourceCamera(recorded.poses, recorded.points))
     return file
 
 
 def one_file(path: Path) -> Path:
-    """The camera file that goes to the server: itself, or one in the user folder with all of a COLMAP model.
+    """The camera file for the server: `path` itself, or for a COLMAP model a single file made in the user folder.
 
     Raises:
-        InputError: nothing is there, or the model cannot be read.
+        InputError: the file does not exist, or the model cannot be read.
     """
     if not registry.needs_several_files(path):
         return path
@@ -112,12 +112,12 @@ def one_file(path: Path) -> Path:
 
 
 def is_recording(path: str) -> bool:
-    """Whether a camera file is one of ours, to be moved or removed when it is not needed any more."""
+    """Whether a camera file is one that we made, which we may move, and remove when no longer needed."""
     return files.lies_in(path, files.recordings())
 
 
 def _movie_clip(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.MovieClip | None:
-    """The movie clip whose solution moves a camera by a Camera Solver constraint."""
+    """The movie clip whose solution moves a camera through a Camera Solver constraint; None if there is none."""
     for constraint in chosen.constraints:
         if constraint.type == "CAMERA_SOLVER" and not constraint.mute:
             return scene.active_clip if constraint.use_active_clip else constraint.clip
@@ -125,7 +125,7 @@ def _movie_clip(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.M
 
 
 def _bundles(clip: bpy.types.MovieClip | None, numbers: range, matrices: list[NDArray]) -> NDArray[np.float64]:
-    """Solved points (M,3) in the world of `matrices`, if the camera really moves as the clip's solution says."""
+    """Solved points (M,3), in the world of `matrices`; empty unless the camera really follows the clip's solution."""
     nothing = np.zeros((0, 3))
     solved = next((o for o in clip.tracking.objects if o.is_camera), None) if clip else None
     if solved is None or not solved.reconstruction.is_valid:

@@ -1,4 +1,4 @@
-"""A tint on the shot's mesh over what moves by itself, as it was left out when the source camera was looked for."""
+"""A tint on the shot's mesh over moving things, which were left out of the search for the source camera."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from ..scene import footage, objects
 from ..shot import files
 
 MOVING = "moving.mp4"
-"""Movie of a shot: white where things move by themselves."""
+"""Movie of a shot: white where things move."""
 
 MASK, STRENGTH, COLOUR, MIX = "EX-4D Moving", "EX-4D Moving Tint", "EX-4D Moving Colour", "EX-4D Moving Mix"
-"""Names of the nodes: the movie, the strength of the tint, its colour, and what lays it over the footage."""
+"""Names of the nodes: the movie, the strength of the tint, its colour, and the mix of tint and footage."""
 
 
 def stand(scene: bpy.types.Scene, movie: Path | None) -> None:
-    """Let the mesh of a scene's shot have the tint by this movie, or none; the strength stays as it is.
+    """Tint the mesh of a scene's shot according to this movie, or remove the tint if None; its strength is kept.
 
-    Whatever surface a material has gets the tint over it; one without a surface is left alone.
+    The tint goes over whatever surface a material has; a material without a surface is left alone.
     """
     for material in _materials(scene):
         if movie is None:
@@ -35,13 +35,13 @@ def stand(scene: bpy.types.Scene, movie: Path | None) -> None:
 
 
 def strength(scene: bpy.types.Scene) -> bpy.types.NodeSocket | None:
-    """Where the strength of the tint is kept, 0 to 1; None if nothing is known of what moves."""
+    """The socket that holds the strength of the tint, 0 to 1; None if it is not known what moves."""
     found = (strength_of(material) for material in _materials(scene))
     return next((socket for socket in found if socket is not None), None)
 
 
 def strength_of(material: bpy.types.Material) -> bpy.types.NodeSocket | None:
-    """The same of one material."""
+    """The same for a single material."""
     node = material.node_tree.nodes.get(STRENGTH)
     return node.inputs[0] if node is not None else None
 
@@ -59,7 +59,7 @@ def _add(material: bpy.types.Material, movie: Path, facts: bpy.types.PropertyGro
     if output is None or not output.inputs["Surface"].links:
         return
     shown = output.inputs["Surface"].links[0].from_socket
-    active = tree.nodes.active  # what Solid view takes its texture from
+    active = tree.nodes.active  # Solid view shows its texture
 
     def node(kind: str, name: str, x: int, y: int) -> bpy.types.Node:
         made = tree.nodes.new(kind)

@@ -1,4 +1,4 @@
-"""Find and make the shot's objects. They carry their role and shot, so nothing needs to hold them."""
+"""Finding and making the shot's objects, which carry their role and shot, so no references have to be kept."""
 
 import bpy
 import numpy as np
@@ -13,12 +13,12 @@ ANOTHER, CATCHER, POINTS, SOURCE_PATH = "another_camera", "catcher", "points", "
 
 
 def mark(thing: bpy.types.ID, role: str, shot: str) -> None:
-    """Write what `thing` is for into its custom properties."""
+    """Store the role and shot of `thing` in its custom properties."""
     thing["ex4d_role"], thing["ex4d_shot"] = role, shot
 
 
 def find(scene: bpy.types.Scene, role: str) -> bpy.types.Object | None:
-    """The object with `role` in the scene's shot, or None when it was deleted."""
+    """The object with `role` in the scene's shot; None if it was deleted or never made."""
     shot = scene.ex4d.shot
     for candidate in scene.objects:
         if shot and candidate.get("ex4d_role") == role and candidate.get("ex4d_shot") == shot:
@@ -29,7 +29,7 @@ def find(scene: bpy.types.Scene, role: str) -> bpy.types.Object | None:
 def make(
     scene: bpy.types.Scene, role: str, name: str, data: bpy.types.ID | None, parent: bpy.types.Object | None
 ) -> bpy.types.Object:
-    """A new object in the shot's collection, which is made when missing."""
+    """Add an object to the shot's collection, which is made if missing."""
     shot = scene.ex4d.shot
     collection = next((c for c in scene.collection.children_recursive if c.get("ex4d_shot") == shot), None)
     if collection is None:
@@ -44,7 +44,7 @@ def make(
 
 
 def adopt(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
-    """Make the shot's objects children of a new `root`; those that have another parent by now stay there."""
+    """Make the shot's objects children of a new `root`; those that have been given another parent keep it."""
     for thing in scene.objects:
         ours = thing.get("ex4d_shot") == scene.ex4d.shot
         child = thing.get("ex4d_role") in (MESH, SOURCE_CAMERA, CAMERA, BAKED, ANOTHER, CATCHER, POINTS, SOURCE_PATH)
@@ -53,16 +53,16 @@ def adopt(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
 
 
 def hide_other_shots(scene: bpy.types.Scene) -> None:
-    """Hide the collections of earlier shots: they stay, but two shots in one place cannot be read."""
+    """Hide the collections of earlier shots: they are kept, but two shots in one place would be illegible."""
     for collection in scene.collection.children_recursive:
         if collection.get("ex4d_role") == "collection" and collection.get("ex4d_shot") != scene.ex4d.shot:
             collection.hide_viewport = collection.hide_render = True
 
 
 def hide_factory_cube(scene: bpy.types.Scene) -> str:
-    """Hide the Cube of Blender's own new file while nobody touched it; returns its name, "" where there is none.
+    """Hide the default cube if nobody has touched it; returns its name, or "" if nothing was hidden.
 
-    It stands around the world's origin, where the source camera is: everything would be black.
+    It encloses the world's origin, where the source camera is, so everything would be black.
     """
     cube = scene.objects.get("Cube")
     if cube is None or cube.type != "MESH" or cube.hide_render or len(cube.data.vertices) != 8:
@@ -80,7 +80,10 @@ def hide_factory_cube(scene: bpy.types.Scene) -> str:
 
 
 def is_around(thing: bpy.types.Object, camera: bpy.types.Object, distance: float) -> bool:
-    """Whether the box of `thing` holds `camera` and ends less than `distance` (in the camera's units) before it."""
+    """Whether `camera` is inside the bounding box of `thing` and looks at a side of it closer than `distance`.
+
+    `distance` is in the camera's units.
+    """
     corners = np.array(thing.bound_box)
     low, high = corners.min(axis=0), corners.max(axis=0)
     try:
@@ -96,14 +99,14 @@ def is_around(thing: bpy.types.Object, camera: bpy.types.Object, distance: float
 
 
 def find_scene(request: Request) -> bpy.types.Scene | None:
-    """The scene that a request came from, also when it was renamed meanwhile; None when it was deleted."""
+    """The scene that a request came from, even if renamed since; None if it was deleted."""
     if request.scene_uid:
         return next((scene for scene in bpy.data.scenes if scene.session_uid == request.scene_uid), None)
     return bpy.data.scenes.get(request.scene)
 
 
 def scene_of(request: Request) -> bpy.types.Scene:
-    """`find_scene`, for what cannot go on without it.
+    """Like `find_scene`, for callers that need the scene.
 
     Raises:
         InputError: the scene was deleted.

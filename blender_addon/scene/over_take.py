@@ -1,4 +1,4 @@
-"""Compositor nodes that put what is rendered over a take."""
+"""Compositor nodes that put renders over a take."""
 
 import bpy
 
@@ -8,7 +8,7 @@ TAKE, SIZE, OVER, LAYERS = "EX-4D Take", "EX-4D Take in Render Size", "EX-4D Ove
 
 
 def put(scene: bpy.types.Scene, movie: bpy.types.Image, first: int, frames: int) -> dict[str, object]:
-    """Put what the scene composites by now, or else what it renders, over a movie that begins at scene frame `first`.
+    """Put the scene's composite, or else its render, over a movie of `frames` frames that begins at frame `first`.
 
     Returns what `remove` needs to know.
     """
@@ -19,7 +19,7 @@ def put(scene: bpy.types.Scene, movie: bpy.types.Image, first: int, frames: int)
     before = output.links[0].from_socket if output.links else None
     if before is not None:
         known |= {"node": before.node.name, "socket": before.identifier}
-    if before is None or not known["had_compositor"]:  # nodes that were switched off stay out of it
+    if before is None or not known["had_compositor"]:  # leave out nodes that were switched off
         layers = _new(tree, "CompositorNodeRLayers", LAYERS, -400, -200)
         layers.scene = scene
         before = layers.outputs["Image"]
@@ -38,7 +38,7 @@ def put(scene: bpy.types.Scene, movie: bpy.types.Image, first: int, frames: int)
 
 
 def remove(scene: bpy.types.Scene, known: dict[str, object]) -> None:
-    """Take the nodes out again: what was above the take goes to the output, as it did before."""
+    """Remove the nodes and link what was over the take to the output again."""
     tree = next((tree for tree in compat.compositors(scene) if OVER in tree.nodes), None) or compat.compositor(scene)
     if tree is None:
         return

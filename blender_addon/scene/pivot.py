@@ -22,7 +22,8 @@ def chosen(scene: bpy.types.Scene, which: str) -> NDArray[np.float64] | None:
     """The point (3,) in library axes, in the world of the shot's root; None for the nearest surface.
 
     Raises:
-        InputError: nothing that could be a pivot is selected, or it is not in front of the source camera.
+        InputError: nothing that can be a pivot is selected, the pivot is not in front of the source camera, or the root
+            is scaled to zero.
     """
     if which == NEAREST:
         return None
@@ -48,7 +49,11 @@ def chosen(scene: bpy.types.Scene, which: str) -> NDArray[np.float64] | None:
 
 
 def _middle(scene: bpy.types.Scene) -> NDArray[np.float64]:
-    """The middle (3,) of the box around the selected objects, without the shot's own and the chosen camera."""
+    """Centre (3,), in the world, of the box around the selected objects except the shot's own and the chosen camera.
+
+    Raises:
+        InputError: no such object is selected.
+    """
     depsgraph, corners = bpy.context.evaluated_depsgraph_get(), []
     for thing in bpy.context.view_layer.objects.selected:
         if "ex4d_role" in thing or thing == scene.ex4d.camera:

@@ -1,4 +1,4 @@
-"""Pixels of files, read by Blender itself: nothing of it stays in the .blend, or in the user's folder of thumbnails."""
+"""Reading the pixels of files through Blender, leaving nothing in the .blend or the user's thumbnail folder."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = tuple[tuple[int, int], NDArray[np.float32]]
-"""Width and height, and RGBA from the lower left corner on, flat."""
+"""Width and height, and flat RGBA values, row by row from the lower left corner."""
 
 
 def read(picture: Path) -> Pixels | None:
-    """A picture; None if it cannot be read."""
+    """An image; None if it cannot be read."""
     return _read(picture, 0)
 
 
 def middle_of(movie: Path, longest_side: int) -> Pixels | None:
-    """The frame in the middle of a movie, as small as `longest_side`; None if it cannot be read."""
+    """The middle frame of a movie, scaled down to at most `longest_side` pixels; None if it cannot be read."""
     return _read(movie, longest_side)
 
 
@@ -29,7 +29,7 @@ def _read(file: Path, longest_side: int) -> Pixels | None:
         width, height = image.size
         if longest_side and width and height:
             scale = min(1.0, longest_side / max(width, height))
-            # Scaling is the one thing that takes a frame's number; it counts from 1.
+            # Only scaling accepts a frame number, counted from 1.
             middle = image.frame_duration // 2 + 1
             image.scale(max(1, round(width * scale)), max(1, round(height * scale)), frame=middle)
         values = np.empty(len(image.pixels), np.float32)

@@ -1,4 +1,4 @@
-"""What a source camera that was found leaves to snap to: points that stand still, and the camera's way."""
+"""Things to snap to once the source camera is found: static points and the camera's path."""
 
 import bpy
 import numpy as np
@@ -10,12 +10,12 @@ NAME, PATH_NAME = "EX-4D Points", "EX-4D Source Path"
 
 
 def stand(scene: bpy.types.Scene, root: bpy.types.Object, points: NDArray[np.float64]) -> None:
-    """Let the shot's points be these (M,3), library axes, in the world of the shot; with none, there is no object."""
+    """Show these points (M,3), in library axes and the shot's world, as an object; without points, remove it."""
     _stand(scene, root, objects.POINTS, NAME, points, np.zeros((0, 2), np.intp))
 
 
 def stand_path(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
-    """Let a line be where the source camera goes, a vertex for each frame; with one that stays, there is no object."""
+    """Show the source camera's path as a line with a vertex for each frame; if it does not move, remove the line."""
     eyes = scene.ex4d.poses[:, :3, 3]
     if not np.ptp(eyes, axis=0).any():
         eyes = eyes[:0]

@@ -1,4 +1,4 @@
-"""What moves a camera besides its own keys: such a camera is read as it is evaluated, and never written to."""
+"""What moves a camera besides its own keys. Such a camera is only ever read, as evaluated, never written to."""
 
 from pathlib import Path
 
@@ -17,13 +17,13 @@ LENS_CHANNELS = frozenset(
     ("type", "lens", "lens_unit", "angle", "shift_x", "shift_y", "sensor_fit", "sensor_width", "sensor_height")
 )
 MOVE_CHANNELS = PLACE_CHANNELS | LENS_CHANNELS
-"""What makes a move; all else that is keyed of a camera, such as its focus, is not our business."""
+"""Channels that make up a move; other keyed channels of a camera, such as its focus, are left alone."""
 
 
 def movers(scene: bpy.types.Scene, camera: bpy.types.Object) -> list[str]:
-    """What, besides its own keys, decides where a camera is, in words; empty for one that keys alone can move.
+    """What moves a camera or its lens besides its own keys, in words; empty if keys alone move it.
 
-    The shot's root does not count as a parent: keys are relative to it.
+    The shot's root does not count as a parent, because keys are relative to it.
     """
     keyed = [curve.data_path for curve in compat.fcurves(camera)]
     if camera.animation_data is not None:
@@ -51,12 +51,12 @@ def movers(scene: bpy.types.Scene, camera: bpy.types.Object) -> list[str]:
 
 
 def _is_modified(curve: bpy.types.FCurve) -> bool:
-    """Whether more than its keys decide on a curve, such as Noise."""
+    """Whether modifiers, such as Noise, change a curve beyond its keys."""
     return not curve.mute and any(not modifier.mute for modifier in curve.modifiers)
 
 
 def refuse(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
-    """Refuse to write to a camera that would not go where its new keys say.
+    """Refuse to write to a camera that would not follow its new keys.
 
     Raises:
         InputError: see `movers`.

@@ -1,1 +1,1 @@
-"""Making an environment for the server on this machine, without a terminal."""
+"""Setting up a Python environment for the server on this machine, without a terminal."""

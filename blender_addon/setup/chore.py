@@ -1,9 +1,9 @@
-"""A process of its own that works for minutes and tells how far it is, such as setting up the server.
+"""Separate processes that run for minutes and report progress, such as setting up the server.
 
-It writes a line of JSON to its output whenever there is news: {"stage", "step", "steps"}, the last two in bytes of what
-it downloads, and at its end {"done"} or {"failed"} with a sentence. Each may have {"parts"} beside it: the sentences
-that it is put together of, as templates and values, so that whoever shows it can translate them. It ends when its
-input is closed: on Cancel, and when Blender ends in any way.
+Such a process writes a line of JSON to its output whenever there is news: {"stage", "step", "steps"}, the last two in
+bytes downloaded, and at the end {"done"} or {"failed"} with a sentence. Each may also have {"parts"}: the sentences
+that make up the text, as templates and values, so that the caller can translate them. The process ends when its input
+is closed, which happens on Cancel and whenever Blender ends, even if it crashes.
 """
 
 import json
@@ -21,11 +21,11 @@ from ex4d.errors import InputError
 from .file_lock import lock
 
 Parts = Sequence[tuple[str, dict[str, Any]]]
-"""Sentences as templates with `{names}` and the values for them; one alone may be no sentence."""
+"""Sentences as templates with `{names}` and their values; a single part need not be a whole sentence."""
 
 
 class ChoreError(InputError):
-    """Why a chore cannot be done, in a sentence that can be translated; see `Parts`."""
+    """Why a chore cannot be done, in a translatable sentence; see `Parts`."""
 
     def __init__(self, template: str, **values: object) -> None:
         super().__init__(template.format(**values))
@@ -34,13 +34,13 @@ class ChoreError(InputError):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a chore is.
+    """Progress of a chore.
 
     Attributes:
-        stage: what is being done, for people.
-        step, steps: how many bytes of it have come; 0 of 0 where that is not known, and where nothing comes.
-        done, failed: the sentence at the end, either of them; both empty until then.
-        parts: what the sentence, or the stage, is put together of; empty if it is known only as a whole.
+        stage: what is being done, for display.
+        step, steps: bytes downloaded and in total; 0 and 0 if unknown or if nothing is being downloaded.
+        done, failed: the final sentence, in one of the two; both empty until then.
+        parts: the translatable parts of the final sentence or the stage; empty if only the whole is known.
     """
 
     stage: str = ""
@@ -52,36 +52,36 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """From 0 to 1."""
+        """Fraction downloaded, 0 to 1."""
         return self.step / self.steps if self.steps else 0.0
 
 
 class Chore:
-    """A process under way; see the module.
+    """A running process, as the module describes it.
 
     Args:
-        command: what to run.
-        log: file for all that it writes; made anew, and locked meanwhile against other Blenders.
-        doing: what it does, for people: "setting up the server".
+        command: command line to run.
+        log: file for all its output; overwritten, and locked against other Blenders while the process runs.
+        doing: what it does, for messages, such as "setting up the server".
 
     Attributes:
-        progress: how far it was when it was asked last.
-        over: whether it has ended, and all that it said was heard.
+        progress: the progress at the last `poll`.
+        over: whether it has ended and all its output has been read.
 
     Raises:
-        InputError: another Blender is at it.
-        OSError: it cannot be run, or the log cannot be written.
+        InputError: another Blender is already doing this.
+        OSError: the process cannot be run, or the log cannot be written.
     """
 
     def __init__(self, command: Sequence[str | Path], log: Path, doing: str) -> None:
         self.log, self.progress = log, Progress()
         log.parent.mkdir(parents=True, exist_ok=True)
-        # Blender's own paths would make another Python take modules that were built for Blender. In UTF-8 whatever a
-        # program says can be written to the log, which Windows' code pages do not allow.
+        # Blender's own paths would make another Python load modules built for Blender. UTF-8 can hold any output of a
+        # program, which Windows' code pages cannot.
         dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONIOENCODING", "PIP_USER", "PIP_TARGET", "PIP_PREFIX")
         environment = {k: v for k, v in os.environ.items() if k not in dropped}
         added = {"PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", "PIP_USER": "0"}
-        # The process inherits the locked file, so that on Linux and macOS it is locked until that has ended, too.
+        # The process inherits the locked file, so on Linux and macOS the lock lasts until the process ends, too.
         self._output = _locked(log, doing)
         try:
             self._output.truncate(0)
@@ -101,7 +101,7 @@ class Chore:
         self._rest = b""
 
     def poll(self) -> Progress:
-        """What it said last. Once it is over, `done` or `failed` is there, whether it said a word or not."""
+        """The latest progress. Once the process is over, `done` or `failed` is set even if it printed neither."""
         if self.over:
             return self.progress
         self.over = self._process.poll() is not None
@@ -119,30 +119,30 @@ class Chore:
         self.progress = _said(line) or self.progress
 
     def cancel(self) -> None:
-        """Ask it to end; it removes what it has not finished, and says so."""
+        """Ask the process to end; it removes anything unfinished and reports that it was cancelled."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
     def close(self) -> None:
-        """Let go of it; what still runs is asked to end."""
+        """Ask the process to end and stop listening to it."""
         self.cancel()
         self._read.close()
         self._output.close()
 
 
 def check_nobody_else(log: Path, doing: str) -> None:
-    """Refuse what another Blender is doing.
+    """Refuse to start something that another Blender is already doing.
 
     Raises:
-        InputError: it is; says how far it is.
-        OSError: the log cannot be looked at.
+        InputError: another Blender is doing it; the message includes its progress.
+        OSError: the log cannot be opened.
     """
     if log.exists():
         _locked(log, doing).close()
 
 
 def _locked(log: Path, doing: str) -> IO[bytes]:
-    """The log, open for writing at its end, and locked; see `check_nobody_else`."""
+    """Open the log for appending and lock it; raises as `check_nobody_else` does."""
     file = log.open("ab")
     if lock(file):
         return file
@@ -157,7 +157,7 @@ def _locked(log: Path, doing: str) -> IO[bytes]:
 
 
 def _said(line: bytes) -> Progress | None:
-    """What a line of the log tells; None for those of pip and such."""
+    """The progress that a line of the log reports; None for other output, such as pip's."""
     if not line.startswith(b'{"'):
         return None
     try:
@@ -167,7 +167,7 @@ def _said(line: bytes) -> Progress | None:
 
 
 class Pace:
-    """How long a download still takes, from how much has come in the last minute."""
+    """Estimates the remaining time of a download from its rate over the last minute."""
 
     WINDOW_S, LEAST_S = 60.0, 2.0
 
@@ -175,7 +175,7 @@ class Pace:
         self._seen: deque[tuple[float, int]] = deque()
 
     def see(self, now: float, progress: Progress) -> None:
-        """So much has come by now. What had come before anything was said took no time that was seen here."""
+        """Record the progress at time `now`. Bytes already there at the first call do not count towards the rate."""
         if not progress.steps:
             self._seen.clear()
             return
@@ -184,7 +184,7 @@ class Pace:
             self._seen.popleft()
 
     def seconds_to(self, steps: int) -> float | None:
-        """Until all has come; None if that is not known yet, or nothing comes."""
+        """Seconds until `steps` bytes are downloaded; None if not known yet, or if nothing is being downloaded."""
         if not self._seen:
             return None
         (began, first), (now, last) = self._seen[0], self._seen[-1]
@@ -194,13 +194,13 @@ class Pace:
 
 
 class OneChore:
-    """At most one chore at a time.
+    """Runs at most one chore at a time.
 
     Args:
-        doing: what it does, for people.
+        doing: what the chore does, for messages.
 
     Attributes:
-        progress: how far it is, or how the last one ended.
+        progress: progress of the current chore, or how the last one ended.
     """
 
     def __init__(self, doing: str) -> None:
@@ -210,21 +210,21 @@ class OneChore:
 
     @property
     def busy(self) -> bool:
-        """Whether there is one."""
+        """Whether a chore is running."""
         return self._chore is not None
 
     def begin(self, command: Sequence[str | Path], log: Path) -> None:
-        """Start one; see `Chore`."""
+        """Start a chore; see `Chore` for arguments and errors."""
         self._chore = Chore(command, log, self.doing)
         self.progress, self._pace = Progress("Starting"), Pace()
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds until what is being downloaded has come; None if that is not known."""
+        """Seconds until the download is complete; None if not known."""
         return self._pace.seconds_to(self.progress.steps)
 
     def poll(self) -> bool:
-        """Hear what it says; True when it has ended just now."""
+        """Update `progress`; True if the chore has just ended."""
         if self._chore is None:
             return False
         self.progress = self._chore.poll()
@@ -235,12 +235,12 @@ class OneChore:
         return True
 
     def cancel(self) -> None:
-        """Ask it to end; what it leaves is its own business."""
+        """Ask the chore to end; it cleans up after itself."""
         if self._chore is not None:
             self._chore.cancel()
 
     def close(self) -> None:
-        """Let go of it, which ends it."""
+        """End the chore and stop listening to it."""
         if self._chore is not None:
             self._chore.close()
             self._chore = None

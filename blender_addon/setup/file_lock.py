@@ -1,4 +1,4 @@
-"""A lock on a file, between processes. The system lets go of it when its holder ends in any way."""
+"""A file lock between processes, which the system releases when its holder ends for whatever reason."""
 
 import os
 from typing import IO
@@ -7,10 +7,10 @@ if os.name == "nt":
     import msvcrt
 
     _LOCKED_BYTE = 1 << 30
-    """What is locked cannot be read by others on Windows, so it lies far behind the content."""
+    """On Windows, others cannot read locked bytes, so the locked byte is far beyond the content."""
 
     def lock(file: IO[bytes]) -> bool:
-        """Lock a file until it is closed; False where somebody has it."""
+        """Lock a file until it is closed; False if it is already locked."""
         place = file.tell()
         try:
             file.seek(_LOCKED_BYTE)
@@ -25,7 +25,7 @@ else:
     import fcntl
 
     def lock(file: IO[bytes]) -> bool:
-        """Lock a file until it is closed, here and in processes that inherited it; False where somebody has it."""
+        """Lock a file until it is closed, here and in processes that inherited it; False if it is already locked."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -1,10 +1,10 @@
-"""Make an environment with the server in it. A script for any Python: it needs nothing but the standard library.
+"""Install the server into a new environment. A script for any Python that needs only the standard library.
 
     python install.py FOLDER WHEEL PINS {cpu|nvidia}
 
-FOLDER gets `env-<number>`, and `current.json` names it once all is there and works; until then an earlier one stays
-in use, and it is not removed here, as a server may be running in it. Progress and the end are told as
-`blender_addon.setup.chore` describes. It ends when its input is closed.
+The environment is `env-<number>` in FOLDER, and `current.json` names it once everything is installed and works. Until
+then an earlier one stays in use; it is not removed here, because a server may be running in it. Progress and outcome
+are reported as `blender_addon.setup.chore` describes. The script ends when its input is closed.
 """
 
 import contextlib
@@ -28,13 +28,14 @@ TORCH_INDEX = {
     ("Linux", "cpu"): "https://download.pytorch.org/whl/cpu",
     ("Windows", "nvidia"): "https://download.pytorch.org/whl/cu130",
 }
-"""Where PyTorch's own site has the build that PyPI has not: on Linux PyPI's is for NVIDIA, on Windows for the CPU."""
+"""PyTorch's own index, for builds that PyPI does not have: it has only NVIDIA builds for Linux and only CPU builds for
+Windows."""
 WATCH_SECONDS = 0.5
-"""How often what has come of a download is looked at."""
+"""Interval at which the size of a download is checked."""
 LOG = "setup.log"
-"""Name of the file in FOLDER to which whoever starts this writes all that it says."""
+"""Name of the file in FOLDER to which the caller writes all output of this script."""
 UNPACKED = 3.0
-"""Disk that packages take beside their download, as a multiple of it, at most."""
+"""Disk space that packages take in addition to their download, at most, as a multiple of it."""
 
 NO_TORCH = (
     "PyTorch for the CPU could not be downloaded from download.pytorch.org, and the one on PyPI includes 3 GB for"
@@ -42,11 +43,11 @@ NO_TORCH = (
     " reached."
 )
 NO_NETWORK = ("connection broken by", "ProxyError", "ConnectTimeout", "Could not fetch URL")
-"""What pip writes where it does not get through, before it says that no version fits."""
+"""What pip prints if it cannot connect, before it says that no version fits."""
 
 
 class SetupError(Exception):
-    """Why it did not work, in a sentence: a template and the values in it, see `finish`."""
+    """Why setting up failed, in a sentence given as a template and its values, see `finish`."""
 
     def __init__(self, template: str, **values: object) -> None:
         super().__init__(template.format(**values))
@@ -54,16 +55,16 @@ class SetupError(Exception):
 
 
 class DiskFullError(SetupError):
-    """There is no room."""
+    """The disk is full."""
 
 
 class ToolError(SetupError):
-    """A program that was run for it failed; only its own words, which are in the log, say why."""
+    """A program that the script ran has failed; only its output in the log says why."""
 
 
 def main(folder: Path, wheel: Path, pins: Path, kind: str) -> int:
-    """Do it; see the module. Returns the exit code."""
-    # A short name: Windows allows 260 characters for whole paths, and PyTorch's are long.
+    """Run the script, as the module describes. Returns the exit code."""
+    # A short name, because Windows limits paths to 260 characters, and PyTorch's are long.
     installer = Installer(folder / f"env-{time.time_ns() // 10**6:x}", wheel, pins, kind)
     threading.Thread(target=installer.end_with_input, daemon=True).start()
     try:
@@ -83,7 +84,7 @@ def main(folder: Path, wheel: Path, pins: Path, kind: str) -> int:
 
 
 class Installer:
-    """An environment in the making at `place`, and the process that works at it."""
+    """An environment under construction at `place`, and the process working on it."""
 
     def __init__(self, place: Path, wheel: Path, pins: Path, kind: str) -> None:
         self.place, self.pins, self.kind = place, pins, kind
@@ -92,13 +93,13 @@ class Installer:
         self.child: subprocess.Popen[str] | None = None
         self.kept = False
         self.going_on = threading.Lock()
-        """Held while a process is started, and when the environment is kept; for good once this is cancelled."""
+        """Held while a process is started and while the environment is put into use; for good once cancelled."""
 
     def run(self) -> None:
-        """All steps.
+        """Run all steps.
 
         Raises:
-            SetupError: one of them cannot be done.
+            SetupError: one of them failed.
         """
         tell("Making an environment")
         self.make_environment()
@@ -108,7 +109,7 @@ class Installer:
         if index := TORCH_INDEX.get((platform.system(), self.kind)):
             torch = ["--no-deps", "--index-url", index, "--retries", "1", "torch"]
             try:
-                # What PyPI's PyTorch brings is not needed beside another one.
+                # The dependencies of PyPI's PyTorch are not needed with another build.
                 sizes = {name: size for name, size in sizes.items() if not is_cuda(name)} | self.plan(*torch)
             except DiskFullError:
                 raise
@@ -134,11 +135,11 @@ class Installer:
 
     @property
     def requirement(self) -> str:
-        """The server with what it shall have, for pip."""
+        """Requirement specifier of the server with its extras, for pip."""
         return f"ex4d[{self.extras}] @ {self.wheel.resolve().as_uri()}"
 
     def make_environment(self) -> None:
-        """An environment with pip.
+        """Make an environment with pip.
 
         Raises:
             SetupError: this Python cannot make one.
@@ -149,14 +150,14 @@ class Installer:
 
     @property
     def temporary(self) -> Path:
-        """Where pip puts what it downloads: on the disk that was checked, and gone with the environment."""
+        """Folder for pip's downloads: on the disk that was checked, and removed along with the environment."""
         return self.place / "tmp"
 
     def plan(self, *words: str) -> dict[str, int]:
-        """What `pip install` of these words would download: bytes by package, 0 where nobody says how many.
+        """What `pip install` with these arguments would download: bytes by package, 0 if unknown.
 
         Raises:
-            SetupError: a package is not offered for this machine, or the network is not there.
+            SetupError: a package has no build for this machine, or there is no network.
         """
         report = self.place / "report.json"
         code, lines = self.pip("--dry-run", "--report", str(report), *words)
@@ -166,20 +167,20 @@ class Installer:
         return sizes_of({_plain(item["metadata"]["name"]): item["download_info"]["url"] for item in found})
 
     def install(self, *words: str, hear: Callable[[str], None]) -> None:
-        """Download and unpack; `hear` is given pip's lines.
+        """Download and unpack; `hear` receives pip's output line by line.
 
         Raises:
-            SetupError: pip says no.
+            SetupError: pip failed.
         """
         code, lines = self.pip(*words, hear=hear)
         if code:
             raise failure(lines)
 
     def check(self) -> str:
-        """The version of the server, once all of it can be imported.
+        """Check that all of the server can be imported, and return its version.
 
         Raises:
-            SetupError: something is missing.
+            SetupError: an import failed.
         """
         modules = "ex4d, ex4d_server.server, ex4d_server.worker, cv2, av, numba, OpenEXR"
         modules += ", torch" if "depth" in self.extras else ""
@@ -189,13 +190,13 @@ class Installer:
         return lines[-1].strip()
 
     def pip(self, *words: str, hear: Callable[[str], None] | None = None) -> tuple[int, list[str]]:
-        """Run `pip install`; as `call`."""
+        """Run `pip install`; returns what `call` does."""
         fixed = ("--disable-pip-version-check", "--no-input", "--progress-bar=off", "--only-binary=:all:")
         command = [self.python, "-m", "pip", "install", *fixed, "--constraint", self.pins, *words]
         return self.call(command, hear)
 
     def call(self, command: Sequence[str | Path], hear: Callable[[str], None] | None = None) -> tuple[int, list[str]]:
-        """Exit code and lines of a process; the lines go to the log, and to `hear` as they come."""
+        """Run a process and return its exit code and lines, which also go to the log and, as they come, to `hear`."""
         self.temporary.mkdir(parents=True, exist_ok=True)
         with self.going_on:
             self.child = subprocess.Popen(
@@ -206,7 +207,7 @@ class Installer:
                 stdin=subprocess.DEVNULL,
                 text=True,
                 errors="replace",
-                start_new_session=True,  # so that `kill` reaches what it starts itself
+                start_new_session=True,  # so that `kill` also reaches its child processes
             )
         lines = []
         assert self.child.stdout
@@ -216,12 +217,12 @@ class Installer:
             if hear:
                 hear(line)
         code = self.child.wait()
-        with self.going_on:  # its failure is none where it was killed
+        with self.going_on:  # blocks if cancelled: a killed process has not failed
             return code, lines
 
     def end_with_input(self) -> None:
-        """Whoever started this holds its input: when that closes, end, with all that was begun."""
-        while os.read(sys.stdin.fileno(), 1):  # not `sys.stdin`, whose lock would be held when Python ends
+        """Wait until the caller closes our input, then end everything and remove the unfinished environment."""
+        while os.read(sys.stdin.fileno(), 1):  # not `sys.stdin`, whose lock would still be held when Python exits
             pass
         self.going_on.acquire()
         if self.kept:
@@ -234,24 +235,24 @@ class Installer:
         os._exit(1)
 
     def remove(self) -> None:
-        """Remove what was made."""
+        """Remove the unfinished environment."""
         shutil.rmtree(self.place, ignore_errors=True)
 
 
 class Download:
-    """Tells how much of a download has come, as long as it is entered.
+    """A context that reports the progress of a download.
 
-    What pip says of that differs between its versions, and those before 24.1 tell no number to a program; so the
-    wheels are looked at that grow in its folder for what is temporary.
+    pip's own reports differ between versions, and those before 24.1 give programs no numbers. So this measures the
+    wheels that grow in pip's temporary folder.
 
     Args:
-        sizes: bytes by package; 0 where nobody knows.
-        folder: where pip's temporary folders are.
+        sizes: bytes by package; 0 if unknown.
+        folder: folder with pip's temporary folders.
     """
 
     def __init__(self, sizes: dict[str, int], folder: Path) -> None:
         self._count, self._total, self._folder = len(sizes), sum(sizes.values()), folder
-        self._before = self._most = 0  # bytes of the runs of pip that are over, and of all
+        self._before = self._most = 0  # bytes after the finished pip runs, and now
         self._unpacking = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -265,7 +266,7 @@ class Download:
         self._thread.join()
 
     def hear(self, line: str) -> None:
-        """A line of pip's."""
+        """Handle a line of pip's output."""
         if line.startswith("Installing collected"):
             self._tell()
             self._unpacking = True
@@ -287,7 +288,7 @@ class Download:
 
 
 def bytes_below(folder: Path) -> int:
-    """Bytes of the wheels below a folder, whose files come and go."""
+    """Total size in bytes of the wheels below a folder whose files come and go."""
     found = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -298,38 +299,38 @@ def bytes_below(folder: Path) -> int:
 
 
 def is_cuda(name: str) -> bool:
-    """Whether a package is one that PyTorch brings for NVIDIA cards."""
+    """Whether a package is one that PyTorch needs only for NVIDIA GPUs."""
     return name.startswith(("nvidia-", "cuda-")) or name == "triton"
 
 
 def tell(stage: str, step: int = 0, steps: int = 0, **values: object) -> None:
-    """A line of progress."""
+    """Print a line of progress."""
     said = {"stage": stage.format(**values), "step": step, "steps": steps, "parts": [(stage, values)]}
     print(json.dumps(said), flush=True)
 
 
 def finish(how: str, *parts: tuple[str, dict]) -> None:
-    """The last line: how it ended, "done" or "failed", in sentences that are templates and their values."""
+    """Print the last line: the outcome, "done" or "failed", with sentences given as templates and values."""
     sentence = " ".join(template.format(**values) for template, values in parts)
     print(json.dumps({how: sentence, "parts": parts}), flush=True)
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
-    """End a process with all that it has started."""
+    """Kill a process along with its child processes."""
     if process.poll() is None:
         if os.name == "nt":
             subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True)
         else:
-            with contextlib.suppress(ProcessLookupError):  # it has ended at this moment
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
                 os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def check_disk(folder: Path, download: int) -> None:
-    """Compare what is to come with the room that there is.
+    """Check that the disk has room for a download of this many bytes and for unpacking it.
 
     Raises:
-        SetupError: it does not fit.
+        SetupError: there is not enough room.
     """
     needed, free = download * (1 + UNPACKED), shutil.disk_usage(folder).free
     if needed > free:
@@ -342,12 +343,12 @@ def check_disk(folder: Path, download: int) -> None:
 
 
 def is_full(lines: list[str]) -> bool:
-    """Whether pip met a full disk."""
+    """Whether pip's output says that the disk is full."""
     return any("No space left" in line or "[WinError 112]" in line for line in lines)
 
 
 def failure(lines: list[str]) -> SetupError:
-    """Why pip failed, as its output tells."""
+    """The error that explains pip's failure, according to its output."""
     text = "".join(lines)
     if is_full(lines):
         return DiskFullError("The disk is full: make some room and press Set Up Server again.")
@@ -359,7 +360,7 @@ def failure(lines: list[str]) -> SetupError:
         )
     if any(word in text for word in NO_NETWORK):
         return ToolError("The packages cannot be downloaded: check the network, and the proxy if there is one.")
-    # The pins fit each other, so where pip speaks of a conflict with one, nobody offers that version for this machine.
+    # The pins are consistent, so a conflict with one means that this version has no build for this machine.
     if lacking := re.search(r"(?:No matching distribution found for|\(constraint\)) ([\w.-]+)", text):
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         return ToolError(
@@ -371,7 +372,7 @@ def failure(lines: list[str]) -> SetupError:
 
 
 def keep(place: Path, facts: dict[str, str]) -> None:
-    """Let the environment at `place` be the one in use."""
+    """Put the environment at `place` into use."""
     (place / "set-up-by-blender").touch()  # see `ex4d.extras.is_set_up_by_blender`
     temporary = place.with_suffix(".json")
     temporary.write_text(json.dumps(facts), encoding="utf-8")
@@ -380,9 +381,9 @@ def keep(place: Path, facts: dict[str, str]) -> None:
 
 
 def sizes_of(urls: dict[str, str]) -> dict[str, int]:
-    """Bytes of what lies at the address of each package; 0 where nobody says.
+    """Size in bytes of the file at each package's address; 0 if unknown.
 
-    A site that does not answer is not asked again: behind a proxy that only pip knows, each would take its time.
+    A site that does not answer is not asked again: behind a proxy that only pip knows, each request would time out.
     """
     sizes, silent = dict.fromkeys(urls, 0), set()
     for name, url in urls.items():
@@ -398,7 +399,7 @@ def sizes_of(urls: dict[str, str]) -> dict[str, int]:
 
 
 def _plain(name: str) -> str:
-    """A package's name as all its files are named."""
+    """A package's normalised name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

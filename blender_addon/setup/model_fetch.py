@@ -1,4 +1,4 @@
-"""Fetching a model's files by the server's own environment, one model at a time."""
+"""Downloading a model's files with the server's own environment, one model at a time."""
 
 import json
 import subprocess
@@ -13,13 +13,13 @@ from .chore import ChoreError, OneChore
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be fetched for a model, as `ex4d.pipeline.model_files.Wanted` says in the server's environment.
+    """What has to be downloaded for a model, as `ex4d.pipeline.model_files.Wanted` of the server's environment says.
 
     Attributes:
-        title: of the model.
-        folder: where the files go.
-        download_gb, room_gb, free_gb: to download, the disk that it takes meanwhile, and what is free there.
-        files: address and path of each file that is not there.
+        title: title of the model.
+        folder: folder for the files.
+        download_gb, room_gb, free_gb: size of the download, disk space needed during it, and free disk space, in GB.
+        files: address and path of each missing file.
     """
 
     title: str
@@ -31,15 +31,15 @@ class Wanted:
 
     @property
     def by_hand(self) -> str:
-        """What to place where, a line for each file."""
+        """Instructions for placing the files by hand, a line for each."""
         return "\n".join(f"{address} as {place}" for address, place in self.files)
 
 
 def look(python: str, name: str) -> Wanted:
-    """What is to be fetched for a generator or depth estimator. The server's Python tells it within a second.
+    """What has to be downloaded for a generator or depth estimator, according to the server's Python.
 
     Raises:
-        InputError: no server is set up, or it does not know the model.
+        InputError: no server is set up, it does not answer in time, or it cannot download this model.
     """
     _check_server(python)
     try:
@@ -51,7 +51,7 @@ def look(python: str, name: str) -> Wanted:
             return Wanted(str(said["title"]), str(said["folder"]), *rooms, files)
     except subprocess.TimeoutExpired as error:
         raise ChoreError("The server's Python did not answer in time: press the button again.") from error
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:  # also of another version
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:  # or another version
         raise ChoreError(
             "The server that is set up on this machine cannot download models: press Update or Repair, and try again."
         ) from error
@@ -66,11 +66,11 @@ def _check_server(python: str) -> None:
 
 
 class ModelFetch(OneChore):
-    """The fetching that is under way, or how the last one ended. Cancelling keeps what has come.
+    """The download under way, or how the last one ended. Cancelling keeps what has been downloaded.
 
     Attributes:
-        name: of the generator or depth estimator whose files are fetched; "" before the first.
-        came: whether files have come of which the server that is connected does not know yet.
+        name: name of the generator or depth estimator whose files are downloaded; "" before the first.
+        came: whether files have arrived that the connected server does not know about yet.
     """
 
     def __init__(self, log: Path) -> None:
@@ -78,11 +78,11 @@ class ModelFetch(OneChore):
         self.name, self.came, self._log = "", False, log
 
     def start(self, python: str, name: str, accept_licence: bool) -> None:
-        """Begin to fetch, or go on where that was paused.
+        """Start a download, or resume a paused one.
 
         Raises:
-            InputError: files of a model are coming already, here or in another Blender, or no server is set up.
-            OSError: its Python cannot be run.
+            InputError: a model is already being downloaded, here or in another Blender, or no server is set up.
+            OSError: the server's Python cannot be run.
         """
         if self.busy:
             raise ChoreError("A model is already being downloaded: wait for it, or pause it.")

@@ -1,4 +1,4 @@
-"""Pythons on this machine that an environment for the server can be made with."""
+"""Pythons on this machine that can create an environment for the server."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSIONS = ("3.13", "3.12", "3.11", "3.14")
-"""Those for which there are wheels of all that the server needs; the first is preferred."""
+"""Python versions for which all of the server's dependencies have wheels, in order of preference."""
 
 HOW_TO_GET = (
     "No Python from 3.11 to 3.14 that can create environments was found, and Blender's own cannot: install one from"
@@ -22,19 +22,19 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Python:
-    """A Python that can make environments."""
+    """A Python that can create environments."""
 
     path: Path
     version: str
 
 
 def find(blenders: str = sys.executable) -> Python | None:
-    """Blender's own Python if it can make environments, else the first other one on this machine."""
+    """Blender's own Python if it can create environments, else the first other one found; None if there is none."""
     return next(usable([Path(blenders), *_others()] if blenders else _others()), None)
 
 
 def usable(paths: Iterable[Path]) -> Iterator[Python]:
-    """Those of `paths` that run, are of one of `VERSIONS`, and have what an environment is made with."""
+    """The Pythons in `paths` that run, have one of `VERSIONS`, and can create environments."""
     for path in dict.fromkeys(paths):
         version = _ask(path)
         if version in VERSIONS:
@@ -42,7 +42,7 @@ def usable(paths: Iterable[Path]) -> Iterator[Python]:
 
 
 def _ask(path: Path) -> str:
-    """The version of a Python that can make environments; "" of others."""
+    """The version of a Python if it can create environments, else ""."""
     try:
         asked = run([path, "-c", _TEST])
     except (OSError, subprocess.TimeoutExpired):
@@ -51,11 +51,11 @@ def _ask(path: Path) -> str:
 
 
 def run(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
-    """Run a command without Blender's own Python paths, and without a window on Windows.
+    """Run a command without Blender's own Python paths and, on Windows, without a window.
 
     Raises:
-        OSError: it cannot be run.
-        subprocess.TimeoutExpired: it hangs.
+        OSError: the command cannot be run.
+        subprocess.TimeoutExpired: it takes longer than 10 seconds.
     """
     return subprocess.run(
         command,
@@ -70,7 +70,7 @@ def run(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
 
 
 def _others() -> Iterator[Path]:
-    """Where other Pythons usually are: on the PATH, of Homebrew and pyenv, of Windows' launcher."""
+    """Usual places of other Pythons: the PATH, Homebrew, pyenv, and the Windows launcher."""
     for version in VERSIONS:
         if found := shutil.which(f"python{version}"):
             yield Path(found)
@@ -82,7 +82,7 @@ def _others() -> Iterator[Path]:
 
 
 def _of_launcher(launcher: str) -> Iterator[Path]:
-    """Windows: what the launcher lists, a line each: ` -V:3.12 *  C:\\...\\python.exe`."""
+    """Pythons listed by the Windows launcher, in lines such as ` -V:3.12 *  C:\\...\\python.exe`."""
     try:
         listed = run([launcher, "-0p"])
     except (OSError, subprocess.TimeoutExpired):

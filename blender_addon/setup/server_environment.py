@@ -1,8 +1,8 @@
-"""The server's own Python environment: what there is of it, and setting it up, repairing, updating and removing it.
+"""The server's own Python environment: its state, and setting it up, repairing, updating and removing it.
 
-It lies in the user's data folder, so that it serves every Blender of the user, and stays when the extension is
-uninstalled: only `remove` removes it. On Windows it lies elsewhere, see `folder_in`. `install.py` makes it in a process
-of its own, from the wheel and the pins that the extension carries.
+It is in the user's data folder, so it serves all of the user's Blenders and survives uninstalling the extension: only
+`remove` removes it. On Windows it is elsewhere, see `folder_in`. `install.py` makes it in a separate process, from the
+wheel and the pins that the extension includes.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from .chore import ChoreError, OneChore, Progress, check_nobody_else
 from .install import LOG
 
 CARRIED = Path(__file__).resolve().parents[1] / "server"
-"""What the extension carries of the server: its wheel and the versions of all that it needs."""
+"""Folder of the extension with the server's wheel and the pinned versions of its dependencies."""
 INSTALL = Path(__file__).with_name("install.py")
 FROM_SOURCE = (
     "This add-on runs from its source code, which carries no server: install the extension's zip, or set Server Python"
@@ -35,7 +35,7 @@ FROM_SOURCE = (
 
 @dataclass(frozen=True)
 class Kind:
-    """What the server can be set up for, and about how many GB that takes to download and on disk."""
+    """Something the server can be set up for, with the approximate download and disk size in GB."""
 
     name: str
     label: str
@@ -49,18 +49,18 @@ _NVIDIA = Kind("nvidia", "NVIDIA GPU", "Depth and video models on an NVIDIA GPU"
 KINDS = (_CPU,) if sys.platform == "darwin" else (_CPU, _NVIDIA)
 
 ABANDONED_SECONDS = 86400.0
-"""What was begun so long ago and is not complete is nobody's any more."""
+"""Age beyond which an incomplete environment counts as abandoned."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """One that works.
+    """A working environment.
 
     Attributes:
         python: its Python.
-        base: the Python that it was made with and cannot do without, such as Blender's. On Windows `python` is a mere
-            launcher of it, which stays when that Blender is gone.
-        version: of the server in it.
+        base: the Python that it was made with and depends on, such as Blender's. On Windows `python` merely launches
+            it, and still exists once that Blender is gone.
+        version: version of its server.
         kind: name of one of `KINDS`.
     """
 
@@ -71,20 +71,21 @@ class Environment:
 
     @property
     def command(self) -> Path:
-        """The command `ex4d` in it."""
+        """Its `ex4d` command."""
         return self.python.with_name(f"ex4d{'.exe' if os.name == 'nt' else ''}")
 
     @property
     def is_old(self) -> bool:
-        """Whether the add-on has a server of another version."""
+        """Whether its server has another version than the add-on."""
         return self.version != __version__
 
 
 def folder_in(user_folder: Path, local: str = os.environ.get("LOCALAPPDATA", "") if os.name == "nt" else "") -> Path:
-    """Where the environment of an add-on with this user folder lies.
+    """The folder for the environment of an add-on with this user folder.
 
-    Windows usually allows 260 characters for a path. In the user folder, which takes 100, PyTorch's longest would have
-    more than 300, so there it is a short folder in `local`, the user's folder for what belongs to this machine.
+    Windows usually limits paths to 260 characters. Below the user folder, whose own path takes 100, PyTorch's longest
+    would exceed 300. So on Windows it is a folder with a short name in `local`, the user's folder for data that stays
+    on this machine.
     """
     if not local:
         return user_folder / "server-python"
@@ -92,26 +93,26 @@ def folder_in(user_folder: Path, local: str = os.environ.get("LOCALAPPDATA", "")
 
 
 class PythonSearch(threading.Thread):
-    """Looks for a Python beside all else: each that is tried may take seconds to answer, or never do.
+    """Searches for a Python in the background: each candidate may take seconds to answer, or never answer.
 
     Attributes:
-        arguments: for `install.py`, once there is one.
-        found: the Python; None until then, and where there is none.
-        cancelled: whether nobody waits for it any more.
+        arguments: the command line, without the Python, to run `install.py` with once one is found.
+        found: the Python; None until one is found, or if there is none.
+        cancelled: whether the result is no longer wanted.
     """
 
     def __init__(self, arguments: tuple[str | Path, ...]) -> None:
-        super().__init__(daemon=True)  # Blender need not wait for it to end
+        super().__init__(daemon=True)  # Blender need not wait for it when quitting
         self.arguments, self.cancelled = arguments, False
         self.found: pythons.Python | None = None
 
     def run(self) -> None:
-        """Look."""
+        """Search."""
         self.found = pythons.find()
 
 
 class ServerEnvironment(OneChore):
-    """The environment in `folder`, and the chore that makes a new one. Cancelling leaves what was there before."""
+    """The environment in `folder`, and the chore that makes a new one. Cancelling leaves the old one in place."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(doing="setting up the server")
@@ -121,16 +122,16 @@ class ServerEnvironment(OneChore):
 
     @property
     def log(self) -> Path:
-        """All that was said while it was set up last."""
+        """The log of the last setup."""
         return self.folder / LOG
 
     @property
     def current(self) -> Environment | None:
-        """The environment in use; None if there is none, or its Python or the one it was made with is gone."""
+        """The environment in use; None if there is none, or if its Python or the one it was made with is gone."""
         record = self.folder / "current.json"
         try:
             changed = record.stat().st_mtime_ns
-            if changed != self._seen[0]:  # panels ask whenever they are drawn
+            if changed != self._seen[0]:  # panels call this whenever they are drawn
                 facts = json.loads(record.read_text(encoding="utf-8"))
                 found = Environment(Path(facts["python"]), Path(facts["base"]), facts["version"], facts["kind"])
                 self._seen = changed, (found if found.kind in [kind.name for kind in KINDS] else None)
@@ -140,29 +141,29 @@ class ServerEnvironment(OneChore):
         return found if found is not None and found.python.is_file() and found.base.is_file() else None
 
     def set_up(self, kind: str, carried: Path = CARRIED) -> None:
-        """Begin to make a new environment; the old one stays in use until the new one works.
+        """Start making a new environment; the old one stays in use until the new one works.
 
         Raises:
-            InputError: one is being made, here or in another Blender, or the extension carries no server.
-            OSError: the log cannot be looked at.
+            InputError: one is already being made, here or in another Blender, or the extension includes no server.
+            OSError: the log cannot be opened.
         """
         if self.busy:
             raise ChoreError("The server is being set up already.")
         wheel, pins = next(iter(carried.glob("ex4d-*.whl")), None), carried / "constraints.txt"
         if wheel is None or not pins.is_file():
             raise ChoreError(FROM_SOURCE)
-        check_nobody_else(self.log, self.doing)  # before Pythons are looked for, which takes its time
+        check_nobody_else(self.log, self.doing)  # before the slow search for a Python
         self.progress = Progress("Looking for Python")
         self._search = PythonSearch((INSTALL, self.folder, wheel, pins, kind))
         self._search.start()
 
     @property
     def busy(self) -> bool:
-        """Whether one is being made."""
+        """Whether an environment is being made."""
         return self._search is not None or super().busy
 
     def poll(self) -> bool:
-        """Go on; True when it has ended just now."""
+        """Take the next step and update `progress`; True if setting up has just ended."""
         if self._search is None:
             return super().poll()
         if self._search.is_alive() and not self._search.cancelled:
@@ -181,27 +182,28 @@ class ServerEnvironment(OneChore):
         return False
 
     def cancel(self) -> None:
-        """Ask it to end."""
+        """Cancel setting up."""
         if self._search is not None:
             self._search.cancelled = True
         super().cancel()
 
     def close(self) -> None:
-        """Let go of it, which ends it."""
+        """End setting up and stop listening to it."""
         self._search = None
         super().close()
 
     def remove(self) -> None:
-        """Remove the environment, with all that was downloaded for it but pip's own cache.
+        """Remove the environment and everything downloaded for it, except pip's own cache.
 
         Raises:
-            InputError: it is being made, or some of it cannot be removed.
+            InputError: it is being made, or some files cannot be removed.
+            OSError: the log cannot be opened, or the environment's record cannot be removed.
         """
         if self.busy:
             raise ChoreError("The server is being set up: press Cancel first.")
         check_nobody_else(self.log, self.doing)
         with suppress(FileNotFoundError):
-            (self.folder / "current.json").unlink()  # first: what is left of the rest is not to be started
+            (self.folder / "current.json").unlink()  # first, so that nothing starts an incomplete environment
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.folder.exists():
             raise ChoreError(
@@ -209,10 +211,10 @@ class ServerEnvironment(OneChore):
             )
 
     def remove_unused(self) -> subprocess.Popen | None:
-        """Remove environments that another has replaced; to be called while no server runs.
+        """Remove replaced and abandoned environments; call this only while no server runs.
 
         Returns:
-            The process that does it, as it takes seconds; None if there is nothing to remove.
+            The process that removes them, which takes seconds; None if there is nothing to remove.
         """
         now = self.current
         if now is None or self.busy:

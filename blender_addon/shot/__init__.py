@@ -1,1 +1,1 @@
-"""A shot: opening its clip, its takes, its files."""
+"""A shot: opening its clip, making its takes, keeping its files."""

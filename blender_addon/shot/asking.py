@@ -1,4 +1,4 @@
-"""What the settings of the Source panel ask for when a clip is opened."""
+"""Turning the settings of the Source panel into requests to open a clip."""
 
 import json
 from dataclasses import replace
@@ -40,13 +40,13 @@ def request_open(
     fps: str | None = None,
     gaps: Gaps = "hold",
 ) -> OpenRequest:
-    """What it takes to open a clip as a new shot, with the panel's settings for it, see `_settings_for`.
+    """The request to open a clip as a new shot, with the panel's settings for it, see `_settings_for`.
 
-    `depth` names the depth file, as the panel's Depth File does; "" leaves that as it is. What follows are fields of
-    `SourceSettings`; without `fps`, pictures run at the scene's rate.
+    `depth` is the depth file, in place of the panel's Depth File; "" keeps that. The arguments after it are fields of
+    `SourceSettings`; without `fps`, image sequences run at the scene's rate.
 
     Raises:
-        InputError: the clip, the depth or the camera is not there, or settings do not go together.
+        InputError: the clip, depth or camera does not exist, settings are incompatible, or the frames do not fit.
     """
     facts = scene.ex4d
     chosen, before = _settings_for(facts, clip, depth)
@@ -58,7 +58,7 @@ def request_open(
     if fps is None and is_sequence(clip):
         fps = str(matching.rate_of(scene))
     elif fps is not None and not is_sequence(clip):
-        there = None  # at another rate there are more or fewer
+        there = None  # the number changes with the rate
     if there is not None and start >= there:
         raise InputError(
             told(
@@ -75,12 +75,12 @@ def request_open(
 
 
 def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
-    """What it takes to open the scene's clip again with the panel's settings and the part that the panel asks for.
+    """The request to open the scene's clip again, with the settings and the part of the clip chosen in the panel.
 
-    Its shot, camera and takes stay.
+    The shot, its camera and its takes are kept. With `estimate`, the depth is estimated again.
 
     Raises:
-        InputError: as `request_open`, or the scene does not know how its clip was opened.
+        InputError: see `request_open`, or the scene's record of how its clip was opened is damaged.
     """
     facts, clip = scene.ex4d, Path(scene.ex4d.opened)
     if not clip.exists():
@@ -95,11 +95,11 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     depth = source.standing_depth(facts)
     if not depth or not wanted.is_in(stands) or have_changed(facts):
         return _keeping_depth(request, facts, depth, stands, wanted)
-    # Fewer frames of what stands: their depth is there, and keeps its distances.
+    # A subset of the open frames: their depth exists and keeps its distances.
     settings = SourceSettings(
         **wanted.settings,
         estimator=capabilities.FILE,
-        depth_edges="off",  # snapped already, if they were to be
+        depth_edges="off",  # already snapped if wanted
         camera_motion=request.settings["camera_motion"],
         zooms=request.settings["zooms"],
         steady_depth=request.settings["steady_depth"],
@@ -111,9 +111,9 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
 def _keeping_depth(
     request: OpenRequest, facts: bpy.types.PropertyGroup, depth: str, stands: part.Part, wanted: part.Part
 ) -> OpenRequest:
-    """A request for another part of the clip that keeps the `depth` which stands, or says why it cannot.
+    """A request for another part of the clip that keeps the existing `depth`, or notes why it cannot.
 
-    Where a file has the depth of all frames, there is nothing to say.
+    If a depth file covers all frames, neither is needed.
     """
     if request.depth:
         return request
@@ -133,13 +133,13 @@ def _keeping_depth(
 
 
 def _settings_for(facts: bpy.types.PropertyGroup, clip: Path, depth: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings to open `clip` with, and those that they take the place of once it is open ({}: none).
+    """The settings to open `clip` with, and those that they replace once it is open ({} for none).
 
     Settings of one clip are never used for another.
     """
     if facts.shot and facts.opened != str(clip):
         return _settings_beside_a_shot(facts, clip, depth)
-    if not facts.shot and facts.clip_path not in ("", str(clip)):  # what was said for a clip that did not open
+    if not facts.shot and facts.clip_path not in ("", str(clip)):  # they were for a clip that did not open
         for name in properties.OF_ONE_CLIP:
             facts.property_unset(name)
     facts.depth_found, facts.depth_path = "", depth or facts.depth_path
@@ -149,11 +149,11 @@ def _settings_for(facts: bpy.types.PropertyGroup, clip: Path, depth: str) -> tup
 def _settings_beside_a_shot(
     facts: bpy.types.PropertyGroup, clip: Path, depth: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`_settings_for` another clip than that of the shot that stands.
+    """`_settings_for` a clip other than that of the existing shot.
 
-    The panel goes on to show the settings of the shot, until the other clip is open. When that fails, what is changed
-    in the panel before the next try is meant for the other clip; so what the panel showed at the first try is put
-    aside, with the settings to open the other clip with.
+    The panel keeps showing the settings of the existing shot until the other clip is open. If opening fails, changes
+    made in the panel before the next try are meant for the other clip. So the panel's settings at the first try are set
+    aside, along with those for the other clip.
     """
     now = facts.settings
     if facts.clip_path == str(clip) and facts.aside:
@@ -175,8 +175,9 @@ def _request(
     picture: axes.Picture | None,
     chosen: dict[str, Any],
 ) -> OpenRequest:
-    """The request for the part of a clip that is `used` (settings of a source), with the panel's settings as they are
-    `chosen` for it.
+    """The request for a part of a clip.
+
+    `used` are the settings of a source that select the part, `chosen` the panel's settings for it.
     """
     facts, wish = scene.ex4d, SimpleNamespace(**chosen)
     notes = list(sequence_at(clip).notes) if is_sequence(clip) else []
@@ -228,7 +229,7 @@ def _request(
             "accept_licence": accepted,
             **(_encoding(wish) if depth else {"depth_detail": wish.depth_detail}),
             "field_of_view": field_of_view,
-            # "file" is "still" where there is none. A new shot stands up at once, and its camera is looked for then.
+            # Without a file, "file" means "still". A new shot opens at once, and its camera is searched for afterwards.
             "camera_motion": sought if sought and again else "file",
             "zooms": bool(sought and again and wish.zooms),
             "steady_depth": wish.steady_depth,
@@ -254,14 +255,14 @@ def _request(
 
 
 def asked(facts: bpy.types.PropertyGroup) -> str:
-    """The settings that decide how a clip stands up, as text to be compared."""
+    """The settings that decide how a clip is opened, as text for comparison."""
     return _as_text(facts.settings)
 
 
 def have_changed(facts: bpy.types.PropertyGroup) -> bool:
-    """Whether the panel's settings are others than those that the shot was made with.
+    """Whether the panel's settings differ from those that the shot was made with.
 
-    A setting that the add-on did not have then is as it was when it has its default; new ones stand last.
+    A setting that did not exist then counts as unchanged if it has its default; new settings are last.
     """
     if facts.asked == asked(facts):
         return False
@@ -276,12 +277,12 @@ def _as_text(settings: dict[str, Any]) -> str:
 
 
 def _accepted_licence(estimator: str) -> bool:
-    """What to say of the licence of an estimator: that it is accepted, where that is asked for.
+    """Whether to tell the server that the licence of an estimator is accepted, if it has to be.
 
-    As long as the server has not said what its estimators ask for, it is told what the artist has ticked.
+    Until the server has said what its estimators require, this is what the artist has ticked.
 
     Raises:
-        InputError: it is asked for, and not accepted.
+        InputError: the licence has to be accepted and is not.
     """
     server, accepted = session.current().capabilities, preferences().accept_licence
     if server is None:
@@ -297,7 +298,11 @@ def _accepted_licence(estimator: str) -> bool:
 
 
 def _depth_of(wish: SimpleNamespace, clip: Path) -> Path | None:
-    """The depth file that goes with a clip; None if the depth is to be estimated."""
+    """The depth file for a clip; None if the depth is to be estimated.
+
+    Raises:
+        InputError: a depth file is required and there is none.
+    """
     if wish.estimator not in (capabilities.AUTO, capabilities.FILE):
         return None
     if wish.depth_path:
@@ -315,7 +320,7 @@ def _depth_of(wish: SimpleNamespace, clip: Path) -> Path | None:
 
 
 def _encoding(wish: SimpleNamespace) -> dict[str, Any]:
-    """What the numbers of the depth file mean; unit and distance of relative disparity are not asked for."""
+    """Settings for the meaning of the depth file's numbers; relative disparity has neither unit nor distance."""
     found = {"depth_convention": wish.depth_convention, "depth_channel": wish.depth_channel or None}
     if wish.depth_convention == "disparity":
         return found
@@ -324,7 +329,7 @@ def _encoding(wish: SimpleNamespace) -> dict[str, Any]:
 
 
 def _tells_lens(depth: Path) -> bool:
-    """Whether a depth file holds its lens; what is wrong with a file will be said by the server."""
+    """Whether a depth file contains its lens; False for an unreadable file, which the server will report."""
     if not depth.is_file():
         return False
     try:
@@ -335,7 +340,7 @@ def _tells_lens(depth: Path) -> bool:
 
 
 def _frames_to_ask_for(frames: int, start: int, step: int, there: int | None) -> int | None:
-    """As many of a clip's frames as there are; None leaves it to the server, where Blender cannot count them."""
+    """`frames`, limited to those that the clip has; None leaves it to the server if Blender cannot count them."""
     if there is None:
         return None if frames == RELEASE_FRAMES else frames
     return max(1, min(frames, len(range(start, there, step))))

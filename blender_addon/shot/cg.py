@@ -1,4 +1,4 @@
-"""CG in a take: which movie it stands in, and what has to be told of it."""
+"""CG in a take: choosing the take's movie, and what the artist should know."""
 
 import bpy
 import numpy as np
@@ -12,15 +12,15 @@ from ..shot import matching, part, takes
 from ..translations import told
 
 SAME = 2e-3
-"""Camera and take are the same up to this part of the shot's radius, and this angle in radians: a few keys give a path
-back so well, see `camera.KEY_TOLERANCE`."""
+"""Camera and take count as the same up to this fraction of the shot's radius, and this angle in radians: a path
+restored from a few keys is that accurate, see `camera.KEY_TOLERANCE`."""
 
 
 def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
-    """Let the scene render its own objects into a take, see `cg.set_up`; returns sentences to tell.
+    """Set up the scene to render its own objects into a take, see `scene.cg.set_up`; returns messages for the artist.
 
     Raises:
-        InputError: no camera, no mesh, the take's movie is gone, or the picture has a different shape from the clip.
+        InputError: see `camera.sample`, or there is no mesh, or the take's movie is gone.
     """
     facts, chosen = scene.ex4d, camera.path_camera(scene)
     path = camera.sample(scene)
@@ -53,7 +53,7 @@ def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
 
 
 def _moves_otherwise(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup, path: CameraPath) -> bool:
-    """Whether a camera moves otherwise than that of a take; False where they do not tell the same frames."""
+    """Whether a camera moves differently from that of a take; False if their frames cannot be compared."""
     try:
         taken = takes.camera_of(scene, entry.number, entry.view)
     except InputError:

@@ -1,4 +1,4 @@
-"""What an artist should know before generating, cheap enough to be asked each time a panel is drawn."""
+"""What an artist should know before generating, cheap enough to check each time a panel is drawn."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ from ..work import capabilities, session
 
 @dataclass(frozen=True)
 class Advice:
-    """What an artist should know, and the button that helps.
+    """Something an artist should know, and the button that helps.
 
     Attributes:
-        text: all of it.
-        operator, settings, label: of the button; none where nothing needs doing.
-        short: a few words that stand for the text on one line of a panel; empty shows its beginning.
+        text: the full text.
+        operator, settings, label: of the button; empty if nothing needs doing.
+        short: a few words that replace the text on one line of a panel; if empty, the text's beginning is shown.
     """
 
     text: str
@@ -33,7 +33,7 @@ class Advice:
 
 
 def warnings(scene: bpy.types.Scene) -> list[Advice]:
-    """All that is worth saying about the shot and the chosen camera, most important first."""
+    """Everything worth saying about the shot and the chosen camera, most important first."""
     facts, found, chosen = scene.ex4d, [*_no_server(), *_missing(scene), *_in_the_way(scene)], None
     try:
         chosen = camera.path_camera(scene)
@@ -86,7 +86,7 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
 
 
 def ready(scene: bpy.types.Scene) -> str:
-    """What Generate will make, where nothing stands in its way."""
+    """What Generate will make, for a panel without warnings."""
     facts = scene.ex4d
     return told(
         "Ready: {frames} at {width}x{height} px",
@@ -97,7 +97,7 @@ def ready(scene: bpy.types.Scene) -> str:
 
 
 def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]:
-    """Advice where the scene shows another camera than the take is made with, or other frames."""
+    """Advice if the scene shows another camera than that of the take, or other frames."""
     facts, found = scene.ex4d, []
     if scene.camera != chosen:
         text = told("The take will be made with {camera}, but the scene has no camera.", camera=chosen.name)
@@ -136,14 +136,14 @@ def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]
 
 
 def _path_trouble(scene: bpy.types.Scene, chosen: bpy.types.Object, verdict: path_check.Verdict) -> list[Advice]:
-    """Advice where the chosen camera starts off the source view or goes nowhere, or where that is not known."""
+    """Advice if the chosen camera starts off the source view or does not move, or if that is not known."""
     if verdict.starts_off and not scene.ex4d.lead_in:
         text = told(
             "The path does not start at the source view, where the generator needs it: start it there, or turn on"
             " Lead-In in the Generator panel."
         )
         short = "Starts off source view"
-        if rig.movers(scene, chosen):  # keys can be mended
+        if rig.movers(scene, chosen):  # only keys can be corrected by snapping
             return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", short)]
         return [Advice(text, "ex4d.snap_to_source", (("at", "FIRST"),), "Snap First Frame", short)]
     if verdict.is_clip:
@@ -170,7 +170,7 @@ def _path_trouble(scene: bpy.types.Scene, chosen: bpy.types.Object, verdict: pat
 
 
 def rig_trouble(scene: bpy.types.Scene) -> Advice | None:
-    """Why presets and snapping do not write to the chosen camera, with what helps; None if they do."""
+    """Why presets and snapping cannot write to the chosen camera, with the button that helps; None if they can."""
     try:
         chosen = camera.path_camera(scene)
     except InputError:
@@ -188,9 +188,9 @@ def rig_trouble(scene: bpy.types.Scene) -> Advice | None:
 
 
 def _no_server() -> list[Advice]:
-    """Advice where no server has answered, and none would be started by Generate."""
+    """Advice if no server has answered, and Generate would not start one."""
     now = session.current()
-    if now.state.trouble:  # what it is, and the button that helps, stand at the top of the tab
+    if now.state.trouble:  # details, and the button that helps, are at the top of the tab
         text = told("No server answers, so takes have to wait: the line at the top of this tab says why.")
         return [Advice(text, short="Takes wait for a server")]
     if now.capabilities is not None or (now.client is None and (now.server_python or now.hosts.name)):
@@ -202,10 +202,10 @@ def _no_server() -> list[Advice]:
 
 
 def _length(facts: bpy.types.PropertyGroup) -> list[Advice]:
-    """The number of frames that would suit the generator better, where that is known and there is one."""
+    """Advice if another number of frames is known to suit the generator better."""
     server = session.current().capabilities
     chosen = capabilities.generator_for(facts.generator_name, server).info if server is not None else None
-    if chosen is None or chosen.stride == 1 or facts.frames > RELEASE_FRAMES:  # longer shots are cut so that all fit
+    if chosen is None or chosen.stride == 1 or facts.frames > RELEASE_FRAMES:  # longer shots are split to fit
         return []
     fitting = (facts.frames - 1) // chosen.stride * chosen.stride + 1
     if fitting in (1, facts.frames):
@@ -226,7 +226,7 @@ def _length(facts: bpy.types.PropertyGroup) -> list[Advice]:
 
 
 def _missing(scene: bpy.types.Scene) -> list[Advice]:
-    """Advice where a part of the shot was deleted that opening again brings back."""
+    """Advice if part of the shot was deleted that Open Again can restore."""
     root, mesh = objects.find(scene, objects.ROOT), objects.find(scene, objects.MESH)
     caches = [m for m in mesh.modifiers if m.type == "MESH_CACHE"] if mesh else []
     if mesh is None:
@@ -241,7 +241,7 @@ def _missing(scene: bpy.types.Scene) -> list[Advice]:
 
 
 def _in_the_way(scene: bpy.types.Scene) -> list[Advice]:
-    """Advice for each rendered object that stands around the source camera, nearer than all that the clip shows."""
+    """Advice for each rendered object that surrounds the source camera, closer than anything the clip shows."""
     source = objects.find(scene, objects.SOURCE_CAMERA)
     if source is None:
         return []
@@ -262,13 +262,13 @@ def _in_the_way(scene: bpy.types.Scene) -> list[Advice]:
 
 
 def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
-    """Why another generator than the chosen or the best one will make the next take, or none, or that nobody knows."""
+    """Advice if the next take will not be made by the chosen or the best generator, or if that is not known."""
     now, wish = session.current(), scene.ex4d.generator_name
     if now.state.busy:
         return []
     server = now.capabilities
     if server is None:
-        if now.client is not None:  # the answer is on its way, or what is wrong is told already
+        if now.client is not None:  # the answer is under way, or the problem is already shown
             return []
         text = told("No server is connected yet, so it is not known which generator will run.")
         return [Advice(text, "ex4d.connect", (), "Connect", "Not connected")]
@@ -284,7 +284,7 @@ def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
 
 
 def clip_trouble(scene: bpy.types.Scene) -> list[Advice]:
-    """That the clip cannot be opened again as it is; all that was made from it is there and plays."""
+    """Advice if the clip cannot be opened again; everything made from it still exists and plays."""
     opened = Path(scene.ex4d.opened)
     if scene.ex4d.shot and not part.is_known(scene.ex4d):
         return [Advice(word(part.DAMAGED))]
@@ -298,7 +298,7 @@ def clip_trouble(scene: bpy.types.Scene) -> list[Advice]:
 
 
 def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
-    """What the chosen way to depth lacks, and what is to be known about the depth that stands."""
+    """What keeps the chosen depth estimator from running, and what to know about the shot's current depth."""
     facts, now = scene.ex4d, session.current()
     made_by, caution = (facts.depth.get(fact, "") if facts.shot else "" for fact in ("provider", "caution"))
     found = [_caution(made_by, caution)] if caution else []
@@ -312,7 +312,7 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
                 short = told("Depth: {title}", title=chosen.info.title)
                 if chosen.info.is_guess:
                     short = "Depth will be a guess"
-                if chosen.info.name == made_by and found:  # one matter, and so one line
+                if chosen.info.name == made_by and found:  # one issue, so one line
                     known = found.pop()
                     first, short = f"{known.text} ", known.short or short
             found.insert(0, Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Check Again", short))
@@ -323,7 +323,7 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
 
 
 def _caution(made_by: str, caution: str) -> Advice:
-    """What stays to be said of a depth, by the name of what made it."""
+    """A lasting caution about the depth, by the name of its estimator."""
     server = session.current().capabilities
     info = capabilities.find(made_by, server.estimators) if server is not None else None
     short = "Depth is a guess" if info is not None and info.is_guess else ""
@@ -331,7 +331,7 @@ def _caution(made_by: str, caution: str) -> Advice:
 
 
 def server_trouble() -> Advice | None:
-    """What is wrong with the connection, with the button that starts a server."""
+    """What is wrong with the connection, with the button that helps; None if nothing is."""
     now = session.current()
     if not now.state.trouble:
         return None

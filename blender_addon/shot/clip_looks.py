@@ -1,4 +1,4 @@
-"""How long and how big clips are, also those of a file dialog: looked at between two drawings, which must be quick."""
+"""Length and size of clips, including those in a file dialog, read between redraws because drawing must be quick."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +10,18 @@ from ex4d.storage.sequence import Gaps, clip_at, is_sequence, sequence_at
 from ..scene import axes
 
 MOST = 100
-"""Clips that are remembered."""
+"""Number of clips remembered."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What Blender sees of a clip.
+    """What Blender knows about a clip.
 
     Attributes:
-        clip: the path that it is known by.
-        is_sequence: whether it is made of pictures.
-        frames: how many it has at its own rate; None if Blender cannot tell: the server will.
-        picture: how big they are; None likewise.
+        clip: its path.
+        is_sequence: whether it is an image sequence.
+        frames: number of frames at its own rate; None if Blender cannot tell and the server has to.
+        picture: size of the frames; None likewise.
     """
 
     clip: Path
@@ -31,10 +31,10 @@ class Look:
 
 
 def look_at(clip: Path, gaps: Gaps = "hold") -> Look:
-    """Look at a video file, a folder of images, or one image that stands for its sequence.
+    """Read a video file, a folder of images, or one image that stands for its sequence.
 
     Raises:
-        InputError: a folder without pictures.
+        InputError: the folder contains no images.
     """
     pictures = sequence_at(clip) if is_sequence(clip) else None
     image = bpy.data.images.load(str(pictures.files[0] if pictures else clip))
@@ -49,20 +49,20 @@ def look_at(clip: Path, gaps: Gaps = "hold") -> Look:
 
 
 class ClipLooks:
-    """What was seen of clips."""
+    """Clips read so far."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[Path, Gaps], Look | None] = {}
         self._wanted: tuple[Path, Gaps] | None = None
 
     def of(self, clip: Path, gaps: Gaps = "hold") -> Look | None:
-        """What is known of a clip; where nothing is yet, `take` will look."""
+        """What is known about a clip; None if nothing is, in which case `take` will read it."""
         if (clip, gaps) not in self._seen:
             self._wanted = clip, gaps
         return self._seen.get((clip, gaps))
 
     def take(self) -> bool:
-        """Look at the clip that was asked for last; whether there was one."""
+        """Read the clip requested last; returns whether there was one."""
         if self._wanted is None:
             return False
         wanted, self._wanted = self._wanted, None
@@ -71,6 +71,6 @@ class ClipLooks:
             self._seen.clear()
         try:
             self._seen[wanted] = look_at(clip_at(clip), gaps)
-        except Exception:  # whatever is wrong with a file is told when it is opened
+        except Exception:  # problems with a file are reported when it is opened
             self._seen[wanted] = None
         return True

@@ -1,7 +1,7 @@
-"""Source, view and take in one picture of the sequencer: strips above all others, marked as ours, that come and go.
+"""Comparing source, path preview and take in the sequencer: temporary strips above all others, marked as ours.
 
-Each is a movie strip of its own, cropped (a wipe) or scaled and moved (side by side); the strips of the takes are not
-touched. They are for looking, and no part of what F12 renders; see `scene/comparison.py`.
+Each is a separate movie strip, cropped (a wipe) or scaled and moved (side by side); the strips of the takes are not
+touched. They are only for viewing and left out of F12 renders; see `scene/comparison.py`.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ WIPE, SIDE_BY_SIDE = "WIPE", "SIDE_BY_SIDE"
 
 @dataclass(frozen=True)
 class Side:
-    """One of the pictures: its name, its movie, and the scene frames [first, end) that it is for."""
+    """One side of a comparison: its name, its movie, and its scene frames [first, end)."""
 
     name: str
     movie: Path
@@ -30,10 +30,10 @@ class Side:
 
 
 def sides(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup, against: str) -> list[Side]:
-    """What stands against a take, from left to right, and last the take.
+    """What a take is compared with, from left to right, and finally the take.
 
     Raises:
-        InputError: there is nothing of that kind, or its video is gone.
+        InputError: there is nothing to compare with, or a video is gone.
     """
     facts, found = scene.ex4d, []
     if against in ("SOURCE", "BOTH"):
@@ -62,10 +62,10 @@ def _side(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> Side:
 
 
 def arrange(scene: bpy.types.Scene, mode: str, pictures: list[Side]) -> None:
-    """Show pictures in the frames that all of them have, instead of what was compared before.
+    """Compare `pictures` in the frames that all of them have, replacing the previous comparison.
 
     Raises:
-        InputError: they have no frame in common, or a movie cannot be read.
+        InputError: they have no frame in common, a wipe has more than two sides, or a movie cannot be read.
     """
     first, end = max(side.first for side in pictures), min(side.end for side in pictures)
     if first >= end:
@@ -97,7 +97,7 @@ def arrange(scene: bpy.types.Scene, mode: str, pictures: list[Side]) -> None:
 
 
 def place(scene: bpy.types.Scene) -> None:
-    """Crop, scale and move the strips as they are arranged, and as far as the wipe is."""
+    """Crop, scale and move the strips according to their arrangement and the position of the wipe."""
     ours = marked(scene)
     canvas = scene.render.resolution_x, scene.render.resolution_y
     for number, strip in enumerate(ours):
@@ -112,7 +112,7 @@ def place(scene: bpy.types.Scene) -> None:
 
 
 def _size(scene: bpy.types.Scene, strip: compat.Strip) -> tuple[int, int]:
-    """Of a movie's own picture."""
+    """Width and height of a movie's own frames; the working size if not known."""
     element = strip.elements[0] if len(strip.elements) else None
     if element is not None and element.orig_width and element.orig_height:
         return element.orig_width, element.orig_height
@@ -120,6 +120,6 @@ def _size(scene: bpy.types.Scene, strip: compat.Strip) -> tuple[int, int]:
 
 
 def forget(scene: bpy.types.Scene, folder: Path) -> None:
-    """Before the files of a take are deleted: compare nothing with it."""
+    """Before the files of a take are deleted, end comparisons that use them."""
     if any(files.absolute(strip.filepath).is_relative_to(folder) for strip in marked(scene)):
         clear(scene)

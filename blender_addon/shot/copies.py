@@ -1,7 +1,7 @@
-"""Scenes that Blender has copied (*New > Full Copy* and others), with all that they know of a shot.
+"""Scenes that Blender has copied (*New > Full Copy* and others), along with everything they know about a shot.
 
-A full copy has objects of its own. It goes on as a shot that shares the folder on disk, and gets pictures of its own,
-as Blender does not copy those. The other copies have none of the shot's objects to themselves: they have no shot.
+A full copy has its own objects. It remains a shot that shares the folder on disk, and gets its own images, because
+Blender does not copy those. Other kinds of copies have no objects of their own, so they end up without a shot.
 """
 
 import bpy
@@ -12,19 +12,19 @@ from ..shot import files, new_shot
 
 
 def claim(scene: bpy.types.Scene) -> None:
-    """Let what the scene knows of its shot be its own."""
+    """Mark the scene as the owner of what it knows about its shot."""
     if scene.library is None and scene.ex4d.shot and scene.ex4d.owner != (own := str(scene.session_uid)):
         scene.ex4d.owner = own
 
 
 def claim_all() -> None:
-    """After a file was loaded: a scene has another number in each session."""
+    """Claim all scenes after a file was loaded, because scenes get new numbers in each session."""
     for scene in bpy.data.scenes:
         claim(scene)
 
 
 def settle() -> str:
-    """Look whether there are new copies, and let them stand by themselves; returns what to tell."""
+    """Find new copies and make them independent; returns a message for the artist."""
     told = []
     for scene in bpy.data.scenes:
         facts = scene.ex4d
@@ -39,14 +39,14 @@ def settle() -> str:
 
 
 def sharing(scene: bpy.types.Scene) -> list[bpy.types.Scene]:
-    """All scenes whose shot lies in the folder of the scene's shot, the scene first."""
+    """All scenes whose shot is in the folder of the scene's shot, starting with the scene."""
     folder = scene.ex4d.folder
     others = [each for each in bpy.data.scenes if each != scene and each.ex4d.shot]
     return [scene, *(each for each in others if folder is not None and each.ex4d.folder == folder)]
 
 
 def _stand_alone(scene: bpy.types.Scene, original: bpy.types.Scene) -> str:
-    """Make a copy independent of its original; returns what to tell."""
+    """Make a copy independent of its original; returns a message for the artist."""
     scene.ex4d.forget()
     scene.ex4d.waiting = scene.ex4d.elsewhere = ""
     mesh, theirs = objects.find(scene, objects.MESH), objects.find(original, objects.MESH)
@@ -62,7 +62,7 @@ def _stand_alone(scene: bpy.types.Scene, original: bpy.types.Scene) -> str:
 
 
 def _own_pictures(scene: bpy.types.Scene, mesh: bpy.types.Object) -> None:
-    """Let the mesh show movies that no other scene's mesh shows: opening again changes their paths."""
+    """Give the mesh its own movie images, because Open Again changes their paths."""
     facts = scene.ex4d
     if facts.image is None:
         return

@@ -1,6 +1,6 @@
-"""How fine the mesh of a shot stands in the viewport: changed on the open shot, from the depth that it has.
+"""Viewport detail of a shot's mesh, changed on the open shot from its existing depth.
 
-Takes are always rendered from the whole depth, on the server.
+Takes are always rendered from the full depth, on the server.
 """
 
 import bpy
@@ -16,23 +16,23 @@ from ..work.requests import DetailRequest
 
 
 def step_asked(facts: bpy.types.PropertyGroup) -> int:
-    """Every how many-th row and column the chosen detail keeps of the shot's picture."""
+    """The step between the rows and columns of the shot's picture that the chosen detail keeps."""
     return mesh_object.step_of(facts.detail, facts.width, facts.height)
 
 
 def grid(facts: bpy.types.PropertyGroup, step: int) -> tuple[int, int]:
-    """How many vertices there are across and down."""
+    """Number of vertices across and down."""
     return len(kept(facts.width, step)), len(kept(facts.height, step))
 
 
 def cache_size(facts: bpy.types.PropertyGroup, step: int) -> str:
-    """What the cache of the mesh takes on disk, in words."""
+    """Disk space of the mesh cache, in words."""
     across, down = grid(facts, step)
     return size(mesh_object.pc2_bytes(across * down, facts.frames))
 
 
 def told(facts: bpy.types.PropertyGroup) -> str:
-    """The detail that stands, in words."""
+    """The current detail, in words."""
     across, down = grid(facts, facts.mesh_step)
     if facts.mesh_step == 1:
         return translations.told("Full: {across} x {down} points", across=across, down=down)
@@ -40,15 +40,16 @@ def told(facts: bpy.types.PropertyGroup) -> str:
 
 
 def change(request: DetailRequest) -> source.Steps:
-    """Let the shot's mesh stand as fine as asked; returns what to tell.
+    """Change the detail of the shot's mesh as requested; returns a message for the artist.
 
     Raises:
-        InputError: the shot, its mesh or its depth is gone, or the disk is full.
+        InputError: the shot, its mesh or its depth is gone, the clip was opened again in the meantime, or the disk is
+            full.
     """
     facts = _facts(request)
     folder = files.absolute(facts.image.filepath).parent
     mesh = yield from source.write_mesh(folder, request.detail, facts.poses if facts.path else None)
-    scene, facts = objects.scene_of(request), _facts(request)  # looked up again: there may have been an undo
+    scene, facts = objects.scene_of(request), _facts(request)  # look up again: there may have been an undo
     if files.absolute(facts.image.filepath).parent != folder:
         raise InputError(translations.told("The clip was opened again in the meantime: set the detail again."))
     mesh_object.stand(scene, mesh, folder, objects.find(scene, objects.ROOT))

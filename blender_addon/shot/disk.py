@@ -1,4 +1,4 @@
-"""What a shot takes on disk, and which of it the open file does not show any more."""
+"""Disk space of a shot, and which of its files the open file no longer uses."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from ..shot import copies, files, part, source
 from ..work import session
 
 LOOK_INTERVAL_S = 5.0
-"""How often the disk is looked at while panels are drawn."""
+"""Interval at which the disk is read while panels are drawn."""
 
 MADE_BY_OPENING = (
     footage.FOOTAGE,
@@ -28,18 +28,18 @@ MADE_BY_OPENING = (
     mesh_object.CACHES,
     mesh_object.DEPTH,
 )
-"""Files that opening the clip again would make again, as patterns."""
+"""Patterns of the files that opening the clip again would recreate."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """What a shot takes.
+    """Disk space of a shot.
 
     Attributes:
-        total: bytes of all its files.
-        takes: bytes of its takes and views.
-        unused: files that an earlier opening of the clip has left, and that nothing of the open file needs.
-        unused_bytes: their size.
+        total: size of all its files in bytes.
+        takes: size of its takes and path previews in bytes.
+        unused: files left by earlier openings of the clip that nothing in the open file needs.
+        unused_bytes: size of those in bytes.
     """
 
     total: int
@@ -49,7 +49,7 @@ class Use:
 
 
 def use(scene: bpy.types.Scene) -> Use | None:
-    """What the shot of a scene takes, as it was some seconds ago at most; None if its folder is gone."""
+    """Disk space of a scene's shot, at most a few seconds old; None if its folder is gone."""
     folder = scene.ex4d.folder
     if folder is None or not folder.is_dir():
         return None
@@ -57,13 +57,13 @@ def use(scene: bpy.types.Scene) -> Use | None:
 
 
 def unsaved() -> int:
-    """Bytes of the shots of files that were never saved, of all sessions, as it was some seconds ago at most."""
+    """Bytes of the shots of unsaved files, of all sessions, at most a few seconds old."""
     home = files.user_shots()
     return _lately(home, lambda: _size([path for path in home.rglob("*") if path.is_file()]))
 
 
 def _lately(folder: Path, looked: Callable[[], Any]) -> Any:
-    """What a look at a folder told some seconds ago at most."""
+    """The result of `looked` for a folder, cached for a few seconds."""
     known = session.current().disk_use
     if folder not in known or time.monotonic() - known[folder][0] > LOOK_INTERVAL_S:
         known[folder] = time.monotonic(), looked()
@@ -71,7 +71,7 @@ def _lately(folder: Path, looked: Callable[[], Any]) -> Any:
 
 
 def look(scene: bpy.types.Scene) -> Use:
-    """What the shot of a scene takes right now."""
+    """Disk space of a scene's shot right now."""
     folder = scene.ex4d.folder
     there = [path for path in folder.rglob("*") if path.is_file()]
     of_takes = [path for path in there if path.relative_to(folder).parts[0] in ("takes", "views")]
@@ -88,7 +88,7 @@ def look(scene: bpy.types.Scene) -> Use:
 
 
 def clean(scene: bpy.types.Scene) -> int:
-    """Remove what is unused; returns how many bytes that were."""
+    """Remove unused files; returns their size in bytes."""
     found = look(scene)
     for file in found.unused:
         file.unlink(missing_ok=True)
@@ -100,17 +100,17 @@ def clean(scene: bpy.types.Scene) -> int:
 
 
 def _depth_of_takes(scene: bpy.types.Scene) -> set[Path]:
-    """Depth files that stand, in copies of the scene too, and those of takes, which Take Again needs."""
+    """Depth files that the scene and its copies use, and those of takes, which Take Again needs."""
     facts, known, kept = scene.ex4d, {}, set()
     for each in copies.sharing(scene):
         known |= each.ex4d.input_files
         kept.add(Path(source.standing_depth(each.ex4d)))
-        if not part.is_known(each.ex4d):  # nobody knows which depth stands, so none is removed
+        if not part.is_known(each.ex4d):  # it is not known which depth is in use, so keep all
             kept |= set(each.ex4d.folder.rglob(mesh_object.DEPTH))
     for record in facts.folder.glob(f"takes/*/{take.SIDECAR}"):
         try:
             job = take.read_record(record).job
-        except InputError:  # whoever needs the record will be told
+        except InputError:  # reported when the record is needed
             continue
         if isinstance(job, Generate):
             kept |= {Path(known[blob.sha256]) for blob in job.source.depth if blob.sha256 in known}

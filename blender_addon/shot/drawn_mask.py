@@ -1,4 +1,4 @@
-"""A mask of what moves that was drawn in Blender: pictures of it, one for each frame of the clip that is used."""
+"""A mask of what moves, drawn in Blender: images of it, one for each frame of the clip that is used."""
 
 import re
 import secrets
@@ -19,16 +19,16 @@ from ..translations import told
 from ..work.requests import OpenRequest
 
 WHITE = 0.5
-"""From this level on a pixel moves."""
+"""Level from which a pixel counts as moving."""
 
 
 def prepare(request: OpenRequest, go_on: Callable[[OpenRequest], Steps]) -> Steps:
-    """Make pictures of the drawn mask where a request has one, and let the request `go_on` with their folder.
+    """Render a request's drawn mask, if it has one, and `go_on` with the request that names the folder of images.
 
     Raises:
-        InputError: see `draw`; or what `go_on` raises.
+        InputError: see `draw` and `go_on`.
     """
-    if not request.moving_mask or (request.moving and Path(request.moving).is_dir()):  # made for a server that has gone
+    if not request.moving_mask or (request.moving and Path(request.moving).is_dir()):  # made for an earlier server
         return (yield from go_on(request))
     folder = files.masks_folder() / secrets.token_hex(8)
     folder.mkdir(parents=True)
@@ -41,26 +41,26 @@ def prepare(request: OpenRequest, go_on: Callable[[OpenRequest], Steps]) -> Step
 
 
 def forget(request: OpenRequest) -> None:
-    """Remove the pictures that were made for a request: what moves came back with the camera."""
+    """Remove the images made for a request; what moves came back along with the camera."""
     if request.moving_mask and files.lies_in(request.moving, files.masks_folder()):
         shutil.rmtree(request.moving, ignore_errors=True)
 
 
 def tidy() -> None:
-    """At start: remove pictures that a crash has left. A job that needs them after all draws them again."""
+    """At startup, remove images left by a crash. A job that still needs them renders them again."""
     for folder in files.masks_folder().glob("*"):
         if files.is_left_over(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def draw(request: OpenRequest, folder: Path) -> Steps:
-    """Write a picture of the mask for each frame of the clip that the request uses, in order and of the clip's size.
+    """Write an image of the mask for each frame of the clip that the request uses, in order and at the clip's size.
 
-    Scene and mask are looked up for each: there may be an undo between two steps.
+    Scene and mask are looked up for each frame, because there may be an undo between two steps.
 
     Raises:
-        InputError: the mask is gone, or covers nothing at all, or everything; or it was drawn over a clip that lies on
-            its side.
+        InputError: the mask is gone, covers nothing at all or everything, was drawn over a clip shown on its side, or
+            cannot be written.
     """
     facts = objects.scene_of(request).ex4d
     _check_is_upright(facts)
@@ -109,10 +109,10 @@ def draw(request: OpenRequest, folder: Path) -> Steps:
 
 
 def scene_frames(facts: bpy.types.PropertyGroup, settings: dict) -> list[int]:
-    """The scene frame in which the mask belongs to each frame of the clip that settings of a source use.
+    """The scene frame at which to read the mask for each frame of the clip that these source settings use.
 
-    That is when the Clip Editor shows this frame, if the clip is open there: the mask was drawn over it. Otherwise it
-    is when the shot does.
+    If the clip is open in the Clip Editor, over which the mask was drawn, that is when the editor shows the frame.
+    Otherwise it is when the shot does.
     """
     used = part.of_settings(settings, settings["frames"] or facts.frames)
     clip = clip_of(facts)
@@ -123,7 +123,7 @@ def scene_frames(facts: bpy.types.PropertyGroup, settings: dict) -> list[int]:
 
 
 def clip_of(facts: bpy.types.PropertyGroup) -> bpy.types.MovieClip | None:
-    """The shot's clip as the Clip Editor has it; None if nobody has opened it there."""
+    """The shot's clip in the Clip Editor; None if it was not opened there."""
     opened = Path(facts.opened)
     for clip in bpy.data.movieclips:
         path = files.absolute(clip.filepath)
@@ -137,14 +137,14 @@ def clip_of(facts: bpy.types.PropertyGroup) -> bpy.types.MovieClip | None:
 
 
 def _pattern(name: str) -> str:
-    """The name of a picture without its number, which for Blender is the last one; its own name where it has none."""
+    """An image's file name with # for its number, which for Blender is the last one; unchanged without a number."""
     stem, ending = Path(name).stem, Path(name).suffix
     found = list(re.finditer(r"\d+", stem))
     return f"{stem[: found[-1].start()]}#{stem[found[-1].end() :]}{ending.lower()}" if found else name
 
 
 def note(facts: bpy.types.PropertyGroup) -> str:
-    """What an artist should know of when the mask is read: "" where it is read as the shot plays."""
+    """A note on the scene frames at which the mask is read; "" if they are those of the shot."""
     if not part.is_known(facts) or (clip := clip_of(facts)) is None:
         return ""
     stands = part.opened(facts)
@@ -161,7 +161,7 @@ def note(facts: bpy.types.PropertyGroup) -> str:
 
 
 def _places(facts: bpy.types.PropertyGroup, clip: bpy.types.MovieClip, used: Part) -> list[int]:
-    """Where in Blender's clip each frame is, counted from its first: of pictures, from the one that it names."""
+    """Position of each frame in Blender's clip, counted from its first frame, in a sequence from the image it names."""
     places = [used.start + number * used.step for number in range(used.frames)]
     numbering = read_source(facts.source).numbering
     if clip.source != "SEQUENCE" or numbering is None:
@@ -173,7 +173,11 @@ def _places(facts: bpy.types.PropertyGroup, clip: bpy.types.MovieClip, used: Par
 
 
 def _check_is_upright(facts: bpy.types.PropertyGroup) -> None:
-    """Raises `InputError` where the Clip Editor does not turn a clip as its file says: Blender 4.2 turns none."""
+    """Check that the Clip Editor rotates the clip as its file says; Blender 4.2 never does.
+
+    Raises:
+        InputError: it does not.
+    """
     clip, (width, height) = clip_of(facts), _size(facts)
     if clip is not None and (clip.size[0] - clip.size[1]) * (width - height) < 0:
         raise InputError(
@@ -186,5 +190,5 @@ def _check_is_upright(facts: bpy.types.PropertyGroup) -> None:
 
 
 def _size(facts: bpy.types.PropertyGroup) -> tuple[int, int]:
-    """Of the pictures: the clip's own size, or the working size where that is not known."""
+    """Width and height of the mask's images: the clip's own size, or the working size if that is not known."""
     return (facts.clip_width, facts.clip_height) if facts.clip_width else (facts.width, facts.height)

@@ -1,4 +1,4 @@
-"""An earlier take of the shot, whose pixels the next ones keep: which can be chosen, and its files."""
+"""The earlier take whose pixels the next takes keep: which takes can be chosen, and the take's files."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from ..translations import told
 
 
 def choices(facts: bpy.types.PropertyGroup) -> list[tuple[int, str]]:
-    """Takes in the list that show the same part of the clip as the shot: their numbers and titles."""
+    """Numbers and titles of the listed takes that show the same part of the clip as the shot."""
     try:
         start = part.opened(facts).start
-    except InputError:  # what the file keeps of the shot is damaged, and said elsewhere
+    except InputError:  # the file's record of the shot is damaged, which is reported elsewhere
         return []
     return [
         (entry.number, entry.title)
@@ -26,12 +26,12 @@ def choices(facts: bpy.types.PropertyGroup) -> list[tuple[int, str]]:
 
 
 def stored(facts: bpy.types.PropertyGroup, number: int) -> str:
-    """A take as it is stored: with its shot, as another one has takes of the same numbers."""
+    """The stored form of a take, which includes its shot because other shots have takes with the same numbers."""
     return f"{facts.shot}/{number}"
 
 
 def chosen(facts: bpy.types.PropertyGroup) -> int:
-    """Number of the take that is chosen; 0 where there is none, or it is of another shot."""
+    """Number of the chosen take; 0 if there is none, or if it belongs to another shot."""
     shot, _, number = facts.earlier_take.rpartition("/")
     return int(number) if shot == facts.shot and number.isdecimal() else 0
 
@@ -39,16 +39,16 @@ def chosen(facts: bpy.types.PropertyGroup) -> int:
 def check(
     facts: bpy.types.PropertyGroup, folder: Path | None, entry: bpy.types.PropertyGroup | None, title: str
 ) -> str:
-    """The folder of the take that is chosen.
+    """Check that a take can be used as the earlier take, and return its folder.
 
     Args:
         facts: of the scene.
-        folder: of the take.
-        entry: of the take in the list, where it is there.
-        title: what it is called.
+        folder: folder of the take.
+        entry: the take's entry in the list, if any.
+        title: title of the take.
 
     Raises:
-        InputError: it cannot be used with the shot as it stands.
+        InputError: the take cannot be used with the current shot.
     """
     if folder is None or any(not (folder / name).is_file() for name in (take.RESULT, take.CAMERA, take.SIDECAR)):
         raise InputError(told("The files of {title} are gone: choose another Earlier Take, or None.", title=title))
@@ -67,10 +67,10 @@ def check(
 
 
 def files_of(folder: str) -> list[Path]:
-    """The video and the camera path of the take in a folder; none where `folder` is "".
+    """The video and camera path of the take in a folder; empty if `folder` is "".
 
     Raises:
-        InputError: they are gone.
+        InputError: a file is gone.
     """
     files = [Path(folder) / name for name in (take.RESULT, take.CAMERA)] if folder else []
     if gone := [file for file in files if not file.is_file()]:

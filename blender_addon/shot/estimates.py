@@ -1,4 +1,4 @@
-"""What the next job will take: which kind it is and how big, for `pace` to tell."""
+"""Estimates for the next job: determines its kind and size, from which `pace` computes time and disk space."""
 
 import json
 from pathlib import Path
@@ -16,14 +16,14 @@ from ..work.requests import OpenRequest, Request, TakeRequest
 
 
 def of_opening(facts: bpy.types.PropertyGroup, clip: Path, pixels: int) -> pace.Estimate:
-    """Of opening a clip with the panel's settings; `pixels` in all its frames."""
+    """Estimate for opening a clip with the panel's settings; `pixels` counts all its frames."""
     found = facts.estimator_name == capabilities.AUTO and beside(clip) is not None
     estimator = capabilities.FILE if found else _estimator(facts)
     return pace.estimate(pace.kind_of_opening(estimator), pixels, session.current().learning.paces)
 
 
 def of_part(facts: bpy.types.PropertyGroup, wanted: part.Part, anew: bool = False) -> pace.Estimate:
-    """Of opening the clip that is open again, or another part of it; `anew` where its depth is estimated again."""
+    """Estimate for opening the current clip again, or another part of it; `anew` if its depth is estimated again."""
     width, height = part.size(facts, wanted)
     stands = part.opened(facts)
     pixels, paces = wanted.frames * width * height, session.current().learning.paces
@@ -34,7 +34,10 @@ def of_part(facts: bpy.types.PropertyGroup, wanted: part.Part, anew: bool = Fals
 
 
 def _of_more(wanted: part.Part, stands: part.Part | None, pixels: int, estimator: str) -> pace.Estimate:
-    """Of opening a part of a clip by an estimator; `stands` is that whose depth stays, `pixels` those of a frame."""
+    """Estimate for opening a part of a clip by an estimator.
+
+    `stands` is the open part whose depth is kept, None if none is; `pixels` is the number of pixels per frame.
+    """
     there = range(0) if stands is None else wanted.shared(stands)
 
     def of(maker: str, frames: int) -> pace.Estimate:
@@ -51,13 +54,13 @@ def _of_more(wanted: part.Part, stands: part.Part | None, pixels: int, estimator
 
 
 def of_camera(facts: bpy.types.PropertyGroup) -> pace.Estimate:
-    """Of looking for the source camera."""
+    """Estimate for the search for the source camera."""
     pixels = facts.frames * facts.width * facts.height
     return pace.estimate(pace.CAMERA, pixels, session.current().learning.paces)
 
 
 def of_take(facts: bpy.types.PropertyGroup, preview: bool = False) -> pace.Estimate | None:
-    """Of Generate or Preview Path with the panel's settings; None if nobody knows what will run."""
+    """Estimate for Generate or Preview Path with the panel's settings; None if it is not known what will run."""
     pixels = facts.frames * facts.width * facts.height
     if preview:
         return pace.estimate(pace.VIEW, pixels, session.current().learning.paces)
@@ -71,30 +74,30 @@ def of_take(facts: bpy.types.PropertyGroup, preview: bool = False) -> pace.Estim
 
 
 def of_again(facts: bpy.types.PropertyGroup, entry: bpy.types.PropertyGroup, maker: str, quality: str) -> pace.Estimate:
-    """Of making a take of the list once more, by a generator at a quality ("" for one without)."""
+    """Estimate for remaking a listed take, by a generator at a quality ("" for a generator without)."""
     frames = entry.frames or facts.frames
     pixels, result = (frames * size for size in (facts.width * facts.height, entry.pixels))
     return pace.estimate(pace.kind_of_take(maker, quality), pixels, session.current().learning.paces, result)
 
 
 def of_result(facts: bpy.types.PropertyGroup, size: ResultSize | None = None) -> int:
-    """Pixels of a frame of a take, of the size that the panel says where no other is given."""
+    """Pixels per frame of a take, at the panel's Result Size unless another is given."""
     width, height = part.take_size(facts, size)
     return width * height
 
 
 def of_detail(facts: bpy.types.PropertyGroup, points: int) -> pace.Estimate:
-    """Of Set Viewport Detail, for so many vertices in each frame."""
+    """Estimate for Set Viewport Detail, with `points` vertices per frame."""
     return pace.estimate(pace.DETAIL, points * facts.frames, session.current().learning.here)
 
 
 def of_export(scene: bpy.types.Scene, written: str) -> pace.Estimate:
-    """Of Export Shot in a format, with the mesh that stands."""
+    """Estimate for Export Shot to a format, with the current mesh."""
     return pace.estimate(pace.kind_of_export(written), mesh_object.points(scene), session.current().learning.here)
 
 
 def told_at_start(request: Request) -> str:
-    """What to say when a job is started; "" where it is not worth it."""
+    """The estimate to show when a job is started; "" if it is not worth showing."""
     if isinstance(request, TakeRequest):
         found = _of_request(request)
         return f"{found.told}." if found is not None and found.is_worth_telling else ""
@@ -116,7 +119,7 @@ def told_at_start(request: Request) -> str:
 
 
 def _of_request(request: TakeRequest) -> pace.Estimate | None:
-    """Of a take; None if its scene is gone, or nobody knows what will run."""
+    """Estimate for a take; None if its scene is gone, or if it is not known what will run."""
     scene, server = objects.find_scene(request), session.current().capabilities
     if scene is None:
         return None
@@ -139,7 +142,7 @@ def _estimator(facts: bpy.types.PropertyGroup) -> str:
 
 
 def _estimator_of(name: str, uses_file: bool) -> str:
-    """The estimator that will run; "auto" where nobody knows yet."""
+    """The estimator that will run; `name` itself if that is not known yet."""
     if uses_file:
         return capabilities.FILE
     server = session.current().capabilities

@@ -1,6 +1,6 @@
-"""What a scene knows of its shot: written when a clip is opened, changed by nobody, read everywhere.
+"""What a scene knows about its shot: written when a clip is opened, not edited by the artist, read everywhere.
 
-Five of the stored values are JSON, since Blender has no property for them; they are read by the methods below.
+Some values are stored as JSON, because Blender has no property for them; the methods below read them.
 """
 
 import json
@@ -18,7 +18,7 @@ from ..shot import files
 
 
 class ShotFacts:
-    """The facts, as a part of `scene.ex4d`."""
+    """The properties of `scene.ex4d` that hold the facts."""
 
     shot: StringProperty(name="Shot", description="Name of the shot's folder; empty without a shot")
     owner: StringProperty(name="Owner", description="Number of the scene in this session; a copy has its original's")
@@ -70,7 +70,7 @@ class ShotFacts:
 
     @property
     def every_intrinsics(self) -> NDArray[np.float64]:
-        """Intrinsics (T,3,3) of all frames."""
+        """Intrinsics (T,3,3) of all frames, in pixels."""
         if self.zoom:
             return np.array(json.loads(self.zoom), np.float64)
         return np.broadcast_to(self.intrinsics, (self.frames, 3, 3))
@@ -88,17 +88,20 @@ class ShotFacts:
         return self.start + self.frames - 1
 
     def frame_of(self, scene_frame: int) -> int:
-        """The clip's frame (from 0) that is shown at a scene frame, or nearest to it."""
+        """The open frame of the clip (counted from 0) that a scene frame shows, or the nearest one."""
         return min(max(scene_frame - self.start, 0), self.frames - 1)
 
     @property
     def depth(self) -> dict[str, Any]:
-        """What the server said of the depth: provider, scale, licence, caution; empty without a shot."""
+        """The server's facts about the depth: provider, scale, licence, caution; empty without a shot."""
         return json.loads(self.depth_made or "{}")
 
     @property
     def folder(self) -> Path | None:
-        """The shot's folder: where its movie lies, for Blender itself keeps that path right when files move."""
+        """The shot's folder, derived from its movie's path, which Blender itself keeps correct when files move.
+
+        None without a shot.
+        """
         if self.image is None:
             return None
         folder = files.absolute(self.image.filepath).parent
@@ -106,7 +109,7 @@ class ShotFacts:
 
     @property
     def input_files(self) -> dict[str, str]:
-        """Where the source's files are by hash; those in the shot's folder are found wherever that is by now."""
+        """Paths of the source's files by hash; those inside the shot's folder are found even if it has moved."""
         known, folder = json.loads(self.inputs or "{}"), self.folder
         for sha, path in known.items():
             parts = Path(path).parts

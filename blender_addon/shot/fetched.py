@@ -1,4 +1,4 @@
-"""A take that another Blender has left on the server, brought here."""
+"""Bringing in a take that another Blender has left on the server."""
 
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from ..work.requests import FetchRequest
 
 
 def bring_in(request: FetchRequest, update: Any) -> Steps:
-    """Put the take into the list of its shot, where a scene of the open file shows that; else keep its files.
+    """Add the take to the list of its shot if a scene of the open file has that shot; otherwise keep its files.
 
     Raises:
-        InputError: it cannot be shown in the shot as that stands; its files are with those of the other takes then.
+        InputError: the take cannot be shown in the current shot; its files are then with those of the other takes.
     """
     yield ("Adding Take", 0, 1)
     scene = _scene_of(request)
@@ -38,7 +38,7 @@ def bring_in(request: FetchRequest, update: Any) -> Steps:
 
 
 def _scene_of(request: FetchRequest) -> bpy.types.Scene | None:
-    """The scene that shows the shot: the one where it was asked, or another of the file."""
+    """The scene with the shot: the one in which it was requested, or another in the file; None if there is none."""
     asked = objects.find_scene(request)
     scenes = [*([asked] if asked is not None else []), *bpy.data.scenes]
     fits = (s for s in scenes if s.library is None and request.shot and s.ex4d.shot == request.shot and s.ex4d.folder)
@@ -46,10 +46,10 @@ def _scene_of(request: FetchRequest) -> bpy.types.Scene | None:
 
 
 def _tell_inputs(scene: bpy.types.Scene, folder: Path, placed: dict[str, Path]) -> None:
-    """Write into the take's record where its files are, as far as the shot knows them."""
+    """Write the paths of the take's input files, as far as the shot knows them, into the take's record."""
     try:
         record = take.read_record(placed[take.SIDECAR])
-    except (InputError, KeyError):  # whoever needs the record will be told
+    except (InputError, KeyError):  # reported when the record is needed
         return
     places = {sha: Path(path) for sha, path in scene.ex4d.input_files.items()}
     take.write_record(placed[take.SIDECAR], take.with_inputs(record, folder, places))

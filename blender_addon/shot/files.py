@@ -1,4 +1,4 @@
-"""Where a shot's files lie: beside the .blend, or in the user folder as long as there is none."""
+"""Places of a shot's files: next to the .blend, or in the user folder while the file is unsaved."""
 
 import os
 import shutil
@@ -18,63 +18,64 @@ from ..scene import compat
 from ..translations import told
 
 MOVED = "moved_to.txt"
-"""Written into a shot's folder in the user folder once it was copied beside a .blend."""
+"""File written into a shot's folder in the user folder once the shot was copied next to a .blend."""
 
 AGAIN = "again"
-"""Folder inside a shot's: what was made each time that the clip was opened again. A .blend may still show any of it."""
+"""Folder inside a shot's folder for files of later openings of the clip; a .blend may still use any of them."""
 
 
 LEFT_OVER_S = 24 * 3600.0
-"""What passes and is older was left by a Blender that crashed, or was closed meanwhile."""
+"""Age from which temporary files count as left behind by a Blender that crashed or was closed."""
 
 
 def user_shots() -> Path:
-    """Folder of the shots of files that were never saved."""
+    """Folder for the shots of unsaved files."""
     return compat.user_folder(PACKAGE) / "shots"
 
 
 def shots_folder(blend: str) -> Path:
-    """Folder of the shots of the file `blend` ("" when it was never saved)."""
+    """Folder for the shots of the file `blend` ("" if it was never saved)."""
     return Path(blend).parent / "ex4d" if blend else user_shots()
 
 
 def recordings() -> Path:
-    """Folder where the motion of a tracked camera waits until the clip is open."""
+    """Folder for camera files of tracked cameras until the clip is open; made if missing."""
     folder = user_shots().parent / "cameras"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def masks_folder() -> Path:
-    """Where the pictures of drawn masks wait, each request's in a folder of its own."""
+    """Folder for images of drawn masks, with a folder for each request."""
     return user_shots().parent / "masks"
 
 
 def paths_folder() -> Path:
-    """Where camera paths wait until their takes are made, each in a folder of its own."""
+    """Folder for camera paths until their takes are made, with a folder for each."""
     return user_shots().parent / "paths"
 
 
 def lies_in(path: str | Path, folder: Path) -> bool:
-    """Whether a path leads right into a folder of ours.
+    """Whether a path is directly inside a folder of ours.
 
-    To be asked before anything is moved or removed that a .blend names: it may be a stranger's, and name any file.
+    Check this before moving or removing anything that a .blend names: the .blend may come from anywhere and name any
+    file.
     """
     return bool(str(path)) and Path(path).resolve().parent == folder.resolve()
 
 
 def is_left_over(path: Path) -> bool:
-    """Whether nobody has touched a file or folder for a day: another Blender may be using what is younger."""
+    """Whether a file or folder has not changed for a day; another Blender may be using newer ones."""
     try:
         return time.time() - path.stat().st_mtime > LEFT_OVER_S
-    except OSError:  # somebody else has just removed it
+    except OSError:  # something else has just removed it
         return False
 
 
 def numbered(parent: Path, word: str, above: int = 0) -> tuple[int, Path]:
-    """The next free `word_<number>` in the folder `parent`, made here and now so that nobody else takes it.
+    """Make the next free folder `word_<number>` in `parent` at once, so that nothing else takes the number.
 
-    Its number is also greater than `above`.
+    The number is also greater than `above`. Returns the number and the folder.
     """
     parent.mkdir(parents=True, exist_ok=True)
     used = [int(p.name[len(word) + 1 :]) for p in parent.glob(f"{word}_*") if p.name[len(word) + 1 :].isdecimal()]
@@ -89,9 +90,9 @@ def numbered(parent: Path, word: str, above: int = 0) -> tuple[int, Path]:
 
 
 def link_or_copy(folder: Path, target: Path) -> int:
-    """A second name for each file of a folder where the disk allows it, a copy elsewhere: caches are big.
+    """Hard-link each file of a folder into `target` if the disk allows it, because caches are big, else copy it.
 
-    `target` appears when it is whole, and never in part. Returns how many bytes had to be copied.
+    `target` appears only once complete. Returns how many bytes had to be copied.
     """
     copied = 0
     part = target.with_name(target.name + ".part")
@@ -114,7 +115,7 @@ def link_or_copy(folder: Path, target: Path) -> int:
 
 
 def link_or_copy_file(file: Path, place: Path) -> int:
-    """A second name for a file, or a copy; how many bytes had to be copied."""
+    """Hard-link a file, or else copy it; returns how many bytes had to be copied."""
     try:
         os.link(file, place)
     except OSError:
@@ -124,20 +125,20 @@ def link_or_copy_file(file: Path, place: Path) -> int:
 
 
 def as_blender_writes(path: Path) -> str:
-    """A path as it should stand in the .blend: relative once that has a place, so that both can move together."""
+    """A path as it should be stored in the .blend: relative once that is saved, so that both can move together."""
     return bpy.path.relpath(str(path)) if bpy.data.filepath else str(path)
 
 
 def absolute(filepath: str, blend: str | None = None) -> Path:
-    """Where a path of the open file, or of one that lies at `blend`, leads; without `..`, as Blender follows it."""
+    """The absolute path, without `..`, of a path stored in the open file, or in a file at `blend`."""
     return Path(os.path.normpath(bpy.path.abspath(filepath, start=blend and str(Path(blend).parent))))
 
 
 def movie_of(facts: bpy.types.PropertyGroup) -> Path:
-    """The movie of the frames of the clip that are open.
+    """The movie of the open frames of the clip.
 
     Raises:
-        InputError: it is gone.
+        InputError: the movie is gone.
     """
     movie = absolute(facts.image.filepath) if facts.image is not None else None
     if movie is None or not movie.is_file():
@@ -146,7 +147,7 @@ def movie_of(facts: bpy.types.PropertyGroup) -> Path:
 
 
 def bring(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
-    """Move files under their names into the existing `folder`; returns where they are."""
+    """Move files into the existing `folder` under the names they are keyed by; returns their new paths."""
     placed = {}
     for name, path in files.items():
         placed[name] = folder / name
@@ -157,7 +158,7 @@ def bring(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
 
 
 def path_owners() -> list:
-    """Everything in the file that can point into a shot's folder; what is linked belongs to another file."""
+    """Everything in the file whose path may point into a shot's folder, except linked data, which another file owns."""
     found = [
         *bpy.data.images,
         *(m for o in bpy.data.objects for m in o.modifiers if m.type == "MESH_CACHE"),
@@ -167,13 +168,13 @@ def path_owners() -> list:
 
 
 def mend_records(shot: Path, target: Path) -> None:
-    """After the folder of a shot was copied: let the records of its takes say where their files are from there."""
+    """After a shot's folder was copied, update the paths of input files in the records of its takes."""
     for file in target.glob(f"takes/*/{take.SIDECAR}"):
         try:
             record = take.read_record(file)
-        except InputError:  # whoever needs the record will be told
+        except InputError:  # reported when the record is needed
             continue
-        if not record.inputs:  # of 0.1
+        if not record.inputs:  # from 0.1
             continue
         before = shot / file.parent.relative_to(target)
         places = {blob.sha256: take.place_of(record, before, blob) for blob in blobs_of(record.job)}

@@ -1,4 +1,4 @@
-"""A clip that was moved or renamed since it was opened: found again, and known by its content."""
+"""Finding a clip that was moved or renamed since it was opened, recognised by its content."""
 
 import json
 from pathlib import Path
@@ -17,15 +17,15 @@ from ..work.requests import FindRequest
 
 
 def is_lost(facts: bpy.types.PropertyGroup) -> bool:
-    """Whether the clip of the shot is not where it was when it was opened."""
+    """Whether the shot's clip is no longer where it was when it was opened."""
     return bool(facts.shot and facts.opened) and not Path(facts.opened).exists()
 
 
 def find(request: FindRequest) -> source.Steps:
-    """Let the shot know where its clip is now; returns what to tell.
+    """Record the new place of the shot's clip; returns a message for the artist.
 
     Raises:
-        InputError: what was chosen is not there, or has another content than the clip that was opened.
+        InputError: the chosen clip does not exist or its content differs, or the shot is gone.
     """
     clip, facts = Path(request.clip), _facts(request)
     if not clip.exists():
@@ -41,7 +41,7 @@ def find(request: FindRequest) -> source.Steps:
                 known=len(known),
             )
         )
-    # Files of another size need not be read to be told apart.
+    # Files of different sizes differ without being read.
     sizes_differ = any(file.stat().st_size != blob["size"] for file, blob in zip(files, known, strict=True))
     blobs = yield from source.hash_files([] if sizes_differ else files)
     if [blob.sha256 for blob in blobs] != [blob["sha256"] for blob in known]:
@@ -53,7 +53,7 @@ def find(request: FindRequest) -> source.Steps:
                 name=opened.name,
             )
         )
-    facts = _facts(request)  # looked up again: there may have been an undo
+    facts = _facts(request)  # look up again: there may have been an undo
     places = {blob.sha256: str(file) for blob, file in zip(blobs, files, strict=True)}
     facts.inputs = json.dumps({**json.loads(facts.inputs or "{}"), **places})
     facts.opened = facts.clip_path = str(clip)
@@ -63,8 +63,8 @@ def find(request: FindRequest) -> source.Steps:
 
 
 def _used_files(clip: Path, opened: Source) -> list[Path]:
-    """The files of a clip that a shot was made from, as far as they are there."""
-    if opened.numbering is None and clip.is_dir():  # of an earlier version, which took every picture
+    """The files of a clip that a shot like `opened` uses."""
+    if opened.numbering is None and clip.is_dir():  # opened by an earlier version, which used every image
         return pictures_in(clip, CLIP_ENDINGS)
     return source.clip_files(clip, opened.settings)
 

@@ -1,4 +1,4 @@
-"""Stands the shot upright: its ground becomes the floor of Blender's world."""
+"""Making the shot upright: its ground becomes the floor of Blender's world."""
 
 import bmesh
 import bpy
@@ -18,15 +18,15 @@ UP = Vector((0.0, 0.0, 1.0))
 
 
 def set_floor(context: bpy.types.Context) -> str:
-    """Turn and lift the shot so that its ground is at Z = 0 and points up; returns what was done, in a sentence.
+    """Turn and lift the shot so that its ground is at Z = 0 and faces up; returns a sentence about what was done.
 
-    The ground goes through the vertices that are selected in Edit Mode, which is left, and the camera is above it; with
-    none, it is found among the points of the mesh. The source camera keeps its place over the ground and its heading;
-    the 3D cursor goes along.
+    In Edit Mode, which this leaves, the ground goes through the selected vertices, with the camera above it; otherwise
+    it is found among the points of the mesh. The source camera keeps its position above the ground and its heading; the
+    3D cursor moves along.
 
     Raises:
-        InputError: the shot's root was deleted or does not move freely, too few vertices are selected, or no ground is
-            found.
+        InputError: the shot's root was deleted or cannot be moved freely, too few vertices are selected, or no ground
+            is found.
     """
     scene = context.scene
     root = objects.find(scene, objects.ROOT)
@@ -39,7 +39,7 @@ def set_floor(context: bpy.types.Context) -> str:
     eye, up = _eye(scene, camera.with_size(root))
     chosen = _selected(context)
     if chosen is not None:
-        bpy.ops.object.mode_set(mode="OBJECT")  # an undo step of Edit Mode would not hold where the shot stands
+        bpy.ops.object.mode_set(mode="OBJECT")  # an undo step in Edit Mode would not include the shot's transform
         plane, where = (
             ground.through(chosen, eye - chosen.mean(0)),
             told("through {number} selected vertices", number=len(chosen)),
@@ -61,13 +61,13 @@ def set_floor(context: bpy.types.Context) -> str:
 
 
 def _movers(root: bpy.types.Object) -> list[str]:
-    """What would undo whatever is done to the root."""
+    """What would override changes to the root's transform, in words."""
     found = [
         told("its constraint {constraint}", constraint=constraint.name)
         for constraint in root.constraints
         if not constraint.mute
     ]
-    animation = root.animation_data  # stays when the last key was removed
+    animation = root.animation_data  # remains after the last key was removed
     if animation is not None:
         found += [told("a driver")] if animation.drivers else []
         found += [told("a track of the Nonlinear Animation editor")] if animation.nla_tracks else []
@@ -75,14 +75,18 @@ def _movers(root: bpy.types.Object) -> list[str]:
 
 
 def _eye(scene: bpy.types.Scene, to_world: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where the source camera is in the frame that is shown (3,), and its own up (3,), in the world."""
+    """Position (3,) of the source camera in the current frame, and its up direction (3,), in the world."""
     facts = scene.ex4d
     pose = to_world @ axes.pose_to_blender(facts.poses[facts.frame_of(scene.frame_current)])
     return pose[:3, 3], pose[:3, 1] / np.linalg.norm(pose[:3, 1])
 
 
 def _selected(context: bpy.types.Context) -> NDArray[np.float64] | None:
-    """The selected vertices (N,3) of all meshes in Edit Mode, in the world; None outside of Edit Mode."""
+    """The selected vertices (N,3) of all meshes in Edit Mode, in the world; None outside Edit Mode.
+
+    Raises:
+        InputError: fewer than three are selected.
+    """
     edited = [thing for thing in context.objects_in_mode if thing.type == "MESH"] if context.mode == "EDIT_MESH" else []
     if not edited:
         return None
@@ -100,7 +104,7 @@ def _selected(context: bpy.types.Context) -> NDArray[np.float64] | None:
 
 
 def _move(scene: bpy.types.Scene, root: bpy.types.Object, turn: Quaternion, eye: Vector, height: float) -> None:
-    """Turn the shot about the eye, and bring that to its height over the floor."""
+    """Turn the shot about the eye, and put the eye at `height` above the floor."""
     to_floor = Matrix.Translation((eye.x, eye.y, height)) @ turn.to_matrix().to_4x4() @ Matrix.Translation(-eye)
     root.matrix_world = to_floor @ root.matrix_world
     scene.cursor.location = to_floor @ scene.cursor.location

@@ -1,4 +1,4 @@
-"""What stays where it is when another part of the clip is opened: pictures on the timeline, cameras, takes."""
+"""Keeping things in place when another part of the clip is opened: frames on the timeline, cameras, takes."""
 
 import json
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from ..translations import told
 
 @dataclass(frozen=True)
 class Before:
-    """The shot as it stood until now.
+    """The shot before it is opened again.
 
     Attributes:
-        part: of the clip.
+        part: the open part of the clip.
         start, last: scene frames of its first and last frame.
-        size, take_size: width and height of the working picture, and of takes.
-        lens: (3,3) of the first frame.
-        poses: (T,4,4) of the clip's own camera.
-        radius, unit: of its distances, see `ShotFacts`.
+        size, take_size: width and height of the working picture, and of takes, in pixels.
+        lens: (3,3) intrinsics of the first frame, in pixels of the working picture.
+        poses: (T,4,4) of the clip's own camera, camera-to-world in library axes.
+        radius, unit: distance to the presets' pivot, and the scale of the depth, see `ShotFacts`.
     """
 
     part: part.Part
@@ -41,21 +41,21 @@ class Before:
 
 
 def before(facts: bpy.types.PropertyGroup) -> Before:
-    """The shot of a scene as it stands."""
+    """Record the current state of a scene's shot."""
     sizes = (facts.width, facts.height), part.take_size(facts)
     times, known = (facts.start, facts.last), (facts.intrinsics, facts.poses, facts.radius)
     return Before(part.opened(facts), *times, *sizes, *known, facts.depth.get("scale"))
 
 
 def takes_stay(facts: bpy.types.PropertyGroup, was: Before) -> None:
-    """Let takes that were as long as the shot keep their length and place."""
+    """Make takes that were as long as the shot keep their length and place."""
     for entry in facts.takes:
         if not entry.frames:
             entry.start, entry.frames = was.part.start, was.part.frames
 
 
 def scene_follows(scene: bpy.types.Scene, was: Before) -> None:
-    """Give the scene the new range and size where it had those of the shot; what the artist has set stays."""
+    """Give the scene the new range and size if it had those of the shot; other values set by the artist are kept."""
     facts, render = scene.ex4d, scene.render
     if (scene.frame_start, scene.frame_end) == (was.start, was.last):
         scene.frame_start, scene.frame_end = facts.start, facts.last
@@ -66,7 +66,7 @@ def scene_follows(scene: bpy.types.Scene, was: Before) -> None:
 
 
 def old_world(facts: bpy.types.PropertyGroup, was: Before) -> NDArray[np.float64] | None:
-    """Where the world of the shot as it stood lies (4,4) in today's, library axes, by a frame that both have.
+    """Transform (4,4) from the shot's previous world to its current one, library axes, by a frame that both have.
 
     None if the source camera moves and they have no frame in common.
     """
@@ -82,10 +82,10 @@ def old_world(facts: bpy.types.PropertyGroup, was: Before) -> NDArray[np.float64
 
 
 def world_stays(scene: bpy.types.Scene, old: NDArray[np.float64] | None, root: bpy.types.Object) -> str:
-    """Move the root so that the world stays where it is, though its origin is the source camera of another frame now.
+    """Move the root so that the world stays in place, although its origin is now another frame's source camera.
 
-    Cameras and takes stay where they are in that world. `old` is where it is in today's, see `old_world`. Returns
-    what has to be told, "" where all is well.
+    Cameras and takes keep their places in that world. `old` is its transform to the current one, see `old_world`.
+    Returns a warning for the artist, "" if all is well.
     """
     if old is None:
         return " " + told(
@@ -105,10 +105,10 @@ def world_stays(scene: bpy.types.Scene, old: NDArray[np.float64] | None, root: b
 
 
 def place(facts: bpy.types.PropertyGroup, entry: bpy.types.PropertyGroup) -> bool:
-    """Let a take that came into the list know where the world that it was made in lies in today's.
+    """Store, for a newly listed take, the transform from the world that it was made in to the current one.
 
-    That world's origin is the source camera of the first frame of the take. Returns whether that is known: it is where
-    the source camera stands still, where that frame is open, or where the list has another take of it.
+    The origin of that world is the source camera of the take's first frame. Returns whether the transform is known,
+    which it is if the source camera is still, if that frame is open, or if another listed take starts with it.
     """
     stands = part.opened(facts)
     at, between = divmod(entry.start - stands.start, stands.step)
@@ -125,5 +125,5 @@ def place(facts: bpy.types.PropertyGroup, entry: bpy.types.PropertyGroup) -> boo
 
 
 def placed(entry: bpy.types.PropertyGroup) -> NDArray[np.float64]:
-    """Where the world that a take was made in lies (4,4) in the world of the shot, library axes."""
+    """Transform (4,4) from the world that a take was made in to the shot's world, library axes."""
     return np.array(json.loads(entry.moved), np.float64) if entry.moved else np.eye(4)

@@ -1,7 +1,7 @@
-"""The source camera that is found from the clip: asked for once the shot stands, and what is made of the answer.
+"""Finding the source camera from the clip, once the shot is open, and using the result.
 
-The search is a job like that which opens a clip, on the depth that stands. So what comes is brought in as when the clip
-is opened again: the shot's own cameras, keys and takes stay.
+The search is a job like the one that opens a clip, on the existing depth. So its result is brought in as when the clip
+is opened again: the shot's own cameras, keys and takes are kept.
 """
 
 import json
@@ -22,29 +22,29 @@ from ..work.requests import OpenRequest
 from ..work.state import Imported
 
 MOTIONS = {"FOUND": "auto", "TRIPOD": "rotation"}
-"""The choices of *Camera Motion* with which it is looked for, as `camera_motion` of a job names them."""
+"""The choices of *Camera Motion* that start a search, and the job's `camera_motion` for each."""
 
 
 def masks(path: str, drawn: str) -> dict[str, str]:
-    """The chosen mask of what moves as fields of a request, which has one at most: a drawn one, or a file.
+    """The chosen mask of what moves, as fields of a request, which has at most one: a drawn one or a file.
 
     Args:
-        path: of the file, as the panel has it; "" where none is chosen.
-        drawn: name of a mask drawn in Blender; "" where none is chosen.
+        path: path of the file, as in the panel; "" if none is chosen.
+        drawn: name of a mask drawn in Blender; "" if none is chosen.
     """
     return {"moving_mask": drawn} if drawn else {"moving": bpy.path.abspath(path) if path else ""}
 
 
 def request(scene: bpy.types.Scene, motion: str, said: str = "") -> OpenRequest:
-    """What it takes to look for the camera of the scene's shot.
+    """The request to search for the camera of the scene's shot.
 
     Args:
         scene: with the shot.
-        motion: what to look for, a value of `MOTIONS`.
-        said: what was told of the opening; the search's message goes on from it.
+        motion: kind of motion to search for, a value of `MOTIONS`.
+        said: the message about the opening, which the search's message continues.
 
     Raises:
-        InputError: what the scene kept of its clip is damaged, or its depth is gone.
+        InputError: the scene's record of its clip is damaged, or files of the clip or its depth are gone.
     """
     facts = scene.ex4d
     stands = source.read_source(facts.source)
@@ -78,10 +78,10 @@ def request(scene: bpy.types.Scene, motion: str, said: str = "") -> OpenRequest:
 
 
 def prepare(request: OpenRequest) -> Steps:
-    """Hash the mask, where there is one; returns the request that knows it, and the job.
+    """Hash the mask, if there is one; returns the request with it, and the job.
 
     Raises:
-        InputError: the mask is not there.
+        InputError: the mask does not exist.
     """
     masks = source.mask_files(request.moving)
     blobs = yield from source.hash_files(masks)
@@ -92,10 +92,10 @@ def prepare(request: OpenRequest) -> Steps:
 
 
 def bring_in(request: OpenRequest, update: object) -> Steps:
-    """Let the shot have the camera that was found. Returns `Imported`: one that stands still changes notes only.
+    """Give the shot the camera that was found, and return `Imported`. A still camera changes only notes and the mask.
 
-    Where the shot is not the one any more that the search began with, nothing is changed; nor is anything said where
-    there is no shot any more whose camera could be looked for again.
+    If the shot has changed since the search began, nothing is changed. If it is gone, so that its camera cannot be
+    searched for again, nothing is said, either.
     """
     yield ("Importing", 0, 1)
     if not has_shot(request):
@@ -114,7 +114,7 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
         said = yield from source.bring_in(request, update)
         return Imported(said)
     if moving_tint.MOVING in update.files and facts.image is not None:
-        _, folder = files.numbered(facts.folder / files.AGAIN, "again")  # undo may show the mask that was there before
+        _, folder = files.numbered(facts.folder / files.AGAIN, "again")  # undo may bring back the previous mask
         placed = files.bring({moving_tint.MOVING: update.files[moving_tint.MOVING]}, folder)
         moving_tint.stand(scene, placed[moving_tint.MOVING])
         yield from _takes_know(facts, placed[moving_tint.MOVING])
@@ -124,20 +124,20 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
 
 
 def _takes_know(facts: bpy.types.PropertyGroup, moving: Path) -> Steps:
-    """Let takes from now on know what moves."""
+    """Make this mask of what moves part of the source for future takes."""
     masks = yield from source.hash_files([moving])
     facts.source = json.dumps(to_plain(replace(source.read_source(facts.source), moving=tuple(masks))))
     facts.inputs = json.dumps({**json.loads(facts.inputs or "{}"), masks[0].sha256: str(moving)})
 
 
 def has_shot(request: OpenRequest) -> bool:
-    """Whether the shot whose camera is looked for is in its scene, in whatever part of the clip."""
+    """Whether the shot whose camera is searched for is still in its scene, whatever part of the clip is open."""
     scene = objects.find_scene(request)
     return scene is not None and scene.ex4d.shot == request.shot
 
 
 def _stands_still_there(scene: bpy.types.Scene, request: OpenRequest) -> bool:
-    """Whether the shot stands as it did when its camera was asked for."""
+    """Whether the shot is as it was when the search was requested."""
     facts = scene.ex4d
     if facts.folder is None or objects.find(scene, objects.ROOT) is None:
         return False
@@ -150,9 +150,9 @@ def _what(found: Source) -> tuple:
 
 
 def _asked(facts: bpy.types.PropertyGroup) -> str:
-    """The settings that the shot was made with, once the camera is looked for as the panel says now."""
+    """The settings that the shot was made with, updated to the panel's current settings for the camera search."""
     now, then = facts.settings, json.loads(facts.asked or "[]")
-    if len(then) != len(now):  # an earlier version had fewer: the next opening tells them all
+    if len(then) != len(now):  # from an earlier version with fewer: the next opening stores them all
         return facts.asked
     new = ("motion", "moving_path", "zooms", "steady_depth", "moving_mask")
     return json.dumps([value if name in new else old for (name, value), old in zip(now.items(), then, strict=True)])

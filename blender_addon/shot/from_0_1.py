@@ -1,8 +1,8 @@
-"""Scenes of files that EX-4D 0.1 saved, brought to today's form.
+"""Migrating scenes of files saved by EX-4D 0.1 to the current form.
 
-0.1 stored the choice of generator, quality, model size and estimator as numbers of fixed lists, and its jobs in another
-form. Here and in `ex4d.pipeline.since_0_1` stands what it wrote; nothing else needs to know. All other stored names and
-numbers mean the same today.
+0.1 stored the choice of generator, quality, model size and estimator as indices into fixed lists, and its jobs in
+another form. Only this module and `ex4d.pipeline.since_0_1` know that format. All other stored names and numbers still
+mean the same.
 """
 
 import json
@@ -19,25 +19,25 @@ from ..shot import options
 from ..shot.source import read_source
 
 VERSION = 2
-"""What `scene.ex4d.version` is once a scene has today's form."""
+"""Value of `scene.ex4d.version` in scenes with the current form."""
 
 GENERATORS = ("auto", "preview", since_0_1.MODEL)
 QUALITIES = ("final", "balanced", "draft")
 MODEL_SIZES = ("512x512", "832x480")
 ESTIMATORS = ("auto", "file", "video-depth-anything", "depthcrafter", "plane")
-"""Lists of 0.1 in the order of their numbers."""
+"""The lists of 0.1, in the order of their indices."""
 
 NUMBERS = {"estimator": ESTIMATORS, "generator": GENERATORS, "quality": QUALITIES, "model_size": MODEL_SIZES}
-"""What 0.1 stored as numbers, and the lists."""
+"""Settings that 0.1 stored as indices, and their lists."""
 
 GUESS = ("plane", "The depth is a guess without a depth model: ground plane and parallax only.")
-"""The estimator of 0.1 that guesses, and what was to be said of it."""
+"""The estimator of 0.1 that guesses, and the caution about it."""
 
 
 def migrate_file() -> list[str]:
-    """Bring every scene of the open file to today's form; one that has it already is left alone.
+    """Migrate every scene of the open file that does not have the current form yet.
 
-    Returns a sentence about each value that has no meaning and was left out.
+    Returns a sentence about each invalid value, which is left out.
     """
     told = []
     for scene in bpy.data.scenes:
@@ -50,7 +50,7 @@ def migrate_file() -> list[str]:
 
 
 def _keep_convention(facts: bpy.types.PropertyGroup) -> None:
-    """Let a shot say itself what was the default when it was opened: depth read as distances, a camera that stands."""
+    """Store former defaults with a shot that was opened with them: depth read as distances, a still camera."""
     try:
         asked = json.loads(facts.asked or "[]")
     except ValueError:
@@ -63,7 +63,7 @@ def _keep_convention(facts: bpy.types.PropertyGroup) -> None:
 
 
 def _migrate(scene: bpy.types.Scene) -> list[str]:
-    """All is looked up before anything is written, so that no damage stops it half-way."""
+    """Migrate a scene; everything is read before anything is written, so that damaged data cannot stop it halfway."""
     facts, lost = scene.ex4d, []
     stored = {name: facts[name] for name in NUMBERS if name in facts.keys()}  # noqa: SIM118 - no mapping
     meant = {name: NUMBERS[name][number] for name, number in stored.items() if _is_one_of(number, NUMBERS[name])}
@@ -99,7 +99,7 @@ def _is_one_of(number: Any, values: tuple[str, ...]) -> bool:
 
 
 def _source(text: str) -> str | None:
-    """A source in today's form; None if it is damaged."""
+    """A source in the current form; None if it is damaged."""
     if not text:
         return text
     try:
@@ -111,7 +111,7 @@ def _source(text: str) -> str | None:
 
 
 def _depth(text: str) -> str | None:
-    """What a scene says of its depth, in today's form; None if it is damaged."""
+    """A scene's facts about its depth, in the current form; None if they are damaged."""
     try:
         made = json.loads(text or "{}")
     except ValueError:

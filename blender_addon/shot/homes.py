@@ -1,7 +1,7 @@
-"""Shots of files that were never saved, and where earlier versions kept them.
+"""Folders for shots of unsaved files, including those of earlier versions.
 
-They lie in the user's data folder. Earlier versions kept them in a folder that Blender removes with the extension, from
-where they are taken over at start.
+Shots of unsaved files are in the user's data folder. Earlier versions kept them in a folder that Blender removes with
+the extension; they are taken over from there at startup.
 """
 
 import shutil
@@ -16,12 +16,12 @@ from ..shot import files
 
 
 def former() -> list[Path]:
-    """Folders in which earlier versions kept shots of files that were never saved."""
+    """Folders in which earlier versions kept shots of unsaved files."""
     return [folder / "shots" for folder in compat.former_user_folders(PACKAGE)]
 
 
 def all_homes() -> list[Path]:
-    """Every folder with shots that the open file may show."""
+    """Every folder with shots that the open file may use."""
     homes = [files.user_shots(), *former()]
     if bpy.data.filepath:
         homes.append(files.shots_folder(bpy.data.filepath))
@@ -33,14 +33,14 @@ def all_homes() -> list[Path]:
 
 
 def take_over() -> None:
-    """At start: give shots of earlier versions a second name in the user's data folder.
+    """At startup, link or copy shots of earlier versions into the user's data folder.
 
-    What was left behind is removed when Blender starts next, see `tidy`; another Blender may show it right now.
+    The old files are removed the next time Blender starts, see `tidy`, because another Blender may be using them now.
     """
     for home in former():
         for shot in [folder for folder in home.glob("*") if folder.is_dir() and not (folder / files.MOVED).exists()]:
             target = files.user_shots() / shot.name
-            with suppress(OSError):  # a full disk, or no right to: then it stays where it is, and in use
+            with suppress(OSError):  # disk full or no permission: it stays in place and in use
                 if not target.exists():
                     target.parent.mkdir(parents=True, exist_ok=True)
                     files.link_or_copy(shot, target)
@@ -49,7 +49,7 @@ def take_over() -> None:
 
 
 def tidy() -> None:
-    """At start: remove shots that earlier sessions copied, beside a .blend or from a folder of earlier versions."""
+    """At startup, remove shots that earlier sessions copied elsewhere: next to a .blend, or from an old folder."""
     for home in (files.user_shots(), *former()):
         for marker in home.glob(f"*/{files.MOVED}"):
             if Path(marker.read_text(encoding="utf-8")).is_dir():
@@ -57,7 +57,7 @@ def tidy() -> None:
 
 
 def look_again() -> None:
-    """After a file was loaded: lead its paths into folders of earlier versions to where their shots are now."""
+    """After a file was loaded, redirect its paths into folders of earlier versions to the new places of the shots."""
     for owner in files.path_owners():
         place = files.absolute(owner.filepath)
         for home in former():

@@ -1,4 +1,4 @@
-"""The lens of the clip as it stands, in words."""
+"""The current lens of the clip, in words."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Coverage while the artist works: looks through the chosen camera as it moves, and along its path when it rests."""
+"""Live coverage: looks through the chosen camera while it moves, and along its path when it rests."""
 
 import time
 from collections.abc import Mapping
@@ -14,35 +14,35 @@ from ..translations import told
 from ..work.looking import Found, Looking
 
 FRAMES_A_STEP = 2
-"""Frames of the path that are read from the camera's keys in one step, which takes Blender some 0.4 ms."""
+"""Frames of the path read from the camera's keys in one step, which takes Blender about 0.4 ms."""
 
 WAITING_S, READING_S, SETTLED_S, IDLE_S = 0.004, 0.02, 0.1, 0.5
-"""When to step again: while answers are under way, while the path is not all known, once it is, and while nobody
-wants to see it."""
+"""Delay until the next step in seconds: while answers are under way, while the path is incomplete, once it is complete,
+and while coverage is off."""
 
 
 def scene_shown() -> bpy.types.Scene:
-    """The one scene whose coverage is followed: that of the first window."""
+    """The scene whose coverage is computed: that of the first window."""
     windows = bpy.context.window_manager.windows
     return windows[0].scene if len(windows) else bpy.context.scene
 
 
 def is_shown(scene: bpy.types.Scene, space: bpy.types.SpaceView3D) -> bool:
-    """Whether a 3D View shows what the chosen camera sees."""
+    """Whether a 3D View looks through the chosen camera."""
     through = space.camera if space.use_local_camera else scene.camera
     looks = space.region_3d is not None and space.region_3d.view_perspective == "CAMERA"
     return looks and through is not None and through == scene.ex4d.camera
 
 
 def is_seen(scene: bpy.types.Scene) -> bool:
-    """Whether any 3D View does."""
+    """Whether any 3D View looks through the chosen camera."""
     screens = (window.screen for window in bpy.context.window_manager.windows)
     spaces = (area.spaces.active for screen in screens for area in screen.areas if area.type == "VIEW_3D")
     return any(is_shown(scene, space) for space in spaces)
 
 
 class LiveCoverage:
-    """What is known of the scene's shot: what the camera sees now, and how much of each frame is invented."""
+    """Coverage of the scene's shot: what the camera sees now, and how much of each frame has to be invented."""
 
     def __init__(self) -> None:
         self._looking = Looking()
@@ -55,42 +55,42 @@ class LiveCoverage:
 
     @property
     def problem(self) -> str:
-        """Why nothing is seen, a sentence; "" while all is well."""
+        """Why nothing can be seen, as a sentence; "" if all is well."""
         if self._failure or not self._is_offline:
             return self._failure or self._looking.problem
         return told("No server is connected, so what has to be invented is unknown")
 
     @property
     def is_waiting(self) -> bool:
-        """Whether answers of the server are under way."""
+        """Whether answers from the server are under way."""
         return self._looking.is_waiting
 
     @property
     def asks_others(self) -> bool:
-        """Whether looks ask other frames too."""
+        """Whether looks also use other frames."""
         return self._standing is not None and bool(self._standing.others)
 
     @property
     def found(self) -> Found | None:
-        """What to show of the chosen camera as it is now."""
+        """The answer to show for the chosen camera's current place; None if there is none."""
         return self._looking.shown(time.monotonic())
 
     @property
     def version(self) -> int:
-        """Another number whenever the path, or what is known of it, has changed."""
+        """A number that changes whenever the path, or what is known about it, changes."""
         return self._looking.version
 
     @property
     def along(self) -> Mapping[int, float]:
-        """Part that has to be invented by frame of the shot, counted from 0, as far as it is known."""
+        """Fraction that has to be invented, by frame of the shot, counted from 0, as far as known."""
         return self._looking.invented_along()
 
     def place(self, frame: int) -> Look | None:
-        """The camera in a frame of the shot, as far as its path is known."""
+        """The camera at a frame of the shot, counted from 0; None if not known."""
         return self._looking.along(frame)
 
     def look(self, scene: bpy.types.Scene, client: Client | None) -> None:
-        """Someone sees through the chosen camera: look where it is now. Quick, for draw handlers."""
+        """Request a look at the chosen camera's current place, because a view shows it. Quick, for draw handlers."""
         if not self._follow(scene):
             return
         assert self._standing is not None
@@ -103,15 +103,15 @@ class LiveCoverage:
             self._send(client)
 
     def step(self, scene: bpy.types.Scene, client: Client | None, is_seen: bool) -> tuple[bool, float]:
-        """Hear what was seen, read on along the path, and ask for more.
+        """Receive answers, read more of the path, and send further looks.
 
         Args:
-            scene: the one that is shown.
-            client: whose `take_views` is asked.
-            is_seen: whether anyone sees through the chosen camera.
+            scene: the scene that is shown.
+            client: the connection to the server, if any.
+            is_seen: whether any view looks through the chosen camera.
 
         Returns:
-            Whether there is something new to draw, and when to step again.
+            Whether there is something new to draw, and the delay until the next step in seconds.
         """
         if client is None or client.status != "ready":
             self._looking.unanswered()
@@ -129,17 +129,17 @@ class LiveCoverage:
         return news, SETTLED_S if complete and self._looking.is_settled else READING_S
 
     def forget(self) -> None:
-        """Another file."""
+        """Forget everything, because another file is loaded."""
         self._looking.forget()
         self._standing, self._camera, self._next, self._failure = None, "", 0, ""
 
     def give_up(self, why: str) -> None:
-        """Do nothing more in this file: what went wrong once goes wrong many times a second."""
+        """Stop for this file: an error would otherwise recur many times a second."""
         self.forget()
         self._failure = why
 
     def _follow(self, scene: bpy.types.Scene) -> bool:
-        """Whether there is a shot with a camera to look through; what was found for others is forgotten."""
+        """Whether there is a shot with a camera to look through; forgets the answers if it is another one."""
         if self._failure:
             return False
         chosen = scene.ex4d.camera
@@ -151,13 +151,13 @@ class LiveCoverage:
         return standing is not None and chosen is not None
 
     def _read_path(self, scene: bpy.types.Scene) -> bool:
-        """Read some frames of the path; True where all have been read once."""
+        """Read some frames of the path; True once all have been read, or if they cannot be read from keys."""
         try:
             along = live_camera.Along(scene, self._standing)
             for frame in range(self._next, min(self._next + FRAMES_A_STEP, scene.ex4d.frames)):
                 self._looking.want_along(frame, along.look(frame))
                 self._next = frame + 1
-        except InputError:  # it is known frame by frame, as it plays
+        except InputError:  # it becomes known frame by frame as it is played
             self._by_keys = False
             return True
         self._by_keys = True

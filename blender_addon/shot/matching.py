@@ -1,4 +1,4 @@
-"""The scene as the clip has it: frame range, frame rate, picture size, colours and shading."""
+"""Matching the scene to the clip: frame range, frame rate, picture size, colours and shading."""
 
 import math
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from ..shot import part
 from ..translations import told
 
 FAITHFUL = "Standard"
-"""The view transform that shows footage as it is."""
+"""The view transform that shows footage unchanged."""
 
 
 def colours(scene: bpy.types.Scene, may_change: bool) -> str:
-    """Give the scene the view transform that shows footage as it is, if it may be changed; returns what to tell."""
+    """Set the scene's view transform to `FAITHFUL` if it may be changed; returns a message for the artist."""
     settings = scene.view_settings
     if settings.view_transform == FAITHFUL:
         return ""
@@ -30,7 +30,7 @@ def colours(scene: bpy.types.Scene, may_change: bool) -> str:
 
 
 def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:
-    """Let the 3D views of these workspaces show the footage; all others keep their shading."""
+    """Switch the 3D Views of these workspaces from Wireframe or Solid to a shading that shows the footage."""
     for workspace in workspaces:
         for screen in workspace.screens:
             for space in (a.spaces.active for a in screen.areas if a.type == "VIEW_3D"):
@@ -39,7 +39,7 @@ def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:
 
 
 def match_scene(scene: bpy.types.Scene) -> None:
-    """Give the scene the clip's range, rate, colours and camera, and the size that takes come out with."""
+    """Give the scene the clip's range, rate and colours, the chosen camera, and the size of takes."""
     facts, render = scene.ex4d, scene.render
     scene.view_settings.view_transform = FAITHFUL
     set_range(scene)
@@ -53,20 +53,20 @@ def match_scene(scene: bpy.types.Scene) -> None:
 
 
 def follow_result_size(scene: bpy.types.Scene) -> None:
-    """Once another Result Size is chosen: let a scene that renders takes' size render that of the next ones."""
+    """After Result Size has changed, update the scene's render size if it was that of takes."""
     facts, render = scene.ex4d, scene.render
     if (render.resolution_x, render.resolution_y) in (part.take_size(facts, "clip"), part.take_size(facts, "model")):
         render.resolution_x, render.resolution_y = part.take_size(facts)
 
 
 def set_range(scene: bpy.types.Scene) -> None:
-    """Let the scene play the shot's frames, and show the first."""
+    """Set the scene's range to the shot's frames and go to the first."""
     scene.frame_start, scene.frame_end = scene.ex4d.start, scene.ex4d.last
     scene.frame_set(scene.ex4d.start)
 
 
 def rate_of(scene: bpy.types.Scene) -> Fraction:
-    """Frames per second of the scene: the simplest fraction that Blender's float32 divisor can stand for."""
+    """Frames per second of the scene, with the simplest fraction that Blender's float32 divisor can represent."""
     divisor = np.float32(scene.render.fps_base)
     for limit in (1, 10, 100, 1001, 10_000, 1_000_000):
         fraction = Fraction(float(divisor)).limit_denominator(limit)

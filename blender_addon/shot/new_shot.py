@@ -1,7 +1,7 @@
-"""Another shot: a scene of its own, with the settings of the present one.
+"""Adding another shot: a separate scene with the settings of the current one.
 
-A shot is a scene because all that belongs to one is Blender's scene already: frame range and rate, picture size, view
-transform, camera, and the strips of its takes.
+A shot is a scene because everything that belongs to a shot is already part of a Blender scene: frame range and rate,
+picture size, view transform, camera, and the strips of its takes.
 """
 
 import bpy
@@ -11,11 +11,11 @@ from ..ui import properties
 
 
 def make_scene(name: str) -> bpy.types.Scene:
-    """A new scene with the settings of the window's scene, render settings included, and without a shot.
+    """Make a scene with the settings of the window's scene, render settings included, but without a shot.
 
     The window shows it afterwards.
     """
-    bpy.ops.scene.new(type="EMPTY")  # copies everything of the scene, also what is ours, but for objects and strips
+    bpy.ops.scene.new(type="EMPTY")  # copies the scene with our properties, but not objects and strips
     scene = bpy.context.scene
     scene.name = name
     forget_shot(scene)
@@ -23,14 +23,14 @@ def make_scene(name: str) -> bpy.types.Scene:
 
 
 def forget_shot(scene: bpy.types.Scene) -> None:
-    """Let a scene have no shot any more; what the artist has chosen that is not about one clip stays."""
+    """Remove the shot from a scene; the artist's settings that do not concern one clip are kept."""
     facts, of_clips = scene.ex4d, {"camera", "plate_path"}
     kept = {*properties.TakeChoices.__annotations__, "match_scene", "estimator_name"} - of_clips
     facts.takes.clear()
     for known in facts.bl_rna.properties:
         if known.identifier not in kept and not known.is_readonly:
             facts.property_unset(known.identifier)
-    cg.remove(scene)  # what was copied of it: without a shot it touches nothing of the other scene
+    cg.remove(scene)  # the copied setup; without a shot this touches nothing in the other scene
 
 
 def with_shots() -> list[bpy.types.Scene]:

@@ -1,7 +1,7 @@
-"""The settings of generators. The .blend keeps them by the generators' names, whatever server is at hand.
+"""The settings of generators, which the .blend stores by generator, whatever server is connected.
 
-The truth is JSON in `scene.ex4d.options`: {"painter": {"quality": "draft"}}. It holds what somebody has set, and only
-that. The panel's properties (`ui/generators.py`) read and write it, scripts may do so too.
+The source of truth is JSON in `scene.ex4d.options`: {"painter": {"quality": "draft"}}. It holds only values that were
+set explicitly. The panel's properties (`ui/generators.py`) read and write it, and so may scripts.
 """
 
 import json
@@ -18,17 +18,17 @@ from ..work import capabilities
 
 
 def stored(facts: bpy.types.PropertyGroup) -> dict[str, dict[str, Scalar]]:
-    """All that was set, by generator and setting; nothing where the text cannot be read, see `are_readable`."""
+    """All values that were set, by generator and setting; empty if the text cannot be read, see `are_readable`."""
     return _read(facts.options) or {}
 
 
 def are_readable(facts: bpy.types.PropertyGroup) -> bool:
-    """Whether the file's settings can be read; where not, the panel says so, and `put` writes a new text."""
+    """Whether the file's settings can be read; if not, the panel says so, and `put` starts afresh."""
     return _read(facts.options) is not None
 
 
 def _read(text: str) -> dict[str, dict[str, Scalar]] | None:
-    """What a text says; None if it is no JSON, or not in the form that this module writes."""
+    """Parse a text; None if it is not JSON, or not in the form that this module writes."""
     try:
         read = json.loads(text or "{}", parse_int=_whole)
     except (ValueError, RecursionError):
@@ -51,18 +51,18 @@ def put(facts: bpy.types.PropertyGroup, generator: str, name: str, value: Scalar
 
 
 def value(facts: bpy.types.PropertyGroup, generator: str, setting: Setting) -> Scalar:
-    """What was set, or the default; what was set may be nothing that the setting takes, see `troubles`."""
+    """The value that was set, which may be invalid for the setting, see `troubles`; else the default."""
     return stored(facts).get(generator, {}).get(setting.name, setting.default)
 
 
 def label_of(info: GeneratorInfo | None, name: str) -> str:
-    """A setting's name as panels show it; made of its own where no server says what it means."""
+    """A setting's label for panels; derived from its name if no server announces the setting."""
     known = _known(info, name)
     return known.label if known is not None else name.replace("_", " ").title()
 
 
 def told(info: GeneratorInfo | None, name: str, held: Any) -> str:
-    """A setting's value as panels show it, with its unit: of a choice its label."""
+    """A setting's value for panels, with its unit; for a choice, its label."""
     known = _known(info, name)
     if known is not None and (label := next((c.label for c in known.choices if c.value == held), None)):
         return translations.word(label)
@@ -71,7 +71,7 @@ def told(info: GeneratorInfo | None, name: str, held: Any) -> str:
     if held is None or held == "":
         return translations.told("Default") if held is None else translations.told("Empty")
     if isinstance(held, str):
-        is_name = known is None and held.isidentifier()  # else a text that somebody wrote
+        is_name = known is None and held.isidentifier()  # otherwise text that somebody typed
         return held.replace("_", " ").title() if is_name else held
     unit = f" {translations.word(known.unit)}" if known is not None and known.unit else ""
     return (f"{held:g}" if isinstance(held, float) else f"{held}") + unit
@@ -82,7 +82,7 @@ def _known(info: GeneratorInfo | None, name: str) -> Setting | None:
 
 
 def is_taken(setting: Setting, held: Any) -> bool:
-    """Whether a value is one that the setting takes."""
+    """Whether a setting accepts a value."""
     try:
         setting.checked(held)
     except InputError:
@@ -91,7 +91,7 @@ def is_taken(setting: Setting, held: Any) -> bool:
 
 
 def troubles(facts: bpy.types.PropertyGroup, info: GeneratorInfo) -> list[str]:
-    """A sentence about each value in the file that the server does not take for this generator; it stays there."""
+    """A sentence about each value in the file that the server does not accept for this generator; the value is kept."""
     known = {setting.name: setting for setting in info.settings}
     found = []
     for name, held in stored(facts).get(info.name, {}).items():
@@ -118,13 +118,13 @@ def troubles(facts: bpy.types.PropertyGroup, info: GeneratorInfo) -> list[str]:
 
 
 def for_job(facts: bpy.types.PropertyGroup, server: Capabilities | None) -> dict[str, dict[str, Scalar]]:
-    """What goes into a job: settings of the chosen generator, or of all where the server chooses.
+    """The settings for a job: those of the chosen generator, or of all if the server chooses.
 
-    What the server says that it does not know is left out, as the panel tells. Where the server has not said what it
-    knows yet, all is sent, and the server looks.
+    Settings unknown to the server are left out, as the panel says. If the server has not announced its settings yet,
+    all are sent for the server to check.
 
     Raises:
-        InputError: a value is nothing that its setting takes.
+        InputError: a setting does not accept its value.
     """
     wish, chosen = facts.generator_name, {}
     for generator, settings in stored(facts).items():

@@ -1,7 +1,7 @@
-"""Which part of a clip is open, and which part the artist asks for: first frame, number of frames, size.
+"""The part of a clip that is open, and the part that the artist asks for: first frame, number of frames, size.
 
-How the clip is read, its step, rate and gaps, was chosen when it was opened and stays. The frames of a clip are counted
-from 1 wherever Blender shows them; jobs count from 0.
+How the clip is read (step, rate, gaps) was chosen when it was opened and does not change. Frames of a clip are counted
+from 1 wherever Blender shows them, and from 0 in jobs.
 """
 
 import json
@@ -29,10 +29,10 @@ LAST_FRAME = 1_048_574
 
 
 def check_room(start: int, frames: int) -> None:
-    """Refuse a shot of so many frames at scene frame `start` where Blender's frames end before it does.
+    """Check that a shot of `frames` frames at scene frame `start` ends within Blender's frame range.
 
     Raises:
-        InputError: they do; all frames beyond would show the last one.
+        InputError: it does not; all frames beyond would show the last one.
     """
     if start + frames - 1 > LAST_FRAME:
         raise InputError(
@@ -51,12 +51,12 @@ class Part:
     """A part of a clip.
 
     Attributes:
-        start: its first frame, from 0.
-        frames: how many.
-        longest_side: of the working picture in pixels; None keeps the clip's own size.
-        step: every how many-th frame of the clip is one of them.
-        fps: rate at which the clip is read, as a fraction; None keeps its own.
-        gaps: what stands for missing pictures.
+        start: first frame, counted from 0.
+        frames: number of frames.
+        longest_side: longer side of the working picture in pixels; None keeps the clip's own size.
+        step: distance between used frames of the clip.
+        fps: rate at which the clip is read, as a fraction; None for its own.
+        gaps: what replaces missing images.
     """
 
     start: int
@@ -68,28 +68,28 @@ class Part:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As settings of a source, see `SourceSettings`."""
+        """The part as settings of a source, see `SourceSettings`."""
         return asdict(self)
 
     @property
     def last(self) -> int:
-        """Its last frame, from 0."""
+        """Last frame, counted from 0."""
         return self.start + (self.frames - 1) * self.step
 
     def shared(self, other: "Part") -> range:
-        """Which of its frames, counted from its first, are frames of another part, read and scaled in the same way."""
+        """Its frames, counted from its first, that another part shares; empty if that is read or scaled differently."""
         ahead, between = divmod(other.start - self.start, self.step)
         if between or self != replace(other, start=self.start, frames=self.frames):
             return range(0)
         return range(max(0, ahead), min(self.frames, ahead + other.frames))
 
     def is_in(self, other: "Part") -> bool:
-        """Whether all its frames are frames of another part, read and scaled in the same way."""
+        """Whether another part, read and scaled in the same way, contains all its frames."""
         return len(self.shared(other)) == self.frames
 
 
 def is_known(facts: bpy.types.PropertyGroup) -> bool:
-    """Whether the scene knows which part stands; else what it kept of that is damaged."""
+    """Whether the scene knows which part is open; if not, its record of that is damaged."""
     try:
         opened(facts)
     except InputError:
@@ -98,10 +98,10 @@ def is_known(facts: bpy.types.PropertyGroup) -> bool:
 
 
 def opened(facts: bpy.types.PropertyGroup) -> Part:
-    """The part that stands.
+    """The part that is open.
 
     Raises:
-        InputError: what the scene kept of it is damaged.
+        InputError: the scene's record of it is damaged.
     """
     try:
         return of_settings(json.loads(facts.source)["settings"], facts.frames)
@@ -110,20 +110,24 @@ def opened(facts: bpy.types.PropertyGroup) -> Part:
 
 
 def of_settings(settings: Mapping[str, Any], frames: int) -> Part:
-    """The part that settings of a source ask for, where it has so many `frames`.
+    """The part that settings of a source describe, with this number of frames.
 
     Raises:
-        KeyError, TypeError: they are damaged.
+        KeyError, TypeError: the settings are damaged.
     """
-    # A shot from before there were these has every picture, one a frame.
+    # Shots made before these settings existed have every image, one per frame.
     kept = {"step": 1, "gaps": "leave", **settings}
     return Part(kept["start"], frames, **{name: kept[name] for name in ("longest_side", "step", "fps", "gaps")})
 
 
 def asked(facts: bpy.types.PropertyGroup) -> Part:
-    """The part that the panel asks for, as far as the clip has so much."""
+    """The part chosen in the panel, limited to the frames of the clip.
+
+    Raises:
+        InputError: see `opened`.
+    """
     stands = opened(facts)
-    if not facts.part_frames:  # opened by an earlier version and not shown yet
+    if not facts.part_frames:  # opened by an earlier version, and `show` has not run yet
         return stands
     start, frames = facts.part_first - 1, facts.part_frames
     if facts.clip_frames:
@@ -133,13 +137,17 @@ def asked(facts: bpy.types.PropertyGroup) -> Part:
 
 
 def show(facts: bpy.types.PropertyGroup) -> None:
-    """Let the panel show the part that stands."""
+    """Show the open part in the panel.
+
+    Raises:
+        InputError: see `opened`.
+    """
     part = opened(facts)
     facts.part_first, facts.part_frames, facts.part_side = part.start + 1, part.frames, part.longest_side or 0
 
 
 def show_where_missing() -> None:
-    """`show` in scenes of earlier versions, which did not keep what the panel asks for."""
+    """Call `show` for scenes of earlier versions, which did not store the panel's choice."""
     for scene in bpy.data.scenes:
         facts = scene.ex4d
         if scene.library is None and facts.shot and is_known(facts) and not facts.part_frames:
@@ -147,14 +155,14 @@ def show_where_missing() -> None:
 
 
 class _Nth(int):
-    """A number that English writes with its ending, where a template says `{step:th}`, and others with a full stop."""
+    """An integer that formats as an English ordinal with `{step:th}`; templates of other languages use `{step}`."""
 
     def __format__(self, form: str) -> str:
         return ordinal(int(self)) if form == "th" else format(int(self), form)
 
 
 def told(part: Part, of: int) -> str:
-    """The frames of a part in words; `of` is how many the clip has, 0 where that is not known."""
+    """The frames of a part in words; `of` is the number of frames of the clip, 0 if not known."""
     every = translations.told(", every {step:th} one", step=_Nth(part.step)) if part.step > 1 else ""
     if part.start == 0 and of in (0, part.frames):
         return count(part.frames, "frame") + every
@@ -168,33 +176,33 @@ def told(part: Part, of: int) -> str:
 
 
 def size(facts: bpy.types.PropertyGroup, part: Part) -> tuple[int, int]:
-    """Working width and height of a part of the clip that is open; those that stand where they cannot be told."""
+    """Working width and height, in pixels, of a part of the open clip; the current ones if they cannot be computed."""
     if part.longest_side == opened(facts).longest_side or not facts.clip_width:
         return facts.width, facts.height
     try:
         fit = fit_frame(facts.clip_width, facts.clip_height, part.longest_side)
-    except InputError:  # too small, which the server will say
+    except InputError:  # too small, which the server will report
         return facts.width, facts.height
     return fit.width, fit.height
 
 
 def take_size(facts: bpy.types.PropertyGroup, result: ResultSize | None = None) -> tuple[int, int]:
-    """Width and height of a take of the shot, of the Result Size that the panel says where no other is given.
+    """Width and height of a take of the shot in pixels, at the panel's Result Size unless another is given.
 
-    It is that of the working picture where the clip's own size is not known.
+    They are those of the working picture if the clip's own size is not known.
     """
     working = facts.width, facts.height
     if (result or facts.result_size) != "clip" or not facts.clip_width:
         return working
     try:
         full = FullSize.of(fit_frame(facts.clip_width, facts.clip_height, opened(facts).longest_side))
-    except InputError:  # too small, or damaged, which is told where it matters
+    except InputError:  # too small, or damaged, which is reported elsewhere
         return working
     return full.width, full.height
 
 
 def pixels(width: int, height: int, longest_side: int | None) -> int:
-    """Of the working picture of a clip of this size; 0 where it is too small, which the server will say."""
+    """Number of pixels of the working picture for a clip of this size; 0 if too small, which the server will report."""
     try:
         fit = fit_frame(width, height, longest_side)
     except InputError:
@@ -203,9 +211,9 @@ def pixels(width: int, height: int, longest_side: int | None) -> int:
 
 
 def scene_frame(facts: bpy.types.PropertyGroup, start: int) -> int:
-    """The scene frame that shows frame `start` (from 0) of the clip: it stays the same whatever part is open.
+    """The scene frame that shows frame `start` (counted from 0) of the clip, whatever part is open.
 
-    A frame that the step of the clip leaves out belongs to the scene frame that shows the one before it.
+    A frame that the clip's step skips belongs to the scene frame of the one before it.
     """
     stands = opened(facts)
     return facts.start + (start - stands.start) // stands.step

@@ -1,7 +1,7 @@
-"""What is known of the chosen camera's path before a take is made: where it starts, and whether it goes anywhere.
+"""Checks of the chosen camera's path before a take is made: where it starts, and whether it moves.
 
-Panels may not change the frame. So keys are read; where more than keys moves the camera, its frames are evaluated when
-the artist asks for it, and what was found holds as long as the camera is where it was then.
+Panels must not change the frame, so this reads keys. If more than keys moves the camera, its frames are evaluated when
+the artist asks for it, and the result holds as long as the camera is where it was then.
 """
 
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from ex4d.geometry.camera_path import CameraPath
 from ..scene import axes, camera, live_camera
 
 FRAMES = 13
-"""Of a path by keys that are compared with the source camera: the last, the first, and some between."""
+"""Number of frames of a keyed path compared with the source camera: the last, the first, and some between."""
 
 MOVES = 1e-3
-"""A camera that stays nearer to the source camera than this goes nowhere, see `camera.sees_as`."""
+"""A camera that stays closer to the source camera than this does not count as moving, see `camera.sees_as`."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """On a path; None if it is not known.
+    """Result of the checks; None where not known.
 
     Attributes:
-        starts_off: whether it starts off the source view.
-        is_clip: whether it is the source camera's own path, so that a take would be the clip itself.
+        starts_off: whether the path starts off the source view.
+        is_clip: whether the path is the source camera's own, so that a take would be the clip itself.
     """
 
     starts_off: bool | None
@@ -36,14 +36,14 @@ class Verdict:
 
 
 class PathChecks:
-    """What is known of the paths of the open file."""
+    """Checks of paths in the open file."""
 
     def __init__(self) -> None:
         self._evaluated: tuple[tuple, CameraPath] | None = None
         self._source: tuple[tuple, NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def of(self, scene: bpy.types.Scene) -> Verdict:
-        """What is known of the chosen camera's path. Evaluates nothing, and is quick enough for panels.
+        """Check the chosen camera's path. Evaluates nothing, and is quick enough for panels.
 
         Raises:
             InputError: no camera is chosen, or its lens is not perspective.
@@ -61,15 +61,15 @@ class PathChecks:
             return camera.sees_as(keyed.pose(frame), k, poses[frame], lenses[frame], facts.radius, near)
 
         frames = np.linspace(facts.frames - 1, 0, FRAMES).astype(int).tolist()
-        # Keys that follow a source camera are as near to its path as their tolerance, a share of how far it goes.
+        # Keys that follow a source camera match it up to their tolerance, a fraction of the extent of its path.
         near = MOVES + camera.KEY_TOLERANCE * float(np.ptp(poses[:, :3, 3], axis=0).max()) / facts.radius
         try:
             return Verdict(not is_source(0, camera.ON_SOURCE), all(is_source(frame, near) for frame in frames))
-        except InputError:  # a camera without a place, which Generate will name
+        except InputError:  # no valid pose, which Generate will report
             return Verdict(True, False)
 
     def evaluate(self, scene: bpy.types.Scene) -> None:
-        """Look at the chosen camera in every frame.
+        """Evaluate the chosen camera in every frame.
 
         Raises:
             InputError: see `camera.sample`.
@@ -77,11 +77,11 @@ class PathChecks:
         self._evaluated = _key(scene), camera.sample(scene)
 
     def forget(self) -> None:
-        """Another file."""
+        """Forget everything, because another file is loaded."""
         self._evaluated = self._source = None
 
     def _as_evaluated(self, scene: bpy.types.Scene) -> Verdict:
-        """Of a camera that more than keys moves."""
+        """The result for a camera that more than keys moves."""
         facts, number = scene.ex4d, scene.frame_current - scene.ex4d.start
         if self._evaluated is None or self._evaluated[0] != _key(scene):
             return Verdict(camera.off_source(scene) if number == 0 else None, None)
@@ -89,7 +89,7 @@ class PathChecks:
         if number in range(facts.frames):
             now, then = camera.pose_now(scene), path.camera_to_world[number]
             if now is None or not np.allclose(now, then, atol=camera.ON_SOURCE * max(1, facts.radius)):
-                self._evaluated = None  # it goes another way by now
+                self._evaluated = None  # its path has changed
                 return self._as_evaluated(scene)
 
         def is_source(frame: int, near: float) -> bool:
@@ -101,7 +101,7 @@ class PathChecks:
         )
 
     def _source_of(self, facts: bpy.types.PropertyGroup) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Poses (T,4,4) and lenses (T,3,3) of the source camera; read once, since the scene keeps them as JSON."""
+        """Poses (T,4,4) and lenses (T,3,3) of the source camera, parsed once because the scene stores them as JSON."""
         key = facts.path, facts.zoom, facts.lens, facts.frames
         if self._source is None or self._source[0] != key:
             self._source = key, facts.poses, facts.every_intrinsics

@@ -9,10 +9,10 @@ from ..work.requests import TakeRequest
 
 
 def show_arrived(request: TakeRequest) -> None:
-    """Play a take that has just come, where somebody is waiting for it: no editor is opened, changed or taken away.
+    """Play a take that has just arrived if the artist is likely waiting for it; no editor is opened, changed or closed.
 
-    That is where a sequencer's preview of the scene is in sight, nothing plays, no tool is in use, and the scene shows
-    the frame that it showed when the take was asked for.
+    It plays if a sequencer's preview of the scene is visible, nothing else is playing, no modal tool is running, and
+    the scene is still at the frame at which the take was requested.
     """
     scene = objects.find_scene(request)
     if scene is None or not preferences().play_results or scene.frame_current != request.seen or not scene.ex4d.takes:
@@ -30,7 +30,7 @@ def show_arrived(request: TakeRequest) -> None:
 
 
 def play(scene: bpy.types.Scene, strip: compat.Strip, window: bpy.types.Window, area: bpy.types.Area) -> None:
-    """Play a strip from its first frame in the preview of a sequencer, instead of what was compared."""
+    """End any comparison, and play a strip from its first frame in the preview of a sequencer."""
     comparison.clear(scene)
     area.spaces.active.display_channel = 0 if compat.is_topmost(scene, strip) else strip.channel
     scene.frame_set(compat.strip_range(strip)[0])
@@ -43,7 +43,7 @@ def play(scene: bpy.types.Scene, strip: compat.Strip, window: bpy.types.Window, 
 
 
 def _previews(area: bpy.types.Area, window: bpy.types.Window, scene: bpy.types.Scene) -> bool:
-    """Whether an editor is a sequencer whose preview shows a scene."""
+    """Whether an editor is a sequencer whose preview shows this scene."""
     if area.type != "SEQUENCE_EDITOR" or area.spaces.active.view_type == "SEQUENCER" or window.scene != scene:
         return False
-    return getattr(window.workspace, "sequencer_scene", scene) == scene  # since 5.0 it need not be the window's
+    return getattr(window.workspace, "sequencer_scene", scene) == scene  # since 5.0 it may differ from the window's

@@ -1,7 +1,7 @@
-"""The small movie of a take that stands in the sequencer while the take's files are on their way over a slow link.
+"""Proxies: small movies of takes, shown in the sequencer while a take's files arrive over a slow connection.
 
-Nothing else knows such a strip: it is in no list, and goes when the take comes, or comes to nothing. What undo, or a
-file that was saved meanwhile, brings back is removed too.
+Nothing else knows about such a strip: it is in no list, and it is removed when the take arrives or fails. Proxies
+brought back by undo, or by a file saved in the meantime, are removed as well.
 """
 
 import json
@@ -20,15 +20,15 @@ from ..translations import told
 from ..work.requests import TakeRequest
 
 MARK, MADE_SCENE_RENDER = "ex4d_proxy", "ex4d_proxy_before"
-"""Custom properties of the strip: the job that it is of; and that it is the first strip of its scene."""
+"""Custom properties of the strip: its job, and whether it is the first strip of its scene."""
 
 
 FILE = "proxy.mp4"
-"""Name of the movie, as the server makes it."""
+"""Name that the server gives the movie."""
 
 
 def show(request: TakeRequest, update: Any) -> None:
-    """Put the movie where the take will be. Where that cannot be, nothing happens: the take comes all the same."""
+    """Put the movie where the take will be; if that is not possible, discard it, because the take arrives anyway."""
     scene = objects.find_scene(request)
     if scene is None or scene.ex4d.shot != request.shot:
         discard(update.proxy)
@@ -45,12 +45,12 @@ def show(request: TakeRequest, update: Any) -> None:
 
 
 def is_shown() -> bool:
-    """Whether there is such a strip."""
+    """Whether there is any proxy strip."""
     return any(MARK in strip for scene in bpy.data.scenes for strip in compat.all_strips(scene))
 
 
 def remove(but: str = "") -> None:
-    """Remove all such strips, and their movies, but those of the job `but`."""
+    """Remove all proxy strips and their movies, except those of the job `but`."""
     for scene in [scene for scene in bpy.data.scenes if scene.library is None]:
         for strip in [strip for strip in compat.all_strips(scene) if strip.get(MARK, but) != but]:
             movie, was_first = Path(bpy.path.abspath(strip.filepath)), strip[MADE_SCENE_RENDER]
@@ -60,26 +60,26 @@ def remove(but: str = "") -> None:
 
 
 def discard(movie: Path | None) -> None:
-    """Remove the movie of a proxy; nothing that lies elsewhere than results that have come."""
+    """Delete the movie of a proxy, but only inside the folder of downloaded results."""
     if movie is not None and files.lies_in(movie.parent, _downloads()):
-        with suppress(OSError):  # another program has it open, say
+        with suppress(OSError):  # for example, another program has it open
             movie.unlink(missing_ok=True)
             movie.parent.rmdir()
 
 
 def tidy() -> None:
-    """At start: remove movies of a Blender that was closed while it showed them."""
+    """At startup, remove movies left by a Blender that was closed while it showed them."""
     for movie in _downloads().glob(f"*/{FILE}"):
         if files.is_left_over(movie):
             discard(movie)
 
 
 def _downloads() -> Path:
-    """Where results of jobs come, each job's in a folder of its own."""
+    """Folder for downloaded results, with a folder for each job."""
     return compat.user_folder(PACKAGE) / "downloads"
 
 
 def _render_strips_again(scene: bpy.types.Scene, was_first: bool) -> None:
-    """Undo `keep_rendering_the_scene`, which the strip that is gone again was the reason for."""
+    """Undo `keep_rendering_the_scene` if the removed strip was the reason for it."""
     if was_first and not compat.all_strips(scene):
         scene.render.use_sequencer = True

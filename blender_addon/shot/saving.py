@@ -1,8 +1,7 @@
-"""Saving: a .blend has its shots beside it, whichever folder it is saved into.
+"""Keeping a .blend's shots next to it, whichever folder it is saved to.
 
-What lies elsewhere, in the user's data folder or beside the .blend that it was until now, gets a second name there
-where the disk allows that, and is copied otherwise. So new takes go beside the new file, and the old file keeps what it
-has.
+Shots elsewhere, in the user's data folder or next to the previous .blend, are hard-linked there if the disk allows it,
+and copied otherwise. So new takes go next to the new file, and the old file keeps what it has.
 """
 
 import os
@@ -21,13 +20,13 @@ from ..words import size
 
 @dataclass(frozen=True)
 class Settled:
-    """What was done before a file is written.
+    """What was done before a file was written.
 
     Attributes:
         blend: the file.
-        before: what shows files of shots that lie elsewhere, and the path that it had.
-        told: a sentence where something had to be copied, else empty.
-        brought: folders of shots, and where they are now.
+        before: the owners of changed paths, and their previous paths.
+        told: a sentence if something had to be copied, else empty.
+        brought: previous and new folders of shots.
     """
 
     blend: str
@@ -36,26 +35,26 @@ class Settled:
     brought: tuple[tuple[Path, Path], ...] = ()
 
     def leave(self) -> None:
-        """After the file was written: what was brought from the user's data folder is not needed there any more."""
+        """After the file was written, mark the originals in the user's data folder as no longer needed."""
         for shot, target in self.brought:
             if shot.parent in (files.user_shots(), *homes.former()):
                 (shot / files.MOVED).write_text(str(target), encoding="utf-8")
 
     def take_back(self) -> None:
-        """After a copy was written: the open file stays what it was, with its own files."""
+        """After Save Copy, restore the paths of the open file."""
         for owner, path in self.before:
             owner.filepath = path
 
 
 def settle(blend: str) -> Settled:
-    """Before the file `blend` is written: bring all shots that it shows beside it.
+    """Before the file `blend` is written, bring all shots that it uses next to it.
 
-    Files are linked or copied, never moved, and every path points to a file whether saving then succeeds, fails or is
-    undone. Blender itself makes the paths relative to the folder that it writes to. What was left behind in the user's
-    data folder is removed when Blender starts next, see `homes.tidy`.
+    Files are linked or copied, never moved, and every path is valid whether saving then succeeds, fails or is undone.
+    Blender itself makes the paths relative to the folder it writes to. The originals in the user's data folder are
+    removed the next time Blender starts, see `homes.tidy`.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written. What could not be brought stays where it is and
+        InputError: the disk is full or the folder is not writable. Files that could not be brought stay in place and
             in use, so that the next save can try again.
     """
     where = files.user_shots()
@@ -93,18 +92,18 @@ def settle(blend: str) -> Settled:
 
 
 def _point(owner: bpy.types.bpy_struct, place: Path) -> None:
-    """Lead a path to another place; a relative one stays relative to where the open file is now.
+    """Point a path to another place; a relative path stays relative to the current place of the open file.
 
-    From there Blender brings it to where the file will be.
+    Blender then makes it relative to the new place of the file.
     """
     relative = owner.filepath.startswith("//")
     owner.filepath = bpy.path.relpath(str(place)) if relative else str(place)
 
 
 def _bring(shot: Path, home: Path) -> tuple[Path, int]:
-    """Where the files of a shot are in another home, once all are there, and how many bytes were copied.
+    """Bring the files of a shot to another home; returns their folder and how many bytes were copied.
 
-    The folder keeps its name, unless there is one with other takes under the same numbers.
+    The folder keeps its name unless one already exists with different takes under the same numbers.
     """
     target, number = home / shot.name, 1
     while _differs(shot, target):
@@ -120,7 +119,7 @@ def _bring(shot: Path, home: Path) -> tuple[Path, int]:
 
 
 def _units(shot: Path) -> list[Path]:
-    """What is written as one: folders of takes, of views and of other openings, and the files beside them."""
+    """Parts that are brought as a whole: folders of takes, path previews and openings, and single files."""
     return [*(path for path in shot.iterdir() if path.is_file()), *(path for path in shot.glob("*/*") if path.is_dir())]
 
 
@@ -134,7 +133,7 @@ def _add(unit: Path, place: Path) -> int:
 
 
 def _differs(shot: Path, target: Path) -> bool:
-    """Whether a file of a shot has another content in another folder. Records are not asked: they tell places."""
+    """Whether a shot's files differ from those in another folder. Records are ignored, because they contain paths."""
     for file in shot.rglob("*"):
         other = target / file.relative_to(shot)
         if file.is_dir() or file.name in (take.SIDECAR, files.MOVED) or not other.exists():
@@ -146,12 +145,12 @@ def _differs(shot: Path, target: Path) -> bool:
 
 
 def is_same_file(one: str, other: str) -> bool:
-    """Whether two paths are the same."""
+    """Whether two paths name the same file."""
     return os.path.normcase(os.path.abspath(one)) == os.path.normcase(os.path.abspath(other))
 
 
 def mend(blend: str) -> None:
-    """After `blend` could not be written: Blender has made paths relative to its folder by then, and leaves them so."""
+    """After `blend` could not be written, correct paths that Blender has already made relative to its folder."""
     for owner in files.path_owners():
         wanted = files.absolute(owner.filepath, blend)
         if not files.absolute(owner.filepath).exists() and wanted.exists():

@@ -1,4 +1,4 @@
-"""A clip that is opened: what goes to the server, and what is made of its answer."""
+"""Opening a clip: preparing the job for the server, and making the shot from its result."""
 
 import json
 import math
@@ -40,25 +40,25 @@ from ..work.pace import SOUGHT
 from ..work.requests import OpenRequest
 
 Steps = Generator[tuple[str, int, int], None, Any]
-"""Work cut into steps of some milliseconds: yields stage, step and steps; returns its result."""
+"""Work split into steps of a few milliseconds: yields stage, step and steps, and returns its result."""
 
 PART = ("start", "frames", "step", "longest_side", "fps", "gaps")
-"""Settings that say which frames of a clip are used, and how they are read."""
+"""Settings that determine which frames of a clip are used and how they are read."""
 
 FARTHER = 1.25
-"""From this ratio on, distances after opening again are so different that a keyed move looks different."""
+"""Ratio of new to old distances from which a keyed move looks different after the clip is opened again."""
 
 
 def new_shot(clip: Path) -> str:
-    """A name for the shot's folder that no other shot has."""
+    """A unique name for the shot's folder."""
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', clip.stem)[:40] or 'clip'}_{secrets.token_hex(4)}"
 
 
 def read_source(text: str) -> Source:
-    """What a scene or a request keeps of how a clip was opened.
+    """Parse the source that a scene or a request stores.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the text is damaged.
     """
     try:
         return from_plain(Source, json.loads(text), "source")
@@ -67,10 +67,10 @@ def read_source(text: str) -> Source:
 
 
 def depth_files(path: Path, clip: PictureSequence | None) -> list[Path]:
-    """A depth file alone, or the pictures of a folder, or of the sequence that one stands for, in order.
+    """A single depth file, or the images of a folder, or of the sequence that one image stands for, in order.
 
     Raises:
-        InputError: neither is there.
+        InputError: the path does not exist, or the folder contains no images.
     """
     if path.is_file() and path.suffix.lower() not in DEPTH_ENDINGS:
         return [path]
@@ -83,11 +83,11 @@ def depth_files(path: Path, clip: PictureSequence | None) -> list[Path]:
 
 
 def hash_files(paths: list[Path], known: KnownFiles | None = None) -> Steps:
-    """Blobs of files, a chunk at a time.
+    """Hash files, a chunk at a time; returns their blobs.
 
     Args:
-        paths: where they are.
-        known: files that were hashed before, which are not read again; those of `paths` are added.
+        paths: the files.
+        known: files hashed before, which are not read again; files in `paths` are added.
     """
     blobs = []
     for number, path in enumerate(paths):
@@ -108,10 +108,10 @@ def hash_files(paths: list[Path], known: KnownFiles | None = None) -> Steps:
 
 
 def mask_files(mask: str) -> list[Path]:
-    """A mask's file, or the pictures of a folder, in order; none where `mask` is "".
+    """A mask's file, or the images of a folder in order; empty if `mask` is "".
 
     Raises:
-        InputError: it is not there.
+        InputError: the mask does not exist.
     """
     if not mask:
         return []
@@ -126,10 +126,10 @@ def mask_files(mask: str) -> list[Path]:
 
 
 def plate_files(plate: str) -> list[Path]:
-    """A clean plate's file, or the pictures of a folder, in order; none where `plate` is "".
+    """A clean plate's file, or the images of a folder in order; empty if `plate` is "".
 
     Raises:
-        InputError: it is not there.
+        InputError: the clean plate does not exist.
     """
     if not plate:
         return []
@@ -144,10 +144,10 @@ def plate_files(plate: str) -> list[Path]:
 
 
 def clip_files(clip: Path, settings: SourceSettings) -> list[Path]:
-    """The files that a job needs of a clip: the video, or those pictures of a sequence that are used.
+    """The files of a clip that a job needs: the video, or the used images of a sequence.
 
     Raises:
-        InputError: a folder without pictures.
+        InputError: the folder contains no images.
     """
     if not is_sequence(clip):
         return [clip]
@@ -156,10 +156,10 @@ def clip_files(clip: Path, settings: SourceSettings) -> list[Path]:
 
 
 def prepare(request: OpenRequest) -> Steps:
-    """Hash the files of a clip, of pictures only those that are used; returns the request that knows them, and the job.
+    """Hash the files of a clip, only the used ones of an image sequence; returns the request with them, and the job.
 
     Raises:
-        InputError: a file is not there.
+        InputError: a file does not exist.
     """
     clip, settings = Path(request.clip), build(SourceSettings, request.settings)
     if not clip.exists():
@@ -194,16 +194,16 @@ def prepare(request: OpenRequest) -> Steps:
 
 
 def _shows_the_same(now: Source, then: Source) -> bool:
-    """Whether no picture, or video, of one name has another content in one of two sources than in the other."""
+    """Whether files of the same name have the same content in two sources."""
     known = {blob.name: blob.sha256 for blob in then.clip}
     return all(known.get(blob.name, blob.sha256) == blob.sha256 for blob in now.clip)
 
 
 def bring_in(request: OpenRequest, update: Any) -> Steps:
-    """Make the shot from a finished `reconstruct` job, or make it anew: files, caches, then all objects in one go.
+    """Make or update the shot from a finished `reconstruct` job: files and caches first, then all objects at once.
 
-    When it is stopped before the end, the new files are removed again and the scene is as it was. The scene is looked
-    up after the last step: an undo between two steps would free one that is held.
+    If stopped early, the new files are removed and the scene is unchanged. The scene is looked up after the last step,
+    because an undo between two steps would invalidate a reference to it.
     """
     shot = _folder_of(request)
     folder = files.numbered(shot / files.AGAIN, "again")[1] if shot.exists() else shot
@@ -217,9 +217,9 @@ def bring_in(request: OpenRequest, update: Any) -> Steps:
         request = yield from _with_depth(request, placed)
         mesh = yield from write_mesh(folder, objects.scene_of(request).ex4d.detail, _poses(placed))
         shot, before = _folder_of(request), shot
-        if shot != before and folder != before:  # the file was saved meanwhile, and its shots went along
+        if shot != before and folder != before:  # the file was saved in the meantime, and its shots were brought along
             target = shot / folder.relative_to(before)
-            shutil.rmtree(target, ignore_errors=True)  # a copy of half of it
+            shutil.rmtree(target, ignore_errors=True)  # an incomplete copy
             files.link_or_copy(folder, target)
             folder = target
         scene = objects.scene_of(request)
@@ -231,16 +231,16 @@ def bring_in(request: OpenRequest, update: Any) -> Steps:
 
 
 def _folder_of(request: OpenRequest) -> Path:
-    """Where the files of the shot are, or are to be."""
+    """The folder of the shot's files, whether it exists yet or not."""
     facts = objects.scene_of(request).ex4d
     standing = facts.folder if facts.shot == request.shot else None
     return standing or files.shots_folder(bpy.data.filepath) / request.shot
 
 
 def _with_depth(request: OpenRequest, placed: dict[str, Path]) -> Steps:
-    """The request with the depth that came as its depth file, lens and all, the camera that was found, and what moves.
+    """The request with the resulting depth, including its lens, as its depth file, and with the found camera and mask.
 
-    Takes are made with what stands in the viewport, whatever models have come to the server or gone since.
+    So takes are made with what the viewport shows, whatever models the server gains or loses.
     """
     depth, camera, moving = (placed.get(name) for name in ("depth.npz", "source_camera.npz", moving_tint.MOVING))
     assert depth is not None
@@ -248,7 +248,7 @@ def _with_depth(request: OpenRequest, placed: dict[str, Path]) -> Steps:
     known = {**request.files, blob.sha256: str(depth)}
     source = read_source(request.source)
     old = source.settings
-    # What tells how to read, estimate or change depth, and the lens, goes: it is all in the file now.
+    # Drop settings for reading, estimating or changing depth, and the lens: the file now contains the result.
     part = {name: getattr(old, name) for name in PART}
     settings = SourceSettings(
         **part, estimator=FILE, depth_edges="off", camera_motion="file", camera_scale=old.camera_scale
@@ -264,25 +264,25 @@ def _with_depth(request: OpenRequest, placed: dict[str, Path]) -> Steps:
 
 
 def standing_depth(facts: bpy.types.PropertyGroup) -> str:
-    """The file with the depth of the shot that stands; "" where it is gone, or only a part of it is there."""
+    """The file with the depth of the open shot; "" if it is gone or incomplete."""
     try:
         known, (blob,) = facts.input_files, json.loads(facts.source)["depth"]
         depth, size = known.get(blob["sha256"], ""), blob["size"]
-    except (ValueError, KeyError, TypeError):  # damaged, which is told where it matters
+    except (ValueError, KeyError, TypeError):  # damaged, which is reported elsewhere
         return ""
     return depth if depth and Path(depth).is_file() and Path(depth).stat().st_size == size else ""
 
 
 def write_mesh(folder: Path, detail: str, poses: NDArray[np.float64] | None) -> Steps:
-    """Write the cache of the mesh that belongs to the depth in `folder`; returns the mesh.
+    """Write the cache of the mesh for the depth in `folder`; returns the mesh.
 
     Args:
-        folder: of an opening of the shot.
-        detail: how fine; a choice of `ClipChoices.detail`.
-        poses: (T,4,4) of the clip's own camera; None if it stood still.
+        folder: folder of an opening of the shot.
+        detail: viewport detail, a choice of `ClipChoices.detail`.
+        poses: (T,4,4) of the clip's own camera; None if it was still.
 
     Raises:
-        InputError: the depth is not there or damaged, or the cache cannot be written.
+        InputError: the depth is missing or damaged, or the cache cannot be written.
     """
     with open_depth(folder / mesh_object.DEPTH) as depth:
         frames, height, width = depth.shape
@@ -299,7 +299,7 @@ def write_mesh(folder: Path, detail: str, poses: NDArray[np.float64] | None) -> 
 
 
 def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
-    """How the clip's own camera moved (T,4,4), in the unit of the depth; None if it stood still."""
+    """Poses (T,4,4) of the clip's own camera, in the unit of the depth; None if it was still."""
     path = placed.get("source_camera.npz")
     if path is None:
         return None
@@ -308,7 +308,7 @@ def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
 
 
 def _points(folder: Path) -> NDArray[np.float64]:
-    """Points (M,3) that the camera was found with; none where it was not found."""
+    """Points (M,3) from the camera search, in library axes; empty if there was none."""
     path = folder / "source_camera.npz"
     if not path.is_file():
         return np.zeros((0, 3))
@@ -317,9 +317,9 @@ def _points(folder: Path) -> NDArray[np.float64]:
 
 
 def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: LightMesh, folder: Path) -> str:
-    """Make all objects of a new shot, or give those of the scene's shot what came; returns what to tell.
+    """Make all objects of a new shot, or update those of the scene's shot; returns a message for the artist.
 
-    A shot that stood before keeps its place, its camera with the keys, its takes and its material.
+    An existing shot keeps its place, its camera with its keys, its takes and its material.
     """
     facts = scene.ex4d
     was, earlier = follow.before(facts) if facts.shot == request.shot else None, len(facts.takes)
@@ -379,7 +379,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
         matching.show_footage(window.workspace for window in bpy.context.window_manager.windows)
         if (area := framing.view_to_use(request.viewport)) is not None:
             framing.frame_shot(scene, area)
-    cube = objects.hide_factory_cube(scene) if request.match_scene else ""  # else Check offers to hide it
+    cube = objects.hide_factory_cube(scene) if request.match_scene else ""  # otherwise a warning offers to hide it
     return (
         translations.told("{name} is open.", name=name)
         + size
@@ -401,7 +401,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
 
 
 def _plate_of_before(facts: bpy.types.PropertyGroup, request: OpenRequest) -> str:
-    """Clear the clean plate where another clip than that of a request was open; returns what to tell."""
+    """Clear the clean plate if it belongs to another clip than the request's; returns a message for the artist."""
     if not facts.plate_path or facts.opened in ("", request.clip):
         return ""
     name, facts.plate_path = bpy.path.basename(facts.plate_path.rstrip("/\\")), ""
@@ -412,13 +412,13 @@ def _plate_of_before(facts: bpy.types.PropertyGroup, request: OpenRequest) -> st
 
 def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: LightMesh, stood: bool) -> None:
     facts = scene.ex4d
-    known = json.loads(facts.inputs) if stood else {}  # what earlier takes were made from, for Take Again
+    known = json.loads(facts.inputs) if stood else {}  # inputs of earlier takes, for Take Again
     depth = standing_depth(facts) if stood else ""
     facts.source, facts.inputs = request.source, json.dumps({**known, **request.files})
     facts.shot, facts.clip_path, facts.opened = request.shot, request.clip, request.clip
     facts.owner = str(scene.session_uid)
     facts.asked = request.asked
-    if not depth or request.depth != depth:  # else it is a part of what was found, or made, before
+    if not depth or request.depth != depth:  # otherwise it is part of the previous depth
         facts.depth_found = request.depth
     facts.take_settings(request.before, json.loads(request.asked or "[]"))
     if not request.only_camera:
@@ -442,9 +442,9 @@ def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: 
 
 
 def tell_of_search(facts: bpy.types.PropertyGroup, notes: Iterable[str]) -> None:
-    """Let what a search for the camera says take the place of what an earlier one said.
+    """Replace the notes of an earlier camera search by those of a new one.
 
-    What is said of the clip and its depth stays, but for a lens that was assumed and is known now.
+    Notes on the clip and its depth are kept, except one on an assumed lens that is now known.
     """
     told, earlier = [renumbered(note, facts.start) for note in notes], facts.camera_notes.splitlines()
     gone = {ASSUMED, GOES_ON, *earlier} - {note for note in told if note not in earlier}
@@ -454,7 +454,7 @@ def tell_of_search(facts: bpy.types.PropertyGroup, notes: Iterable[str]) -> None
 
 
 def _ratio(ratio: float) -> str:
-    """What to tell where the same clip has other distances than before."""
+    """A message for when the same clip has other distances than before, with their ratio; "" for a small change."""
     if 1 / FARTHER < ratio < FARTHER:
         return ""
     return " " + translations.told(
@@ -464,7 +464,7 @@ def _ratio(ratio: float) -> str:
 
 
 def _still_scaled(root: bpy.types.Object) -> str:
-    """What to tell of Set Scale where the distances that it was used for are others now."""
+    """A message for when Set Scale was used and distances have changed; "" if the root is not scaled."""
     scale = max(abs(value) for value in root.scale)
     if math.isclose(scale, 1, rel_tol=1e-4):
         return ""
@@ -476,7 +476,7 @@ def _still_scaled(root: bpy.types.Object) -> str:
 
 
 def see_all(scene: bpy.types.Scene) -> None:
-    """Let the shot's cameras and the 3D views see the whole shot; they never see less than before."""
+    """Widen the clipping ranges of the shot's cameras and the 3D Views to the whole shot; never narrows them."""
     facts, root = scene.ex4d, objects.find(scene, objects.ROOT)
     scale = max(abs(value) for value in root.scale)
     for thing in (objects.find(scene, objects.SOURCE_CAMERA), objects.find(scene, objects.CAMERA), facts.camera):
@@ -491,12 +491,12 @@ def _views() -> list[bpy.types.SpaceView3D]:
 
 
 def set_scale(scene: bpy.types.Scene, distance: float) -> float:
-    """Scale the shot so that what the 3D cursor marks is `distance` from the source camera of the frame shown.
+    """Scale the shot so that the 3D cursor's point is `distance` from the current frame's source camera.
 
-    The cursor goes along, so that it marks the same thing afterwards. Returns the factor.
+    The cursor moves along, so that it still marks the same point. Returns the scale factor.
 
     Raises:
-        InputError: the shot's root was deleted, or the cursor is at the source camera.
+        InputError: there is no shot, its root was deleted or is scaled to zero, or the cursor is at the source camera.
     """
     facts, root = scene.ex4d, objects.find(scene, objects.ROOT)
     camera.frame_facts(scene)

@@ -1,4 +1,4 @@
-"""The source as a strip under the takes, with the clip's sound: takes are silent movies of the frames that are open."""
+"""A strip of the source, with the clip's sound, below the takes, which are silent movies of the open frames."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -15,14 +15,14 @@ from ..shot import files, part, takes
 from ..shot.matching import rate_of
 
 MARK = "ex4d_source_strip"
-"""Custom property of both strips: the shot."""
+"""Custom property with the shot, on both strips."""
 
 
 def add(scene: bpy.types.Scene) -> str:
-    """Put the frames that are open into the sequencer, and their sound below them; returns what to tell.
+    """Add the open frames to the sequencer, with their sound below; returns a message for the artist.
 
-    Strips that this has made before for the shot are made anew. Where all strips are ours they rise, so that the
-    source lies under the takes; else it takes free channels, and is muted where it would hide a take.
+    Replaces strips added earlier for the shot. If all strips are ours, they are moved up to make room for the source
+    below the takes; otherwise the source uses free channels, and is muted if it would hide a take.
 
     Raises:
         InputError: the shot's video is gone, or Blender cannot read it.
@@ -56,7 +56,7 @@ def add(scene: bpy.types.Scene) -> str:
 
 
 def _why_silent(clip: Path) -> str:
-    """Why there is no sound for a clip; "" where there is."""
+    """Why a clip has no sound; "" if it has."""
     if is_sequence(clip):
         return translations.told("{clip} is an image sequence, so it has no sound.", clip=clip.name)
     if not bpy.app.build_options.audaspace:
@@ -70,7 +70,7 @@ def _why_silent(clip: Path) -> str:
 
 
 def _of_rate(scene: bpy.types.Scene) -> str:
-    """What a scene with another rate than the clip's does to the sound."""
+    """A warning that the sound will drift if the scene's rate differs from the clip's; "" if it does not."""
     rate = takes.rates_differ(scene)
     if rate is None:
         return ""
@@ -84,9 +84,9 @@ def _of_rate(scene: bpy.types.Scene) -> str:
 
 
 def seconds_before(facts: bpy.types.PropertyGroup) -> Fraction:
-    """Where in the clip the first frame that is open is, in seconds.
+    """Position of the first open frame in the clip, in seconds.
 
-    Frames of a clip are counted at the rate at which it is read; that of the shot is `step` times lower.
+    Frames of a clip are counted at the rate at which it is read; the shot's rate is lower by a factor of `step`.
     """
     stands = part.opened(facts)
     return stands.start / (facts.fraction * stands.step)
@@ -101,7 +101,7 @@ def _add_sound(scene: bpy.types.Scene, channel: int, first: int, end: int) -> No
 
 
 def _room(scene: bpy.types.Scene, first: int, end: int, wanted: int) -> int:
-    """The lowest of `wanted` channels, one above the other, without a strip in the scene frames [first, end)."""
+    """The lowest of `wanted` consecutive channels without strips in scene frames [first, end)."""
     there = list(compat.strips(scene))
     if all("ex4d_take" in strip or COMPARES in strip for strip in there):
         free = min((strip.channel for strip in there), default=wanted + 1) - 1
@@ -118,7 +118,7 @@ def _hides_a_take(scene: bpy.types.Scene, strip: compat.Strip) -> bool:
 
 
 def _remove(scene: bpy.types.Scene) -> None:
-    """Remove what this made before for the shot."""
+    """Remove strips added earlier for the shot."""
     for strip in [strip for strip in compat.all_strips(scene) if strip.get(MARK) == scene.ex4d.shot]:
         sound = strip.sound if strip.type == "SOUND" else None
         compat.remove_strip(scene, strip)

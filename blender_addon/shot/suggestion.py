@@ -1,4 +1,4 @@
-"""A prompt to begin with, from the name of the clip."""
+"""Suggesting a prompt from the name of the clip."""
 
 from pathlib import Path
 
@@ -14,25 +14,25 @@ from ..work import capabilities, session
 from . import options
 
 PROMPT = "prompt"
-"""A text setting of this name, of whatever generator, is what the pictures should show."""
+"""Name of the text setting that describes, for any generator, what the video should show."""
 
 
 def prompt_of(info: GeneratorInfo) -> Setting | None:
-    """The generator's prompt, if it has one."""
+    """The generator's prompt setting; None if it has none."""
     return next((setting for setting in info.settings if (setting.name, setting.kind) == (PROMPT, "text")), None)
 
 
 def is_empty(facts: bpy.types.PropertyGroup, info: GeneratorInfo) -> bool:
-    """Whether the generator has a prompt and nothing is in it."""
+    """Whether the generator has a prompt, and it is empty."""
     setting = prompt_of(info)
     return setting is not None and not options.value(facts, info.name, setting)
 
 
 def fill(facts: bpy.types.PropertyGroup, generator: str) -> str:
-    """Put what the clip's name says into the generator's empty prompt, and return it.
+    """Fill the generator's empty prompt from the clip's name, and return it.
 
     Raises:
-        InputError: the name says nothing, the prompt is not empty, or there is none.
+        InputError: the name has no words, the prompt is not empty, or there is none.
     """
     server = session.current().capabilities
     info = capabilities.find(generator, server.generators) if server else None

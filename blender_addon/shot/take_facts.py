@@ -1,4 +1,4 @@
-"""What is known of a take beside its name: read from its record, of a view from its strip."""
+"""What is known about a take, read from its record, or about a path preview, read from its strip."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ from ..words import seconds
 
 @dataclass(frozen=True)
 class TakeFacts:
-    """Of one take or view.
+    """Facts about a take or path preview.
 
     Attributes:
-        coverage: real part of each frame, 0 to 1; empty if it is not known.
-        seconds: that the server took, in all stages; None if it is not known.
-        settings: of the generator by name, with the values that were in use.
-        seed: None of a view.
-        trouble: why its record says nothing; "" where it does, and of a view, which has none.
+        coverage: real fraction of each frame, 0 to 1; empty if not known.
+        seconds: time that the server took for all stages; None if not known.
+        settings: the generator's settings by name, with the values used.
+        seed: the seed; None for a path preview.
+        trouble: why its folder or its record, which a path preview does not have, cannot be read; "" if they can.
     """
 
     coverage: tuple[float, ...] = ()
@@ -37,7 +37,7 @@ class TakeFacts:
 
     @property
     def lines(self) -> list[str]:
-        """Coverage and time, as short as a sidebar is narrow."""
+        """Coverage and time, short enough for a sidebar."""
         found = []
         if self.coverage:
             found.append(takes.invented(self.coverage))
@@ -47,7 +47,7 @@ class TakeFacts:
 
 
 def read(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> TakeFacts:
-    """Look at the disk for what is known of an entry of the list."""
+    """Read the facts about a listed take or path preview from disk."""
     folder = takes.take_folder(scene, entry.number, entry.view)
     if folder is None or not folder.is_dir():
         return TakeFacts(trouble=told("Its folder is gone."))
@@ -66,22 +66,22 @@ def _of_record(record: take.TakeRecord) -> TakeFacts:
     return TakeFacts(
         tuple(record.coverage),
         sum(record.seconds.values()) if record.seconds else None,
-        {**asked, **record.settings},  # records of earlier versions have only what was asked for
+        {**asked, **record.settings},  # records of earlier versions have only the requested values
         record.seed,
     )
 
 
 def in_words(facts: TakeFacts, info: GeneratorInfo | None) -> list[tuple[str, str]]:
-    """Label and value of each setting that a take was made with.
+    """Labels and values of the settings that a take was made with.
 
-    With `info`, what the server announces of the generator, these are its settings under its labels; without, all
-    that the record has.
+    With `info`, the server's description of the generator, these are the settings in it, with its labels; without it,
+    everything in the record.
     """
     names = facts.settings if info is None else [each.name for each in info.settings if each.name in facts.settings]
     return [(options.label_of(info, name), options.told(info, name, facts.settings[name])) for name in names]
 
 
 def movie_of(folder: Path, view: bool) -> Path | None:
-    """The video of a take or view that its picture can be made from; None if it is gone."""
+    """The video of a take or path preview to show it with; None if it is gone."""
     names = (take.VIEW, take.COLOUR) if view else (take.RESULT,)
     return next((folder / name for name in names if (folder / name).is_file()), None)

@@ -1,4 +1,4 @@
-"""The list of takes and the disk: takes that are there and not in the list, and takes that are to be gone from both."""
+"""Keeping the list of takes and the disk in step: listing takes found on disk, and deleting takes from both."""
 
 import json
 import shutil
@@ -18,10 +18,10 @@ from ..translations import told
 
 
 def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
-    """Put takes and views of the shot's folder into the list that are not there, with strips.
+    """List takes and path previews in the shot's folder that are not listed yet, with strips.
 
-    Returns how many, and a sentence about each that is left out, as it is damaged or was made in a
-    world that is not known any more.
+    Returns how many, and a sentence about each one left out because it is damaged or because the world it was made in
+    is no longer known.
 
     Raises:
         InputError: the folder of the shot is gone.
@@ -49,10 +49,10 @@ def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
 
 
 def list_one(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> bpy.types.PropertyGroup:
-    """One more entry, as far as the files tell what it is, and its strip where it has none.
+    """Add an entry for a take, with what its files say about it, and a strip if it has none.
 
     Raises:
-        InputError: the world that it was made in is not known.
+        InputError: the world that it was made in is not known, or its files are damaged.
     """
     facts, entry = scene.ex4d, scene.ex4d.takes.add()
     entry.number, entry.view = number, view
@@ -87,7 +87,7 @@ def list_one(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> b
 
 
 def _view_begins(folder: Path, default: int) -> int:
-    """The clip's frame (from 0) that a view begins with; `default` for views of earlier versions."""
+    """First frame (counted from 0) of the clip in a path preview; `default` for those of earlier versions."""
     try:
         return int(json.loads((folder / takes.VIEW_BEGINS).read_text(encoding="utf-8"))["start"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -95,13 +95,13 @@ def _view_begins(folder: Path, default: int) -> int:
 
 
 def _length(folder: Path) -> int:
-    """Frames of a take, by its camera."""
+    """Number of frames of a take, according to its camera file."""
     with open_arrays(folder / take.CAMERA, "camera file") as arrays:
         return len(transforms.read(arrays))
 
 
 def _record(folder: Path) -> take.TakeRecord | None:
-    """What is written of a take; None if that cannot be read, which is reported when it is remade."""
+    """The record of a take; None if it cannot be read, which is reported when the take is remade."""
     try:
         return take.read_record(folder / take.SIDECAR)
     except InputError:
@@ -109,11 +109,11 @@ def _record(folder: Path) -> take.TakeRecord | None:
 
 
 def delete(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> None:
-    """Remove a take from the list, from the sequencer and from the disk; also in copies of the scene.
+    """Delete a take from the list, the sequencer and the disk, and from copies of the scene.
 
     Raises:
-        InputError: the shot's folder is not known, or own objects are rendered into the take.
-        OSError: its files cannot be removed; then nothing is.
+        InputError: the shot's folder is not known, or the artist's objects are rendered into the take.
+        OSError: its files cannot be deleted; the list and the strips are then unchanged.
     """
     number, view = entry.number, entry.view
     folder = takes.take_folder(scene, number, view)

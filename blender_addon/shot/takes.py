@@ -1,4 +1,4 @@
-"""Takes: what to send for one, and its strip, files and entry in the list. Nothing is ever overwritten."""
+"""Takes: requests for them, and their strips, files and list entries. Nothing is ever overwritten."""
 
 import json
 import secrets
@@ -33,19 +33,19 @@ from ..work import capabilities
 from ..work.requests import TakeRequest
 
 VIEW_BEGINS = "view.json"
-"""In the folder of a view: the first frame of the clip that it shows, from 0."""
+"""File in the folder of a path preview with the first frame of the clip that it shows, counted from 0."""
 
 
 def take_folder(scene: bpy.types.Scene, number: int, view: bool = False) -> Path | None:
-    """Folder of a take, or of a view (what Preview Path makes), or None without a shot."""
+    """Folder of a take, or of a view (the result of Preview Path); None without a shot."""
     word, folder = "view" if view else "take", scene.ex4d.folder
     return folder and folder / f"{word}s" / f"{word}_{number:03d}"
 
 
 def new_folder(scene: bpy.types.Scene, shot: Path, view: bool) -> tuple[int, Path]:
-    """The take's or view's folder with the next free number, made here and now.
+    """Make the folder for a take or view with the next free number, at once; returns number and folder.
 
-    Free is what neither a folder, nor the list, nor a strip of the shot has.
+    A number is free if no folder, list entry or strip of the shot has it.
     """
     word, facts = "view" if view else "take", scene.ex4d
     listed = [entry.number for entry in facts.takes if entry.view == view]
@@ -55,13 +55,13 @@ def new_folder(scene: bpy.types.Scene, shot: Path, view: bool) -> tuple[int, Pat
 
 
 def title_of(number: int, view: bool = False, level: str = "") -> str:
-    """What a take is called at first, or what Preview Path makes; `level` says how well it is made."""
+    """The initial title of a take or view; `level` says how well it is made."""
     named = f"{'Path Preview' if view else 'Take'} {number:03d}"
     return f"{named} ({level})" if level else named
 
 
 def free_channel(scene: bpy.types.Scene, start: int, end: int) -> int:
-    """The lowest channel of the sequencer without a strip in the scene frames [start, end)."""
+    """The lowest channel of the sequencer without strips in scene frames [start, end)."""
     taken = set()
     for strip in compat.strips(scene):
         first, last = compat.strip_range(strip)
@@ -96,9 +96,9 @@ def insert_strip(scene: bpy.types.Scene, name: str, movie: Path, start: int, fra
 
 
 def keep_rendering_the_scene(scene: bpy.types.Scene) -> str:
-    """Before a scene's first strip, which would make F12 render strips: let it go on to render its camera's view.
+    """Before a scene's first strip, which would make F12 render strips, keep it rendering the camera's view.
 
-    Where strips are there already, whoever edits them has decided. Returns what to tell.
+    If there are strips already, their editor has decided. Returns a message for the artist.
     """
     if compat.all_strips(scene) or not scene.render.use_sequencer:
         return ""
@@ -109,29 +109,29 @@ def keep_rendering_the_scene(scene: bpy.types.Scene) -> str:
 
 
 def show_in_new_workspaces() -> None:
-    """Let a workspace that was added after the last take, such as *Video Editing*, show the takes as well."""
+    """Show the takes in workspaces added after the last take, such as *Video Editing*."""
     new = [workspace for workspace in compat.empty_sequencers() if not compat.is_filled(workspace)]
     if new and (scene := next((s for s in (bpy.context.scene, *bpy.data.scenes) if s and s.ex4d.takes), None)):
         compat.show_in_sequencer(scene, new)
 
 
 def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | None = None) -> TakeRequest:
-    """Read the chosen camera and write its path to a file; what `prepare` needs.
+    """Sample the chosen camera, write its path to a file, and return the request for `prepare`.
 
     Args:
         scene: with the shot.
-        preview: whether to ask only for what the camera will see.
-        server: what the server has, where that is known.
+        preview: whether to make only a path preview.
+        server: the server's capabilities, if known.
 
     Raises:
-        InputError: see `camera.sample` and `read_source`, or a setting of the generator that it does not take.
+        InputError: see `camera.sample`, `read_source` and `earlier.check`, or the generator does not accept a setting.
     """
     facts = scene.ex4d
     if facts.shot and facts.folder is None:
         raise InputError(
             translations.told("The video of the shot was removed from the file: press Open Again to restore it.")
         )
-    read_source(facts.source)  # before anything is written or sent
+    read_source(facts.source)  # check it before anything is written or sent
     generation = GenerateSettings(
         generator=facts.generator_name,
         seed=facts.seed,
@@ -163,15 +163,15 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
 
 
 def uses_plate(facts: bpy.types.PropertyGroup) -> bool:
-    """Whether a clean plate is chosen that takes are made with: with Other Frames off, nothing is filled from one."""
+    """Whether takes use a clean plate: one is chosen, and Other Frames is not off, which would leave it unused."""
     return bool(facts.plate_path) and facts.persistence != "off"
 
 
 def _earlier(scene: bpy.types.Scene) -> str:
-    """The folder of the earlier take that is chosen; "" where there is none, or nothing is filled.
+    """The folder of the chosen earlier take; "" if there is none, or if Other Frames is off.
 
     Raises:
-        InputError: it cannot be used.
+        InputError: the take cannot be used.
     """
     facts = scene.ex4d
     number = earlier.chosen(facts)
@@ -188,17 +188,17 @@ def request_again(
     changed: Mapping[str, Any] | None = None,
     server: Capabilities | None = None,
 ) -> TakeRequest:
-    """What made a take, to make it once more.
+    """The request to remake a take from its record.
 
     Args:
         scene: with the shot of the take.
-        number: of the take.
-        generator: another generator's name; "" takes the one that made the take.
-        changed: settings of the generator that are to be others than they were.
-        server: what the server has, where that is known.
+        number: number of the take.
+        generator: name of another generator; "" for the one that made the take.
+        changed: settings of the generator to change.
+        server: the server's capabilities, if known.
 
     Raises:
-        InputError: files of the take are gone or damaged, or its record cannot be read.
+        InputError: files of the take are gone or damaged, its record cannot be read, or it was not made from a shot.
     """
     folder, facts = take_folder(scene, number), scene.ex4d
     if folder is None:
@@ -214,13 +214,13 @@ def request_again(
                 number=number,
             )
         )
-    camera_of(scene, number)  # says what is wrong with the file
+    camera_of(scene, number)  # reports what is wrong with the file
     taken = job.source.earlier
-    if taken is not None and (folder / take.EARLIER_DEPTH).is_file():  # it is not estimated again
+    if taken is not None and (folder / take.EARLIER_DEPTH).is_file():  # do not estimate it again
         taken = replace(taken, depth=blob_of(folder / take.EARLIER_DEPTH))
         job = replace(job, source=replace(job.source, earlier=taken))
     of_take = (taken.result, taken.camera) if taken is not None else ()
-    others = {  # the shot does not know them
+    others = {  # files that the shot does not know
         blob.sha256: take.place_of(record, folder, blob) for blob in (*job.source.plate, *of_take)
     }
     if taken is not None and taken.depth is not None:
@@ -244,10 +244,10 @@ def request_again(
 def _generation_again(
     then: GenerateSettings, made_by: str, generator: str, changed: Mapping[str, Any], server: Capabilities | None
 ) -> GenerateSettings:
-    """The settings of a take, which was `made_by` a generator, for the same once more or for something else.
+    """The settings to remake a take that a generator, `made_by`, made, with or without changes.
 
-    Where the server chose then, and would choose another today, the one that it chose then is named: a preview in the
-    place of a model's take would be another take.
+    If the server chose the generator then and would choose another now, the former is requested by name: a preview
+    instead of a model's take would be a different take.
     """
     if not generator and not changed:
         today = capabilities.generator_for(then.generator, server).info if server is not None else None
@@ -258,45 +258,45 @@ def _generation_again(
 
 
 def new_path_file() -> Path:
-    """Where a camera path waits until its take is made. Its name is that in the take, as jobs tell files' names."""
+    """A new path for a camera path that waits for its take, named as in the take, because jobs include file names."""
     folder = files.paths_folder() / secrets.token_hex(8)
     folder.mkdir(parents=True, exist_ok=True)
     return folder / take.CAMERA
 
 
 def forget_path(request: TakeRequest) -> None:
-    """Remove the camera path that waited for a take; nothing that lies elsewhere than where they wait."""
+    """Delete the camera path that waited for a take, but only where `new_path_file` places them."""
     path = Path(request.path)
     if not _waits_here(path):
         return
     path.unlink(missing_ok=True)
-    with suppress(OSError):  # it went into the take, with its folder
+    with suppress(OSError):  # already moved into the take, and its folder removed
         path.parent.rmdir()
 
 
 def _waits_here(path: Path) -> bool:
-    """Whether a camera path is one that `new_path_file` has placed."""
+    """Whether a camera path was placed by `new_path_file`."""
     return path.name == take.CAMERA and files.lies_in(path.parent, files.paths_folder())
 
 
 def _bring(request: TakeRequest, update: Any, folder: Path) -> dict[str, Path]:
-    """Move the files of a take into its folder, and the camera path that it was made along; returns where they are."""
+    """Move the files of a take and its camera path into its folder; returns their new paths."""
     placed, path = files.bring(update.files, folder), Path(request.path)
-    # The server's camera file says the same, rounded; the job was run from ours, to the bit.
+    # The server's camera file is the same but rounded; keep ours, which the job was run from, to the bit.
     if _waits_here(path):
         return placed | files.bring({take.CAMERA: path}, folder)
     return placed | {take.CAMERA: Path(shutil.copyfile(path, folder / take.CAMERA))}
 
 
 def prepare(request: TakeRequest, known_files: KnownFiles | None = None) -> Steps:
-    """Hash the camera file, the clean plate and the earlier take; returns the request that knows them, and the job.
+    """Hash the camera file, clean plate and earlier take; returns the request with them, and the job.
 
     Args:
-        request: what was asked.
+        request: the take's request.
         known_files: see `hash_files`.
 
     Raises:
-        InputError: there is no such plate or take.
+        InputError: the clean plate or the earlier take does not exist.
     """
     plates, taken = plate_files(request.plate), earlier.files_of(request.earlier)
     blob, *others = yield from hash_files([Path(request.path), *plates, *taken], known_files)
@@ -321,12 +321,16 @@ def prepare(request: TakeRequest, known_files: KnownFiles | None = None) -> Step
 
 
 def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = None) -> Steps:
-    """Number the result, keep its files, insert its strip, and list it.
+    """Number the result, keep its files, insert its strip, and list it; returns a message for the artist.
 
     Args:
-        request: what was asked.
-        update: of the client, with facts and files of the result.
-        server: what the server has, where that is known.
+        request: the take's request.
+        update: the client's update with facts and files of the result.
+        server: the server's capabilities, if known.
+
+    Raises:
+        InputError: the shot or the scene is gone, so that the files were kept but not listed, or Blender cannot read
+            the movie.
     """
     yield ("Adding Take", 0, 1)
     scene = objects.find_scene(request)
@@ -350,10 +354,10 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
     entry = facts.takes.add()
     entry.number, entry.view, entry.title, entry.name = number, request.preview, title, title
     entry.start, entry.frames = json.loads(request.source)["settings"]["start"], len(update.facts["coverage"])
-    entry.pixels = update.facts.get("width", 0) * update.facts.get("height", 0)  # older servers do not tell
+    entry.pixels = update.facts.get("width", 0) * update.facts.get("height", 0)  # older servers do not report these
     entry.made, entry.generator, entry.quality = made.told, made.generator, made.quality
     entry.camera = request.camera
-    follow.place(facts, entry)  # where that fails, no take is in the list that this one can have been made from
+    follow.place(facts, entry)  # if this fails, no listed take shares this take's world
     facts.take_index = len(facts.takes) - 1
     facts.own_objects_told |= bool(request.bystanders)
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
@@ -366,7 +370,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
 
 
 def invented(coverage: Sequence[float]) -> str:
-    """In words, how much of a take or path preview is invented whose frames are real to these parts, 0 to 1."""
+    """How much is invented, in words, if these fractions of the frames, 0 to 1, are real."""
     mean = sum(coverage) / len(coverage)
     return translations.told(
         "{part:.0f}% invented, {worst:.0f}% in the worst frame", part=100 * (1 - mean), worst=100 * (1 - min(coverage))
@@ -374,9 +378,9 @@ def invented(coverage: Sequence[float]) -> str:
 
 
 def _keep_on_disk(request: TakeRequest, update: Any) -> str:
-    """Keep a result whose shot was undone, or whose scene was deleted, meanwhile; returns what to tell.
+    """Keep a result whose shot was undone or whose scene was deleted; returns a message for the artist.
 
-    It lies with the other takes of the shot, from where *List from Disk* brings it back.
+    It is stored with the other takes of the shot, so that *List from Disk* can bring it back.
     """
     gone = translations.told("The shot of this take is no longer in the scene")
     if objects.find_scene(request) is None:
@@ -407,14 +411,14 @@ def _keep_on_disk(request: TakeRequest, update: Any) -> str:
 
 
 def _shot_around(file: Path, shot: str) -> Path | None:
-    """The existing folder of a shot that holds a file; None if the file lies elsewhere."""
+    """The existing folder of a shot that contains a file; None if the file is elsewhere."""
     return next((folder for folder in file.parents if folder.name == shot and folder.is_dir()), None)
 
 
 def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) -> None:
-    """Write into the take's record where its files are, for `ex4d again`; a server knows only what is in them.
+    """Write the paths of the take's input files into its record, for `ex4d again`; a server knows only their content.
 
-    A view has no record; of it is written with which frame of the clip it begins.
+    A view has no record, so only its first frame of the clip is stored.
     """
     if request.preview:
         begins = {"start": json.loads(request.source)["settings"]["start"]}
@@ -428,14 +432,14 @@ def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) ->
 
 @dataclass(frozen=True)
 class _MadeBy:
-    """What made a take: for its title, its entry in the list and its strip; empty for a view.
+    """How a take was made, for its title, list entry and strip; empty for a view.
 
     Attributes:
-        generator: its name.
-        options: settings of the generator that were asked for.
-        quality: the value of its setting of this name, where it has one.
-        level: what its title says of it: the quality in words, or that it is a preview.
-        told: generator and settings in words, and what has to be said of the depth.
+        generator: name of the generator.
+        options: requested settings of the generator.
+        quality: value of its setting of this name, if it has one.
+        level: level for the title: the quality in words, or that it is a preview.
+        told: generator and settings in words, and any caution about the depth.
     """
 
     generator: str = ""
@@ -451,7 +455,7 @@ def _made_by(request: TakeRequest, facts: Mapping[str, Any], server: Capabilitie
     name, generation = facts["generator"], request.generation
     chosen = generation.get("options", {}).get(name, {})
     used = {**chosen, **facts.get("settings", {})}
-    # In words stands what is chosen from a list; numbers and texts are in the take's record.
+    # The words include only choices; numbers and texts are in the take's record.
     info = capabilities.find(name, server.generators) if server is not None else None
     shown = [setting.name for setting in info.settings if setting.kind == "choice"] if info is not None else ["quality"]
     words = [
@@ -469,7 +473,7 @@ def _made_by(request: TakeRequest, facts: Mapping[str, Any], server: Capabilitie
 
 
 def _of_depth(about: Mapping[str, Any], server: Capabilities | None) -> str:
-    """What has to be said of the depth of a take: that it is a guess, or may not be used for everything."""
+    """The caution about a take's depth: that it is a guess, or that its licence limits its use; "" if there is none."""
     if about.get("caution"):
         licence = translations.told("Its licence: {licence}.", licence=about["licence"])
         return f". {about['caution']} {licence}"
@@ -483,9 +487,9 @@ def _of_depth(about: Mapping[str, Any], server: Capabilities | None) -> str:
 def _insert(
     scene: bpy.types.Scene, request: TakeRequest, update: Any, number: int, placed: dict[str, Path], made: _MadeBy
 ) -> tuple[str, compat.Strip]:
-    """The strip of a take, with what made it in its custom properties, and the take's title."""
+    """Insert the strip of a take, with how it was made in custom properties; returns the take's title and the strip."""
     if request.preview:
-        movie = take.VIEW if take.VIEW in placed else take.COLOUR  # a server of an earlier version has no tinted one
+        movie = take.VIEW if take.VIEW in placed else take.COLOUR  # servers of earlier versions make no tinted movie
         title, generator, is_preview = title_of(number, view=True), "conditioning", True
     else:
         generator, is_preview = made.generator, update.facts["is_preview"]
@@ -503,7 +507,7 @@ def _insert(
 
 
 def strip_of(scene: bpy.types.Scene, number: int, view: bool = False) -> compat.Strip | None:
-    """The strip of a take or view of the scene's shot, or None when it was deleted."""
+    """The strip of a take or view of the scene's shot; None if it was deleted."""
     shot = scene.ex4d.shot
     for strip in compat.all_strips(scene):
         same = strip.get("ex4d_take") == number and strip.get("ex4d_view", False) == view
@@ -513,10 +517,10 @@ def strip_of(scene: bpy.types.Scene, number: int, view: bool = False) -> compat.
 
 
 def strip_to_show(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> compat.Strip:
-    """The strip of an entry of the list.
+    """The strip of a listed take or view.
 
     Raises:
-        InputError: it was deleted.
+        InputError: the strip was deleted.
     """
     strip = strip_of(scene, entry.number, entry.view)
     if strip is None:
@@ -529,10 +533,10 @@ def strip_to_show(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> com
 
 
 def camera_of(scene: bpy.types.Scene, number: int, view: bool = False) -> CameraPath:
-    """The camera path of a take or view, in the world of the shot as it stands.
+    """The camera path of a take or view, in the current world of the shot, library axes.
 
     Raises:
-        InputError: its files are gone.
+        InputError: the camera file is gone or damaged.
     """
     folder, facts = take_folder(scene, number, view), scene.ex4d
     if folder is None or not (folder / take.CAMERA).is_file():
@@ -550,11 +554,11 @@ def camera_of(scene: bpy.types.Scene, number: int, view: bool = False) -> Camera
 
 
 def entry_of(facts: bpy.types.PropertyGroup, number: int, view: bool = False) -> bpy.types.PropertyGroup | None:
-    """A take or view in the list; None if it is not there."""
+    """The list entry of a take or view; None if it is not listed."""
     return next((entry for entry in facts.takes if (entry.number, entry.view) == (number, view)), None)
 
 
 def rates_differ(scene: bpy.types.Scene) -> Fraction | None:
-    """The scene's rate when it is not the clip's."""
+    """The scene's frame rate if it differs from the clip's, else None."""
     rate = rate_of(scene)
     return rate if rate != scene.ex4d.fraction else None

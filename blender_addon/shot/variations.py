@@ -1,4 +1,4 @@
-"""Variations: the same take with other seeds, all with the camera as it is when they are asked for."""
+"""Variations: the same take with several seeds, all with the camera as it is when they are requested."""
 
 import shutil
 from dataclasses import replace
@@ -14,9 +14,9 @@ from ..work.requests import TakeRequest
 
 
 def refusal(scene: bpy.types.Scene, server: Capabilities | None) -> str:
-    """Why several takes would all be the same one: no model makes them, so nothing depends on the seed; "" otherwise.
+    """Why several takes would all look the same, because no model makes them and the seed has no effect; else "".
 
-    What a server that has not answered yet would run is not known, and not refused.
+    If the server has not answered yet, it is not known what would run, and nothing is refused.
     """
     chosen = capabilities.generator_for(scene.ex4d.generator_name, server).info if server is not None else None
     if chosen is None or not chosen.is_preview:
@@ -25,9 +25,9 @@ def refusal(scene: bpy.types.Scene, server: Capabilities | None) -> str:
 
 
 def requests(scene: bpy.types.Scene, number: int, server: Capabilities | None = None) -> list[TakeRequest]:
-    """What to ask for `number` takes with the seeds s, s+1, ..., where s is that of the panel.
+    """Requests for `number` takes with seeds s, s+1, ..., where s is the panel's seed.
 
-    The camera is read once; each request has a file of its own with its path, as whoever ends a request removes that.
+    The camera is sampled once, but each request gets its own path file, which is deleted when the request ends.
 
     Raises:
         InputError: see `takes.request_take`.

@@ -1,4 +1,4 @@
-"""The chosen camera: presets, camera files, the source view, baking."""
+"""Operators for the chosen camera: presets, camera files, the source view, baking."""
 # ruff: noqa: N801, RUF012
 
 from pathlib import Path
@@ -112,7 +112,7 @@ class EX4D_OT_export_path(Safe):
         return {"RUNNING_MODAL"}
 
     def check(self, context: bpy.types.Context) -> bool:
-        """Let the name end as the format's do."""
+        """Give the name the format's extension."""
         self.follow_name()
         if not is_named(self.filepath):
             return False
@@ -127,7 +127,7 @@ class EX4D_OT_export_path(Safe):
         self.tell(" ".join(camera_files.export_path(context.scene, file, self.format)))
 
     def follow_name(self) -> None:
-        """As long as nobody has chosen a format, the ending of the name tells it."""
+        """Take the format from the name's extension until the user chooses one."""
         told = camera_files.format_of_name(Path(self.filepath))
         if told and not self.properties.is_property_set("format"):
             self.format = told

@@ -1,4 +1,4 @@
-"""Panels of the camera to take the shot with."""
+"""Panels of the camera that takes are made with."""
 
 from ex4d.geometry.presets import RISING
 
@@ -16,11 +16,11 @@ from ..ui.layout import Context, Layout, advise, settings_column
 from ..ui.saved_moves import VALUES, draw_saved_moves
 
 IN_DEGREES = RISING | {"arc"}
-"""Presets whose amount is an angle; that of others is a part of the distance to what they turn about."""
+"""Presets whose amount is an angle; the amount of others is a fraction of the distance to their pivot."""
 
 
 def draw_camera(layout: Layout, context: Context) -> None:
-    """The camera to take the shot with, and a preset for it."""
+    """Draw the choice of the camera that takes are made with, and a preset for it."""
     facts = context.scene.ex4d
     row = layout.row(align=True)
     row.prop(facts, "camera", text="")
@@ -28,7 +28,7 @@ def draw_camera(layout: Layout, context: Context) -> None:
     column = layout.column(align=True)
     column.prop(facts, "preset", text="")
     amount = column.row(align=True)
-    if trouble := checks.rig_trouble(context.scene):  # in the place of what would not be used, so that nothing moves
+    if trouble := checks.rig_trouble(context.scene):  # replaces a field that would not be used, so that nothing moves
         advise(amount, context, trouble)
     else:
         amount.active = facts.preset != "hold"
@@ -39,7 +39,7 @@ def draw_camera(layout: Layout, context: Context) -> None:
 
 
 def draw_move(layout: Layout, context: Context) -> None:
-    """The finer settings of a preset."""
+    """Draw the finer settings of a preset."""
     draw_saved_moves(layout)
     facts, column = context.scene.ex4d, settings_column(layout)
     column.prop(facts, "pivot")
@@ -54,7 +54,7 @@ def draw_move(layout: Layout, context: Context) -> None:
 
 
 def draw_camera_tools(layout: Layout, context: Context) -> None:
-    """What else can be done with the camera, and with the view of it."""
+    """Draw further tools for the camera and the view."""
     facts = context.scene.ex4d
     layout.operator(EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
     row = layout.row(align=True)

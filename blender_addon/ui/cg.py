@@ -1,4 +1,4 @@
-"""Panel and buttons for what comes after a take: CG that stands in it, and the next program."""
+"""Panel and operators for the steps after a take: rendering CG into it, and exporting to other programs."""
 # ruff: noqa: N801
 
 import bpy
@@ -19,7 +19,7 @@ class EX4D_OT_cg_set_up(OnTake):
     bl_label = "Set Up CG"
 
     def act(self, context: bpy.types.Context) -> None:
-        """Set it up, instead of what was set up for another take."""
+        """Set it up, replacing the setup for another take."""
         taken = self.chosen(context)
         said = cg_in_take.set_up(context.scene, taken)
         self.tell(" ".join([told("CG is set up. Renders show your own objects over {take}.", take=taken.title), *said]))
@@ -33,7 +33,7 @@ class EX4D_OT_cg_remove(Safe):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs what it removes."""
+        """Needs a CG setup."""
         return cg.is_set_up(context.scene)
 
     def act(self, context: bpy.types.Context) -> None:
@@ -42,7 +42,7 @@ class EX4D_OT_cg_remove(Safe):
 
 
 def draw_cg_and_export(layout: Layout, context: Context) -> None:
-    """What can be done with a finished take, outside of EX-4D."""
+    """Draw the buttons for CG and for export."""
     scene = context.scene
     if cg.is_set_up(scene):
         if catcher.is_stale(scene):

@@ -1,4 +1,4 @@
-"""Opening a clip, opening it again, and its scale."""
+"""Operators that open a clip, open it again, and set its scale."""
 # ruff: noqa: N801
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ class OpensClip(Job):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a scene of this file, and nothing under way but the search for a camera, which gives way."""
+        """Needs a scene of this file, and nothing under way except a camera search, which is then cancelled."""
         return poll_open(cls, context)
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
@@ -49,7 +49,7 @@ class OpensClip(Job):
     longest_side: properties.longest_side_property()
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Choose a file, unless the panel named one."""
+        """Ask for a file, unless the panel has passed one."""
         self.from_panel = True
         if self.filepath:
             return self.execute(context)
@@ -57,20 +57,20 @@ class OpensClip(Job):
         return {"RUNNING_MODAL"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The settings, and what they mean for the chosen file."""
+        """Draw the settings, and what they mean for the chosen file."""
         draw_open_dialog(self, context)
 
     def request(self, context: bpy.types.Context) -> requests.OpenRequest:
-        """What to open, after a look at whether it is there."""
+        """The request, with the 3D View that it comes from."""
         is_view = context.area is not None and context.area.type == "VIEW_3D"
         return replace(self.request_in(context.scene), viewport=context.area.as_pointer() if is_view else 0)
 
     @property
     def clip(self) -> Path:
-        """The clip that was chosen.
+        """The chosen clip.
 
         Raises:
-            InputError: none was.
+            InputError: none is chosen.
         """
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
@@ -78,7 +78,7 @@ class OpensClip(Job):
         return clip_at(clip)
 
     def request_in(self, scene: bpy.types.Scene) -> requests.OpenRequest:
-        """What to open in a scene."""
+        """The request for a scene."""
         return asking.request_open(
             scene,
             self.clip,
@@ -113,7 +113,7 @@ class EX4D_OT_open_again(Job):
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        """The tooltip, with what it will take."""
+        """The tooltip, with an estimate."""
         facts = context.scene.ex4d
         if not facts.shot or not part.is_known(facts):
             return word(cls.__doc__)

@@ -1,4 +1,4 @@
-"""Compare: a take beside the source, a view or another take, in the sequencer's preview."""
+"""Compare: a take with the source, a path preview or another take, in the sequencer's preview."""
 # ruff: noqa: N801
 
 import bpy
@@ -50,7 +50,7 @@ class EX4D_OT_compare(OnTake):
 
 
 def draw_compare(layout: Layout, context: Context) -> None:
-    """The choice, what to compare with, and the wipe."""
+    """Draw the mode, what to compare with, and the position of the wipe."""
     facts, mode = context.scene.ex4d, comparison.mode_of(context.scene)
     row = layout.row(align=True)
     for value, label in ((comparison.SINGLE, "Single"), (compare.WIPE, "Wipe"), (compare.SIDE_BY_SIDE, "Side by Side")):

@@ -1,7 +1,7 @@
-"""What is drawn into 3D Views: in the chosen camera's view what has to be invented and what other frames saw, elsewhere
-the camera's path.
+"""The coverage overlay in 3D Views: what has to be invented and what other frames saw, in views through the chosen
+camera, and the camera's path in all others.
 
-Draws what `session.coverage` knows, and nothing that it does not. The one module that knows Blender's `gpu`.
+Draws only what `session.coverage` knows. The only module that uses Blender's `gpu`.
 """
 
 import traceback
@@ -29,7 +29,7 @@ Colour = tuple[float, float, float, float]
 WHITE: Colour = (1.0, 1.0, 1.0, 1.0)
 CURVE_PX, TEXT_PX = 36, 13
 WIDTHS = (2.0, 4.0, 7.0)
-"""Of the path by warning level, in pixels."""
+"""Widths of the path in pixels, by warning level."""
 
 _VERTEX = "void main() { at = uv; gl_Position = ModelViewProjectionMatrix * vec4(pos, 0.0, 1.0); }"
 _FRAGMENT = f"""
@@ -50,7 +50,7 @@ void main() {{
 
 
 class Overlay:
-    """The draw handlers, and what they keep on the GPU."""
+    """The draw handlers and their GPU data."""
 
     def __init__(self) -> None:
         self._handles: list[object] = []
@@ -61,23 +61,23 @@ class Overlay:
         self._is_broken = False
 
     def add(self) -> None:
-        """Draw from now on, in all 3D Views."""
+        """Start drawing in all 3D Views."""
         for draw, when in ((self._draw_pixels, "POST_PIXEL"), (self._draw_world, "POST_VIEW")):
             self._handles.append(bpy.types.SpaceView3D.draw_handler_add(self._guarded, (draw,), "WINDOW", when))
 
     def remove(self) -> None:
-        """Draw no more."""
+        """Stop drawing."""
         for handle in self._handles:
             bpy.types.SpaceView3D.draw_handler_remove(handle, "WINDOW")
         self._handles.clear()
         self._shader = self._texture = self._curve = self._path = None
 
     def _guarded(self, draw: Callable[[bpy.types.Context, bpy.types.PropertyGroup], None]) -> None:
-        """A view that cannot be drawn over is still a view: say why once, and leave it alone."""
+        """Call a draw function; if it fails, print the error once and stop drawing, so that the view stays usable."""
         context = bpy.context
         facts, space = context.scene.ex4d, context.space_data
         if not facts.show_coverage:
-            self._is_broken = False  # turned on again it has another try
+            self._is_broken = False  # turning it on again retries
         if self._is_broken or not facts.shot or not facts.show_coverage or not space.overlay.show_overlays:
             return
         if context.scene != live_coverage.scene_shown():
@@ -136,7 +136,7 @@ class Overlay:
         scene_frame: int,
         place: shapes.Rect,
     ) -> None:
-        """How much of each frame has to be invented."""
+        """Draw how much of each frame has to be invented."""
         shader, frames = gpu.shader.from_builtin("UNIFORM_COLOR"), facts.frames
         key = (coverage.version, frames, place)
         if self._curve is None or self._curve[0] != key:
@@ -176,7 +176,7 @@ class Overlay:
 
 
 def _places(coverage: live_coverage.LiveCoverage, frames: int, to_world: NDArray) -> dict[int, shapes.Place]:
-    """Where the camera is in the world, by frame, as far as it is known."""
+    """Position of the camera in the world, by frame, as far as known."""
     looks = {t: look for t in range(frames) if (look := coverage.place(t)) is not None}
     if not looks:
         return {}
@@ -186,7 +186,7 @@ def _places(coverage: live_coverage.LiveCoverage, frames: int, to_world: NDArray
 
 
 def _camera_frame(context: bpy.types.Context, chosen: bpy.types.Object) -> shapes.Rect | None:
-    """The camera's frame in the region; None if it is not in it."""
+    """The camera's frame in pixels of the region; None if it is out of view."""
     matrix = chosen.matrix_world.normalized()
     far = 10 * chosen.data.clip_start
     corners = [matrix @ (Vector(corner) * far) for corner in chosen.data.view_frame(scene=context.scene)]
@@ -199,7 +199,7 @@ def _filled(shader: gpu.types.GPUShader, rects: list[shapes.Rect]) -> gpu.types.
 
 
 def _write(text: str, place: shapes.Rect, scale: float) -> None:
-    """A line of text above the curve."""
+    """Draw a line of text above the curve."""
     blf.size(0, TEXT_PX * scale)
     blf.color(0, *WHITE)
     blf.enable(0, blf.SHADOW)
@@ -210,7 +210,7 @@ def _write(text: str, place: shapes.Rect, scale: float) -> None:
 
 
 def _texture_of(seen: np.ndarray) -> gpu.types.GPUTexture:
-    """A texture of the classes of pixels, one byte each."""
+    """A texture of pixel classes (H,W), one byte each."""
     values = np.ascontiguousarray(seen, np.float32).ravel() / 255
     height, width = seen.shape
     return gpu.types.GPUTexture((width, height), format="R8", data=gpu.types.Buffer("FLOAT", len(values), values))

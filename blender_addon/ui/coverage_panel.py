@@ -1,4 +1,4 @@
-"""Part of the Check panel: live coverage, and the legend of what it draws."""
+"""Part of the Check panel: live coverage and its legend."""
 
 from ex4d.render import legend
 
@@ -9,7 +9,7 @@ from ..work import session
 
 
 def draw_coverage(layout: Layout, context: Context) -> None:
-    """What the tint in the camera's view means, how strong it is, and how much of the frame shown is invented."""
+    """Draw the switch and the strength of the tint, its legend, and the worst frame of the path."""
     facts, coverage = context.scene.ex4d, session.current().coverage
     row = layout.row(align=True)
     row.prop(facts, "show_coverage")

@@ -1,4 +1,4 @@
-"""Where the parts of the coverage overlay stand, as plain numbers in pixels and in the world."""
+"""Geometry of the coverage overlay, as plain numbers in pixels and in the world."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,25 +29,25 @@ class Rect:
 
 
 def rect_around(corners: Sequence[Point]) -> Rect:
-    """The rectangle that points span."""
+    """The bounding rectangle of points."""
     across, up = zip(*corners, strict=True)
     return Rect(min(across), min(up), max(across), max(up))
 
 
 def visible(frame: Rect, width: float, height: float) -> Rect | None:
-    """The part of the camera's frame that a region of this size shows; None if that is nothing."""
+    """The visible part of the camera's frame in a region of this size; None if it is out of view."""
     left, bottom = max(frame.left, 0), max(frame.bottom, 0)
     right, top = min(frame.right, width), min(frame.top, height)
     return Rect(left, bottom, right, top) if left < right and bottom < top else None
 
 
 def curve_in(place: Rect, height: float) -> Rect:
-    """Where the curve over the path stands: along the bottom of what is visible of the camera's frame."""
+    """Place of the curve: along the bottom of the visible part of the camera's frame, at most a third of it high."""
     return Rect(place.left, place.bottom, place.right, place.bottom + min(height, (place.top - place.bottom) / 3))
 
 
 def bars(invented: Mapping[int, float], frames: int, place: Rect) -> dict[int, list[Rect]]:
-    """A bar for each frame that is known, as high as the part of it that has to be invented; by warning level."""
+    """A bar for each known frame, by warning level; its height is the fraction that has to be invented."""
     step, height = (place.right - place.left) / frames, place.top - place.bottom
     found: dict[int, list[Rect]] = {0: [], 1: [], 2: []}
     for t, part in sorted(invented.items()):
@@ -57,15 +57,15 @@ def bars(invented: Mapping[int, float], frames: int, place: Rect) -> dict[int, l
 
 
 def marker(frame: int, frames: int, place: Rect) -> Rect:
-    """The frame that is shown, as a thin bar over the whole height."""
+    """The current frame as a thin bar of full height."""
     middle = place.left + (frame + 0.5) * (place.right - place.left) / frames
     return Rect(middle - 1, place.bottom, middle + 1, place.top)
 
 
 def pieces(places: Mapping[int, Place], invented: Mapping[int, float]) -> dict[int, list[Place]]:
-    """A camera's path as pieces from frame to frame: the two ends of each, by its warning level (0, 1, 2).
+    """A camera's path as segments from frame to frame: the two ends of each, by warning level (0, 1, 2).
 
-    A piece is as bad as the worse of its ends; those of which nothing is known count as level 0.
+    A segment has the level of its worse end; unknown ends count as level 0.
     """
     found: dict[int, list[Place]] = {0: [], 1: [], 2: []}
     for t in sorted(places):
@@ -76,7 +76,7 @@ def pieces(places: Mapping[int, Place], invented: Mapping[int, float]) -> dict[i
 
 
 def label(invented: float | None, problem: str) -> str:
-    """What stands above the curve."""
+    """The text above the curve."""
     if invented is None:
         return problem
     return told("{part} to be invented", part=f"{math.ceil(100 * invented - 1e-9)}%")

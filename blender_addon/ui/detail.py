@@ -1,4 +1,4 @@
-"""How fine the mesh stands in the viewport, and how strong its tint is: fields and a button under Frames and Size."""
+"""Viewport detail of the mesh and strength of its tint: fields and a button under Frames and Size."""
 # ruff: noqa: N801
 
 import bpy
@@ -24,14 +24,14 @@ class EX4D_OT_set_detail(Job):
         return poll_shot(cls, context) and poll_idle(cls, context)
 
     def begin(self, context: bpy.types.Context) -> None:
-        """Start writing the cache; no server is needed for that."""
+        """Start writing the cache, which needs no server."""
         scene = context.scene
         request = requests.DetailRequest(scene.name, scene.ex4d.shot, scene.ex4d.detail, scene.session_uid)
         session.current().dispatch(state.Pressed(request))
 
 
 def draw_detail(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
-    """Which detail stands, another one with its button, and the strength of the tint."""
+    """Draw the detail, the button that changes it, and the strength of the tint."""
     facts = scene.ex4d
     column = settings_column(layout, align=True)
     column.prop(facts, "detail")

@@ -1,4 +1,4 @@
-"""One line that opens to all that there is to say, with the button that helps."""
+"""A one-line message that a click expands, with the button that helps."""
 # ruff: noqa: N801
 
 import json
@@ -8,13 +8,13 @@ import bpy
 from bpy.props import StringProperty
 
 WIDTH = 64
-"""Characters in a line of the details."""
+"""Characters per line of the details."""
 
 BESIDE_A_BUTTON = 0.66
-"""Part of a line that a text has which stands beside a button."""
+"""Fraction of a line for text next to a button."""
 
 LONGEST_LABEL = 13
-"""Characters of a button's label that a line of the sidebar has room for; a longer one is in the details."""
+"""Longest button label, in characters, that fits a line of the sidebar; a longer one appears only in the details."""
 
 
 class EX4D_OT_details(bpy.types.Operator):
@@ -31,17 +31,17 @@ class EX4D_OT_details(bpy.types.Operator):
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        """All of the message, for those who only point at it."""
-        return properties.text.rstrip(".")  # Blender sets one
+        """The whole message, as the tooltip."""
+        return properties.text.rstrip(".")  # Blender adds one
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Open them."""
+        """Show the details."""
         text, button, settings, label = self.text, self.button, json.loads(self.settings or "{}"), self.label
 
         def draw(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
             draw_details(menu.layout, text, button, settings, label)
 
-        if bpy.app.background or context.window is None:  # Blender crashes where it has no window to show it in
+        if bpy.app.background or context.window is None:  # Blender crashes without a window to show it in
             self.report({"INFO"}, text)
             return {"FINISHED"}
         context.window_manager.popup_menu(draw, title="EX-4D")
@@ -49,7 +49,7 @@ class EX4D_OT_details(bpy.types.Operator):
 
 
 def draw_details(layout: bpy.types.UILayout, text: str, button: str, settings: dict[str, str], label: str) -> None:
-    """A whole message, and its button."""
+    """Draw a whole message and its button."""
     for line in textwrap.wrap(text, WIDTH):
         layout.label(text=line, translate=False)
     if button:
@@ -69,16 +69,16 @@ def draw_line(
     settings: dict[str, str] | None = None,
     label: str = "",
 ) -> None:
-    """One line: what there is to say in short, which a click opens, and the button.
+    """Draw a line with a short message, which a click expands, and a button.
 
     Args:
-        layout: to draw into.
-        text: all of it.
-        icon: before it.
-        short: a few words that stand for it; by default Blender cuts the text where the line ends.
-        button: operator that helps; "" where there is none.
-        settings: its properties.
-        label: of the button.
+        layout: layout to draw into.
+        text: the whole message.
+        icon: icon in front of it.
+        short: a few words that replace it; without them, Blender truncates the text at the end of the line.
+        button: operator that helps; "" if there is none.
+        settings: properties of the operator.
+        label: label of the button.
     """
     row = layout.split(factor=BESIDE_A_BUTTON, align=True) if button else layout
     left = row.row(align=True)

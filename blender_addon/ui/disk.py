@@ -1,4 +1,4 @@
-"""The panel that says what the shot takes on disk, with the button that removes what is not needed."""
+"""The panel with the disk space of the shot, and the button that removes unused files."""
 # ruff: noqa: N801
 
 from pathlib import Path
@@ -26,7 +26,7 @@ class EX4D_OT_clean(Safe):
         return poll_shot(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask."""
+        """Ask for confirmation."""
         return context.window_manager.invoke_confirm(self, event, title="Clean", message=question(context.scene))
 
     def act(self, context: bpy.types.Context) -> None:
@@ -38,7 +38,7 @@ class EX4D_OT_clean(Safe):
 
 
 def question(scene: bpy.types.Scene) -> str:
-    """What is asked before anything is removed."""
+    """The question to confirm before anything is removed."""
     found = disk.look(scene)
     text = told(
         "Remove {files} left by earlier openings ({size})?",
@@ -54,7 +54,7 @@ def question(scene: bpy.types.Scene) -> str:
 
 
 def draw_disk(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """What the shot takes, and Clean where there is something to remove."""
+    """Draw the disk space of the shot, and Clean if there is something to remove."""
     found = disk.use(context.scene)
     if found is None:
         layout.label(text="The shot's folder is gone", icon="ERROR")
@@ -69,7 +69,7 @@ def draw_disk(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 
 def draw_unsaved(layout: bpy.types.UILayout) -> None:
-    """What the shots of files that were never saved take, and their folder; nothing where there are none."""
+    """Draw the disk space of shots of unsaved files, with a button that opens their folder, if there are any."""
     bytes_ = disk.unsaved()
     if not bytes_:
         return

@@ -1,4 +1,4 @@
-"""A video or a picture of a sequence that is dropped into a 3D View."""
+"""Dropping a video or an image of a sequence into a 3D View."""
 # ruff: noqa: N801
 
 from pathlib import Path
@@ -27,11 +27,11 @@ class EX4D_OT_drop_footage(Safe):
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Open at once, with the settings of the panel."""
+        """Open the clip at once, with the panel's settings."""
         return self.execute(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
-        """Hand the clip to Open Clip; Blender would not say why that one cannot be used now."""
+        """Pass the clip to Open Clip, checking first whether that can run, because Blender would not say why not."""
         if why := linked(context.scene):
             raise InputError(f"{why}.")
         now = session.current()
@@ -40,14 +40,14 @@ class EX4D_OT_drop_footage(Safe):
         clip = str(self.clip())
         try:
             return bpy.ops.ex4d.open_clip("INVOKE_DEFAULT", filepath=clip)
-        except RuntimeError as error:  # how Blender passes on what the operator reported
-            raise InputError(str(error).partition(": ")[2].strip()) from error  # the kind of report, in some language
+        except RuntimeError as error:  # how Blender passes on the operator's report
+            raise InputError(str(error).partition(": ")[2].strip()) from error  # without the translated report type
 
     def clip(self) -> Path:
-        """The one clip that was dropped.
+        """The clip that was dropped.
 
         Raises:
-            InputError: there are several, or none.
+            InputError: several clips were dropped, or none.
         """
         found = [Path(self.directory, file.name) for file in self.files if file.name]
         videos = [file for file in found if file.suffix.lower() in VIDEO_ENDINGS]
@@ -66,7 +66,7 @@ class EX4D_FH_footage(bpy.types.FileHandler):
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:
-        """Only a 3D View shows shots."""
+        """Needs a 3D View."""
         return context.area is not None and context.area.type == "VIEW_3D"
 
 

@@ -1,4 +1,4 @@
-"""The menu of earlier takes whose pixels are kept."""
+"""The menu of earlier takes whose pixels can be kept."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from .from_schema import Item
 
 
 def earlier_property() -> Any:
-    """A choice among the takes of the shot; it is stored in the text property `earlier_take` beside it."""
-    kept: dict[tuple, list[Item]] = {}  # Blender reads the texts of items after the callback has returned
+    """An enum of the shot's takes, whose value is stored in the text property `earlier_take`."""
+    kept: dict[tuple, list[Item]] = {}  # Blender reads item texts after the callback has returned
 
     def items(facts: Any, context: Any) -> list[Item]:
         found = [("NONE", told("None"), told("Reuse no other take"), 0)]
         known = [] if facts is None else earlier.choices(facts)
         number = 0 if facts is None else earlier.chosen(facts)
         if number and number not in [one for one, _title in known]:
-            known.append((number, told("Take {number:03d}", number=number)))  # deleted, or of another part
+            known.append((number, told("Take {number:03d}", number=number)))  # deleted, or for another part of the clip
         found += [(str(one), title, told("Reuse what {title} invented", title=title), one) for one, title in known]
         return kept.setdefault(tuple(found), found)
 

@@ -1,4 +1,4 @@
-"""Seconds and bytes beside the buttons that take more than a moment."""
+"""Estimates of time and disk space next to buttons for long tasks."""
 
 import bpy
 
@@ -7,14 +7,14 @@ from ..work import pace
 
 
 def draw_estimate(layout: bpy.types.UILayout, estimate: pace.Estimate | None) -> None:
-    """A line with what a job will take, where that is worth knowing."""
+    """Draw what a job will take, if worth showing."""
     if estimate is not None and estimate.is_worth_telling:
         for number, line in enumerate(estimate.lines):
             layout.label(text=line, icon="BLANK1" if number else "TIME")
 
 
 def draw_estimate_of(layout: bpy.types.UILayout, button: str, estimate: pace.Estimate) -> None:
-    """The same on one line, where several buttons stand together, beginning with the button's label."""
+    """Draw it on one line that begins with the button's label, for use with several buttons."""
     if estimate.is_worth_telling:
         short, whole = (f"{button}: {text[:1].lower()}{text[1:]}" for text in (estimate.lines[0], estimate.told))
         draw_line(layout, f"{whole}.", "TIME", short)

@@ -1,4 +1,4 @@
-"""Export Shot: camera and mesh for the next program."""
+"""Export Shot: camera and mesh for other programs."""
 # ruff: noqa: N801, RUF012
 
 import time
@@ -41,7 +41,7 @@ class EX4D_OT_export_shot(Safe):
         return {"RUNNING_MODAL"}
 
     def check(self, context: bpy.types.Context) -> bool:
-        """Let the name end as the format's do."""
+        """Give the name the format's extension."""
         if not is_named(self.filepath):
             return False
         named = str(interchange.file_for(Path(self.filepath), self.format))
@@ -49,7 +49,7 @@ class EX4D_OT_export_shot(Safe):
         return changed
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The format, how large the file will be, and what is missing."""
+        """Draw the format, and an estimate or the reason why it cannot be written."""
         self.layout.prop(self, "format")
         if interchange.is_built_in(self.format):
             estimate = estimates.of_export(context.scene, self.format)
@@ -61,7 +61,7 @@ class EX4D_OT_export_shot(Safe):
             self.layout.label(text="This Blender was built without this format", icon="ERROR")
 
     def act(self, context: bpy.types.Context) -> None:
-        """Write it. As long as nobody has chosen a format, the ending of the name tells it."""
+        """Write the file. If no format was chosen, the name's extension determines it."""
         file = named_file(self.filepath)
         if not self.properties.is_property_set("format"):
             self.format = interchange.format_of_name(file) or self.format

@@ -1,4 +1,4 @@
-"""Names that file dialogs hand over; they may be empty, or those of folders."""
+"""File names from file dialogs, which may be empty or name folders."""
 
 import os
 from pathlib import Path
@@ -11,12 +11,12 @@ from ..translations import told
 
 
 def is_named(filepath: str) -> bool:
-    """Whether a file is named, and not only a folder or nothing."""
+    """Whether the path names a file, rather than only a folder or nothing."""
     return bool(Path(filepath).name) and not filepath.endswith(("/", os.sep))
 
 
 def named_file(filepath: str) -> Path:
-    """The file to write.
+    """The absolute path of the file to write.
 
     Raises:
         InputError: none is named.

@@ -1,4 +1,4 @@
-"""Looking for the source camera once more."""
+"""Searching for the source camera again."""
 # ruff: noqa: N801
 
 import bpy
@@ -17,7 +17,7 @@ class EX4D_OT_find_camera(Job):
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        """The tooltip, with what it will take."""
+        """The tooltip, with an estimate."""
         facts = context.scene.ex4d
         return f"{word(cls.__doc__)}. {estimates.of_camera(facts).told}" if facts.shot else word(cls.__doc__)
 
@@ -27,7 +27,7 @@ class EX4D_OT_find_camera(Job):
         return poll_shot(cls, context) and poll_idle(cls, context)
 
     def request(self, context: bpy.types.Context) -> requests.OpenRequest:
-        """Read what to look for."""
+        """The request, for the chosen Camera Motion."""
         scene = context.scene
         return found_camera.request(scene, found_camera.MOTIONS.get(scene.ex4d.motion, "auto"))
 

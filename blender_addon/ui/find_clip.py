@@ -1,4 +1,4 @@
-"""The button that finds a clip again which was moved."""
+"""The operator that finds a clip that was moved."""
 # ruff: noqa: N801
 
 from pathlib import Path
@@ -28,14 +28,14 @@ class EX4D_OT_find_clip(Job):
         return poll_shot(cls, context) and poll_idle(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Choose a file."""
+        """Ask for a file."""
         self.from_panel = True
         self.filepath = context.scene.ex4d.opened
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def begin(self, context: bpy.types.Context) -> None:
-        """Start reading it; no server is needed for that."""
+        """Start reading the file, which needs no server."""
         if not self.filepath:
             raise InputError(told("No clip is chosen: choose the file or the folder that was moved."))
         clip = clip_at(Path(bpy.path.abspath(self.filepath)))

@@ -1,4 +1,4 @@
-"""Standing the shot upright."""
+"""Setting the shot upright."""
 # ruff: noqa: N801
 
 import bpy

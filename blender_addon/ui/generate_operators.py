@@ -1,4 +1,4 @@
-"""Generate, Preview Path, Cancel, and a prompt to begin with."""
+"""Operators: Generate, Preview Path, Cancel, and Suggest for prompts."""
 # ruff: noqa: N801, RUF012
 
 import bpy
@@ -17,11 +17,11 @@ class AlongPath(Job):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a shot, and no clip that is being opened."""
+        """Needs a shot, and no clip being opened."""
         return poll_shot(cls, context) and poll_takes(cls, context)
 
     def request(self, context: bpy.types.Context) -> requests.TakeRequest:
-        """Read the camera."""
+        """The request, for which the camera is sampled."""
         return takes.request_take(context.scene, self.preview, session.current().capabilities)
 
 
@@ -41,7 +41,7 @@ class EX4D_OT_preview(AlongPath):
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        """The tooltip, with what it will take."""
+        """The tooltip, with an estimate."""
         facts = context.scene.ex4d
         found = estimates.of_take(facts, preview=True) if facts.shot else None
         help_ = word(cls.__doc__)

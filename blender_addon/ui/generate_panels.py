@@ -1,4 +1,4 @@
-"""Panels before and around Generate: what should be known, the settings, the models."""
+"""Panels around Generate: warnings, settings, models."""
 
 import math
 
@@ -19,7 +19,7 @@ from ..work import capabilities, session
 
 
 def draw_check(layout: Layout, context: Context) -> None:
-    """What should be known before generating, a line each."""
+    """Draw what the artist should know before generating, a line each."""
     found = checks.warnings(context.scene)
     column = layout.column(align=True)
     for advice in found:
@@ -33,7 +33,7 @@ def draw_check(layout: Layout, context: Context) -> None:
 
 
 def draw_generate(layout: Layout, context: Context) -> None:
-    """The buttons, and what they will take."""
+    """Draw the buttons, with an estimate."""
     button = layout.column()
     button.scale_y = 1.6
     button.operator(EX4D_OT_generate.bl_idname, icon="RENDER_ANIMATION")
@@ -53,7 +53,7 @@ def draw_generate(layout: Layout, context: Context) -> None:
 
 
 def draw_generator(layout: Layout, context: Context) -> None:
-    """How what the clip does not show is invented."""
+    """Draw the generator and its settings."""
     facts, column = context.scene.ex4d, settings_column(layout)
     column.prop(facts, "generator")
     draw_options(column, context)
@@ -69,7 +69,7 @@ def draw_generator(layout: Layout, context: Context) -> None:
 
 
 def draw_options(layout: Layout, context: Context) -> None:
-    """The settings of the generator that will run, as the server describes them."""
+    """Draw the settings of the generator that will run, as the server describes them."""
     scene, now = context.scene, session.current()
     facts, server = scene.ex4d, now.capabilities
     if not options.are_readable(facts):
@@ -107,7 +107,7 @@ def draw_options(layout: Layout, context: Context) -> None:
 
 
 def draw_models(layout: Layout, context: Context) -> None:
-    """What the server can generate with, best first: memory, files, licence, and what is missing."""
+    """Draw the server's generators, best first: memory, files, licence, and what is missing."""
     server = session.current().capabilities
     if server is None:
         layout.label(text="Connect to a server to see its models", icon="INFO")
@@ -125,7 +125,7 @@ def draw_models(layout: Layout, context: Context) -> None:
 
 
 def about_model(info: GeneratorInfo) -> list[str]:
-    """Memory with the settings that it begins with, files and licence of a generator, a line each."""
+    """Lines about a generator: GPU memory with default settings, size of its files, and licence."""
     memory = told("No GPU needed")
     if info.least_gb:
         memory = told(

@@ -1,9 +1,9 @@
-"""The generators' settings as Blender properties, made from what the server announces.
+"""The generators' settings as Blender properties, created from what the server announces.
 
     scene.ex4d_generators.painter.quality = "draft"
 
-A group of properties stands for each generator. The groups hold nothing: each property reads and writes the scene's
-`ex4d.options` (see `shot/options.py`), so values are undone, saved and kept like all else, whatever the server knows.
+Each generator has a property group. The groups store nothing: each property reads and writes the scene's `ex4d.options`
+(see `shot/options.py`), so values are undone, saved and kept like any others, whatever the server knows.
 """
 
 import keyword
@@ -26,17 +26,17 @@ from ..translations import told
 from .from_schema import NOT_GIVEN, Item, from_blender, in_blender, items_of, property_of, within
 
 ATTRIBUTE = "ex4d_generators"
-"""Name of the groups in a scene."""
+"""Name of the scene property with the groups."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What there is of a generator in Blender.
+    """What Blender can show of a generator.
 
     Attributes:
-        attribute: its name in the scene's groups; empty if Blender refuses the whole group.
-        properties: names of its properties, in the order of the settings.
-        refused: a sentence about each thing that Blender cannot show.
+        attribute: name of its group; empty if Blender refuses the whole group.
+        properties: names of its properties, in the order of its settings.
+        refused: a sentence about everything that Blender cannot show.
     """
 
     attribute: str
@@ -45,7 +45,7 @@ class Shown:
 
 
 class Groups:
-    """The classes that are registered with Blender at present. Never to be changed while a panel is drawn."""
+    """The classes currently registered with Blender. Must not change while a panel is drawn."""
 
     def __init__(self) -> None:
         self._announced: tuple[GeneratorInfo, ...] = ()
@@ -53,9 +53,9 @@ class Groups:
         self._shown: dict[str, Shown] = {}
 
     def follow(self, server: Capabilities | None) -> None:
-        """Make the groups of what the server announces; a server that is away changes nothing.
+        """Create the groups for what the server announces; without a server, nothing changes.
 
-        Blender refuses a group with all that is in it, so it is asked about each property alone before.
+        Blender refuses a whole group for a single bad property, so each property is tried on its own first.
         """
         if server is None or server.generators == self._announced:
             return
@@ -64,7 +64,7 @@ class Groups:
         attributes = identifiers(info.name for info in server.generators)
         for info in server.generators:
             properties, refused = _properties(info)
-            group = self._register(f"EX4DGenerator{len(self._classes)}", properties)  # names may be too long for that
+            group = self._register(f"EX4DGenerator{len(self._classes)}", properties)  # its own name may be too long
             attribute = attributes[info.name]
             pointer = partial(PointerProperty, type=group, name=info.title, description=info.help)
             if (made := _accepted(attribute, pointer)) is None:
@@ -83,12 +83,12 @@ class Groups:
 
     def _register(self, name: str, properties: dict[str, Any]) -> type:
         group = type(name, (bpy.types.PropertyGroup,), {"__annotations__": properties})
-        self._classes.append(group)  # first, as one that is refused is registered by half
+        self._classes.append(group)  # first, because a refused class is half registered
         bpy.utils.register_class(group)
         return group
 
     def remove(self) -> None:
-        """Take all groups away."""
+        """Remove all groups."""
         if hasattr(bpy.types.Scene, ATTRIBUTE):
             delattr(bpy.types.Scene, ATTRIBUTE)
         for cls in reversed(self._classes):
@@ -97,25 +97,25 @@ class Groups:
         self._announced, self._classes, self._shown = (), [], {}
 
     def of(self, scene: bpy.types.Scene, info: GeneratorInfo) -> bpy.types.PropertyGroup | None:
-        """The settings of a generator; None if it was announced a moment ago, or where Blender cannot show them."""
+        """The settings of a generator; None if it was announced only just now, or if Blender cannot show them."""
         attribute = self.shown(info).attribute
         return getattr(getattr(scene, ATTRIBUTE, None), attribute, None) if attribute else None
 
     def shown(self, info: GeneratorInfo) -> Shown:
-        """What there is of a generator; nothing where it was announced a moment ago."""
+        """What Blender can show of a generator; empty if it was announced only just now."""
         nothing = Shown("", (), ())
         return self._shown.get(info.name, nothing) if info in self._announced else nothing
 
 
 def identifiers(names: Iterable[str]) -> dict[str, str]:
-    """Names of the server's as Blender and Python take them: no two the same, and none that any group has already.
+    """The server's names as unique identifiers valid in Blender and Python, none of which property groups already have.
 
-    A property called `id_data` would take the place of Blender's own, and end Blender.
+    A property called `id_data` would replace Blender's own and crash Blender.
     """
     group = bpy.types.PropertyGroup
     taken = {*dir(group), *dir(type(group)), *group.bl_rna.properties.keys(), *keyword.kwlist}
     found = {}
-    for name in sorted(names, key=lambda name: _cleaned(name) != name):  # whose name can stay, keeps it
+    for name in sorted(names, key=lambda name: _cleaned(name) != name):  # valid names first, so that they are kept
         candidates = (f"{_cleaned(name)}_{number}" if number > 1 else _cleaned(name) for number in count(1))
         if name not in found:
             found[name] = next(candidate for candidate in candidates if candidate not in taken)
@@ -128,7 +128,7 @@ def _cleaned(name: str) -> str:
 
 
 def _properties(info: GeneratorInfo) -> tuple[dict[str, Any], list[str]]:
-    """Properties that Blender accepts, and a sentence about each setting for which it does not."""
+    """Properties that Blender accepts, and a sentence about each setting that it refuses."""
     names, properties, refused = identifiers(setting.name for setting in info.settings), {}, []
     for setting in info.settings:
         made = _accepted(names[setting.name], partial(_property, info.name, setting))
@@ -146,13 +146,13 @@ def _properties(info: GeneratorInfo) -> tuple[dict[str, Any], list[str]]:
 
 
 def _accepted(name: str, make: Callable[[], Any]) -> Any | None:
-    """A property, if Blender accepts it; else None, and the console says why."""
+    """A property if Blender accepts it; otherwise None, with the reason on the console."""
     trial = None
     try:
         made = make()
         trial = type("EX4DTrial", (bpy.types.PropertyGroup,), {"__annotations__": {name: made}})
         bpy.utils.register_class(trial)
-    except Exception:  # what a server may announce has no end, nor have the errors of Blender
+    except Exception:  # a server may announce anything, and Blender raise anything
         traceback.print_exc()
         return None
     finally:
@@ -162,7 +162,7 @@ def _accepted(name: str, make: Callable[[], Any]) -> Any | None:
 
 
 def _property(generator: str, setting: Setting) -> Any:
-    """A property that holds nothing itself; what the file holds is looked up."""
+    """A property that stores nothing itself, but reads and writes the file's options."""
 
     def get(group: bpy.types.PropertyGroup) -> Any:
         held = options.value(group.id_data.ex4d, generator, setting)
@@ -174,10 +174,10 @@ def _property(generator: str, setting: Setting) -> Any:
     if setting.kind != "choice":
         return property_of(setting, get=get, set=put)
 
-    kept: dict[str, list[Item]] = {}  # Blender reads the texts of items after the callback has returned
+    kept: dict[str, list[Item]] = {}  # Blender reads item texts after the callback has returned
 
     def items(group: bpy.types.PropertyGroup | None, context: Any) -> list[Item]:
-        """Also what the file holds and the server does not know: it is shown until another is chosen."""
+        """The choices, and the file's value if the server does not know it, until another is chosen."""
         held = setting.default if group is None else options.value(group.id_data.ex4d, generator, setting)
         known = items_of(setting)
         if not options.is_taken(setting, held):

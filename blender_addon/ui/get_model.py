@@ -1,4 +1,4 @@
-"""Get Model: the button beside each model whose files are not there, and how far it is."""
+"""Get Model: the button next to each model with missing files, and its progress."""
 # ruff: noqa: N801
 
 import bpy
@@ -14,7 +14,7 @@ from ..words import count, seconds, size
 from ..work import session
 
 USUAL_BYTES_A_SECOND = 100e6 / 8
-"""Of the line for which the time is estimated: how fast the artist's is, nobody knows beforehand."""
+"""Speed of the connection for which the time is estimated, because the artist's is not known beforehand."""
 
 
 class EX4D_OT_get_model(OnSetup):
@@ -28,14 +28,14 @@ class EX4D_OT_get_model(OnSetup):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """One at a time."""
+        """Needs no download under way."""
         if session.current().model_fetch.busy:
             cls.poll_message_set(told("A model is being downloaded"))
             return False
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Look what is to come, and ask."""
+        """Find out what has to be downloaded, and ask for confirmation."""
 
         def ask() -> set[str]:
             self.wanted = session.current().look_for_model(self.name)
@@ -45,11 +45,11 @@ class EX4D_OT_get_model(OnSetup):
         return self.tried(ask)
 
     def draw(self, context: bpy.types.Context) -> None:
-        """What is to come, where it goes, and what can be done where Blender is not allowed to go online."""
+        """Draw what will be downloaded, where to, and what to do if Blender is not allowed to go online."""
         draw_question(self.layout, context, self.wanted, self.name)
 
     def act(self) -> None:
-        """Begin; where Blender is not allowed to go online, say which file to put where."""
+        """Start the download, or if Blender is not allowed to go online, say which file to put where."""
         if not bpy.app.online_access:
             by_hand = session.current().look_for_model(self.name).by_hand
             raise InputError(
@@ -88,7 +88,7 @@ class EX4D_OT_copy_file_list(OnSetup):
 
 
 def draw_question(layout: bpy.types.UILayout, context: bpy.types.Context, wanted: Wanted, name: str) -> None:
-    """What a download takes, and where it goes."""
+    """Draw the size, time and folder of a download."""
     download, room, free = (size(gigabytes * 1e9) for gigabytes in (wanted.download_gb, wanted.room_gb, wanted.free_gb))
     time = seconds(wanted.download_gb * 1e9 / USUAL_BYTES_A_SECOND)
     text = told("{size} to download, about {time} at 100 Mbit/s", size=download, time=time)
@@ -106,7 +106,7 @@ def draw_question(layout: bpy.types.UILayout, context: bpy.types.Context, wanted
 
 
 def draw(layout: bpy.types.UILayout, info: GeneratorInfo | EstimatorInfo) -> None:
-    """The button for a model that lacks files, or how far its files are; nothing where all are there."""
+    """Draw the button for a model with missing files, or the progress of its download; nothing if it is complete."""
     fetch = session.current().model_fetch
     if fetch.busy and fetch.name == info.name:
         draw_chore(layout, fetch, EX4D_OT_get_model_pause.bl_idname, "PAUSE")
@@ -118,7 +118,7 @@ def draw(layout: bpy.types.UILayout, info: GeneratorInfo | EstimatorInfo) -> Non
         )
         layout.label(text=text, icon="INFO", translate=False)
     elif info.lacking_gb:
-        title = word("Depth Model") if isinstance(info, EstimatorInfo) else info.title  # whose own titles are too long
+        title = word("Depth Model") if isinstance(info, EstimatorInfo) else info.title  # their own titles are too long
         text = told("Get {title} ({size})", title=title, size=size(info.lacking_gb * 1e9))
         layout.operator(EX4D_OT_get_model.bl_idname, text=text, icon="IMPORT").name = info.name
 

@@ -1,4 +1,4 @@
-"""The list of servers: which does the work, what each can do and how busy it is, and how they come into the list."""
+"""The list of servers: choosing one, what each can do and how busy it is, adding and removing servers."""
 # ruff: noqa: N801, RUF012
 
 import bpy
@@ -16,7 +16,7 @@ from ..work.hosts import may_reach
 from ..work.survey import Glance
 
 SHOWN_DIGITS = 8
-"""As much of a key is shown as tells two from each other."""
+"""Number of digits of a key shown, enough to tell keys apart."""
 
 
 class EX4D_OT_use_server(Safe):
@@ -30,14 +30,14 @@ class EX4D_OT_use_server(Safe):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs no job under way, which is on the server that was chosen before."""
+        """Needs no job under way, because that is on the previous server."""
         if session.current().queue.waiting:
             cls.poll_message_set(told("Takes wait on this server: let them be made, or press Cancel All"))
             return False
         return poll_idle(cls, context)
 
     def act(self, context: bpy.types.Context) -> None:
-        """Choose it, and connect where that is allowed and needs no server to be started."""
+        """Choose it, and connect if that is allowed and does not require starting a server."""
         now = session.current()
         if self.name:
             hosts.find(self.name)
@@ -61,7 +61,7 @@ class EX4D_OT_import_server(Safe):
         return {"RUNNING_MODAL"}
 
     def act(self, context: bpy.types.Context) -> set[str]:
-        """Put it into the list; a script that chooses it goes on with `use_server`."""
+        """Add it to the list; scripts choose it with `use_server` afterwards."""
         with named_file(self.filepath).open("rb") as file:
             server = hosts.read_file(file.read(hosts.MOST_FILE_BYTES + 1))
         hosts.add(server)
@@ -78,7 +78,7 @@ class EX4D_OT_copy_key(Safe):
     bl_options = {"REGISTER"}
 
     def act(self, context: bpy.types.Context) -> None:
-        """Copy it; the key pair is made where there is none."""
+        """Copy it; the key pair is created if missing."""
         context.window_manager.clipboard = shown_key(hosts.own_pair().public)
         self.tell(told("Your public key is on the clipboard. The secret one stays on this machine."))
 
@@ -94,15 +94,15 @@ class EX4D_OT_forget_server(Safe):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs no job under way, which may be there."""
+        """Needs no job under way, because that may be on the server."""
         return poll_idle(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask first."""
+        """Ask for confirmation."""
         return context.window_manager.invoke_confirm(self, event)
 
     def act(self, context: bpy.types.Context) -> None:
-        """Remove it; where it was chosen, this machine is from now on."""
+        """Remove it; if it was chosen, choose this machine instead."""
         now = session.current()
         hosts.remove(self.name)
         now.hosts.read_again()
@@ -118,7 +118,7 @@ class EX4D_MT_servers(bpy.types.Menu):
     bl_label = "Server"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """This machine, and the list."""
+        """Draw this machine and the list."""
         now = session.current()
         self.layout.operator(EX4D_OT_use_server.bl_idname, text="This Machine", icon="DESKTOP").name = ""
         for server in now.hosts.servers:
@@ -130,7 +130,7 @@ class EX4D_MT_servers(bpy.types.Menu):
 
 
 def glance_told(server: KnownServer, glance: Glance | None) -> str:
-    """What a server can do and how busy it is, in a line."""
+    """What a server can do and how busy it is, on one line."""
     if not may_reach(server):
         return told("needs online access")
     if glance is None:
@@ -144,17 +144,17 @@ def glance_told(server: KnownServer, glance: Glance | None) -> str:
 
 
 def draw_menu(layout: bpy.types.UILayout) -> None:
-    """The server that does the work, as a menu of all."""
+    """Draw the chosen server as a menu of all servers."""
     now = session.current()
     layout.menu(EX4D_MT_servers.bl_idname, text=now.hosts.name or told("This Machine"))
-    for server in now.hosts.servers:  # asked while the panel is seen, so that the menu knows when it opens
+    for server in now.hosts.servers:  # keeps visits going while the panel is visible, so that the menu is up to date
         glance = now.survey.of(server)
         if server == now.hosts.chosen and glance is not None and not glance.problem:
             layout.label(text=glance_told(server, glance), icon="INFO", translate=False)
 
 
 def draw_list(layout: bpy.types.UILayout) -> None:
-    """All servers with address and key, and how others come into the list."""
+    """Draw all servers with address and key, and the buttons to add others."""
     now = session.current()
     box = layout.box()
     box.label(text="Servers on Other Machines", icon="NETWORK_DRIVE")

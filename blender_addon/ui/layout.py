@@ -1,4 +1,4 @@
-"""Pieces that several panels draw."""
+"""Pieces shared by several panels."""
 
 import textwrap
 
@@ -20,12 +20,12 @@ def has_shot(scene: bpy.types.Scene) -> bool:
 
 
 def characters(context: Context) -> int:
-    """How many letters a line of the sidebar has room for."""
+    """Number of characters that fit on a line of the sidebar."""
     return max(18, int(context.region.width / (6.6 * context.preferences.system.ui_scale)) - 9)
 
 
 def say(layout: Layout, context: Context, text: str, icon: str = "NONE") -> None:
-    """A sentence over as many lines as the sidebar's width needs."""
+    """Draw a sentence, wrapped to the sidebar's width."""
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(textwrap.wrap(text, characters(context))):
@@ -33,12 +33,12 @@ def say(layout: Layout, context: Context, text: str, icon: str = "NONE") -> None
 
 
 def say_briefly(layout: Layout, context: Context, text: str, icon: str = "INFO") -> None:
-    """What is wrong, on one line; a click shows all of it."""
+    """Draw a message on one line; a click shows all of it."""
     draw_line(layout, text, icon, brief(text, characters(context)))
 
 
 def advise(layout: Layout, context: Context, advice: checks.Advice) -> None:
-    """A warning on one line, and its button."""
+    """Draw a warning on one line, with its button."""
     icon = "ERROR" if advice.operator else "INFO"
     room = characters(context) * (BESIDE_A_BUTTON if advice.operator else 1)
     short = advice.short or brief(advice.text, int(room))
@@ -46,14 +46,14 @@ def advise(layout: Layout, context: Context, advice: checks.Advice) -> None:
 
 
 def settings_column(layout: Layout, align: bool = False) -> Layout:
-    """A column of properties with their names beside them; `align` leaves no gaps."""
+    """A column for properties with their names next to them; `align` leaves no gaps."""
     column = layout.column(align=align)
     column.use_property_split, column.use_property_decorate = True, False
     return column
 
 
 def draw_status(layout: Layout, context: Context) -> None:
-    """How far the work under way is, or what was said last. Always two lines, so that no button below ever moves."""
+    """Draw the progress of the work under way, or the last message. Always two lines, so that no button below moves."""
     now = session.current().state
     column = layout.box().column(align=True)
     if now.busy:
@@ -61,7 +61,7 @@ def draw_status(layout: Layout, context: Context) -> None:
         text = how_far(now.stage, now.step, now.steps)
         row.progress(factor=now.step / now.steps if now.steps else 0.0, text=text)
         trouble, details = checks.server_trouble(), _while_busy()
-        if now.message and (trouble or details):  # how long it will take, or what was made before
+        if now.message and (trouble or details):  # the estimate, or the previous result
             row.operator(EX4D_OT_details.bl_idname, text="", icon="INFO").text = now.message
         row.operator(EX4D_OT_cancel.bl_idname, text="", icon="CANCEL")
         if trouble is not None:
@@ -81,7 +81,7 @@ def draw_status(layout: Layout, context: Context) -> None:
 
 
 def _while_busy() -> list[str]:
-    """The place in the queue, or the time that is left and the pace, as far as they are known."""
+    """The place in the queue, or the remaining time and the pace, as far as known."""
     now = session.current().state
     if now.ahead is not None:
         return [
@@ -93,13 +93,13 @@ def _while_busy() -> list[str]:
 
 
 def _draw_message(column: Layout, context: Context) -> None:
-    """The first sentence of what was said; a click shows the others."""
+    """Draw the first sentence of the message; a click shows the rest."""
     now = session.current().state
     draw_line(column, now.message, "ERROR" if now.failed else "INFO", brief(now.message, characters(context)))
 
 
 def _draw_server(column: Layout, context: Context) -> None:
-    """Whether a server is there."""
+    """Draw the state of the server."""
     here, trouble = session.current(), checks.server_trouble()
     if trouble is not None:
         advise(column, context, trouble)

@@ -1,4 +1,4 @@
-"""Menu entries: Render > EX-4D with all buttons by name, so that F3 finds them in every editor, and File > Import."""
+"""Menu entries: Render > EX-4D with all operators, so that F3 finds them in every editor, and File > Import."""
 # ruff: noqa: N801
 
 import bpy
@@ -11,7 +11,7 @@ TOLD_BY_PANELS = frozenset(
         *("queue_first", "other_fetch", "other_cancel"),
     }
 )
-"""Operators that do nothing without what a panel, or a drop, gives them."""
+"""Operators that need properties passed by a panel, or by a drop."""
 
 
 class EX4D_MT_operators(bpy.types.Menu):
@@ -21,12 +21,12 @@ class EX4D_MT_operators(bpy.types.Menu):
     bl_label = "EX-4D"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw it."""
+        """Draw the operators."""
         draw_operators(self.layout)
 
 
 def draw_operators(layout: bpy.types.UILayout) -> None:
-    """All operators, by their labels."""
+    """Draw all operators, sorted by label."""
     names = [name for name in dir(bpy.ops.ex4d) if name not in TOLD_BY_PANELS]
     for name in sorted(names, key=lambda name: getattr(bpy.ops.ex4d, name).get_rna_type().name):
         layout.operator(f"ex4d.{name}")
@@ -46,12 +46,12 @@ CLASSES = (EX4D_MT_operators,)
 
 
 def register() -> None:
-    """Put the entries into Blender's menus."""
+    """Add the entries to Blender's menus."""
     bpy.types.TOPBAR_MT_file_import.append(_draw_import)
     bpy.types.TOPBAR_MT_render.append(_draw_entry)
 
 
 def unregister() -> None:
-    """Take them out again."""
+    """Remove them."""
     bpy.types.TOPBAR_MT_file_import.remove(_draw_import)
     bpy.types.TOPBAR_MT_render.remove(_draw_entry)

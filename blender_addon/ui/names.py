@@ -1,4 +1,4 @@
-"""A choice among what the server announces, kept in the .blend by its name: the server may be away, or another one."""
+"""A choice among what the server announces, stored in the .blend by name, because the server may be away or change."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,15 +17,15 @@ def choice_by_name(
     always: Sequence[tuple[str, str, str]],
     announced: Callable[[], Sequence[Any]],
 ) -> Any:
-    """An enum whose value is the text in another property.
+    """An enum whose value is stored as text in another property.
 
     Args:
-        setting: gives label and tooltip.
-        stored_in: name of the text property beside it, which holds the name.
-        always: identifier, label and tooltip of what can be chosen whatever the server has.
-        announced: gives what the server has, each with name, title, help and licence.
+        setting: setting with the label and tooltip.
+        stored_in: name of the text property that stores the chosen name.
+        always: identifier, label and tooltip of choices available with any server.
+        announced: returns the server's choices, each with name, title, help and licence.
     """
-    kept: dict[tuple, list[Item]] = {}  # Blender reads the texts of items after the callback has returned
+    kept: dict[tuple, list[Item]] = {}  # Blender reads item texts after the callback has returned
 
     def items(group: Any, context: Any) -> list[Item]:
         texts = [*always]

@@ -1,4 +1,4 @@
-"""The sidebar of the dialog that opens a clip: its settings, how much of the clip that is, and what it will cost."""
+"""The sidebar of the dialog that opens a clip: settings, the part of the clip that they select, and an estimate."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ NOT_DRAWN = ("rna_type", "filepath", "filter_glob")
 
 
 def draw_open_dialog(operator: bpy.types.Operator, context: bpy.types.Context) -> None:
-    """Every property of the operator, and below what is known of the file that is chosen."""
+    """Draw every property of the operator, and below them what is known about the chosen file."""
     column = settings_column(operator.layout)
     for name in operator.properties.bl_rna.properties.keys():  # noqa: SIM118 - no mapping
         if name not in NOT_DRAWN:
@@ -28,7 +28,7 @@ def draw_open_dialog(operator: bpy.types.Operator, context: bpy.types.Context) -
 
 
 def chosen(context: bpy.types.Context) -> Path | None:
-    """The file that is chosen in the dialog; None if there is none."""
+    """The file chosen in the dialog; None if there is none."""
     params = getattr(context.space_data, "params", None)
     if params is None or not params.filename:
         return None
@@ -39,12 +39,12 @@ def chosen(context: bpy.types.Context) -> Path | None:
 def draw_clip(
     layout: bpy.types.UILayout, operator: bpy.types.Operator, file: Path, facts: bpy.types.PropertyGroup
 ) -> None:
-    """How many frames of a clip will be open, and what opening them will take, as far as Blender can tell."""
+    """Draw the number of frames that will be open, and an estimate, as far as Blender can tell."""
     look = session.current().clip_looks.of(file, operator.gaps)
     if look is None or look.frames is None:
         return
     if operator.fps and not look.is_sequence:
-        return  # at another rate there are more or fewer
+        return  # the number of frames changes with the rate
     there, start = look.frames, operator.first_frame - 1
     frames = min(operator.frames or RELEASE_FRAMES, len(range(start, there, operator.step)))
     if frames < 1:

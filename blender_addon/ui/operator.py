@@ -1,6 +1,6 @@
-"""What every button of the add-on has in common: when it can be pressed, and what becomes of errors.
+"""What all operators of the add-on share: when they can run, and how errors are reported.
 
-`invoke` (from the panel) returns at once; `execute` (from scripts) returns when all is done.
+`invoke` (from the panel) returns at once; `execute` (from scripts) returns when everything is done.
 """
 # ruff: noqa: RUF012
 
@@ -14,7 +14,7 @@ from ..work import queue, requests, session, state
 
 
 def linked(scene: bpy.types.Scene) -> str:
-    """Why nothing can be done in a scene of another file, as what is done there is never saved; "" for an own one."""
+    """Why nothing can be done in a scene linked from another file, where changes are never saved; "" for others."""
     if scene.library is None:
         return ""
     name = bpy.path.basename(scene.library.filepath)
@@ -22,7 +22,7 @@ def linked(scene: bpy.types.Scene) -> str:
 
 
 def poll_own(cls: type, context: bpy.types.Context) -> bool:
-    """For `poll`: whether the scene is one of this file."""
+    """For `poll`: whether the scene belongs to this file."""
     if why := linked(context.scene):
         cls.poll_message_set(why)
         return False
@@ -49,7 +49,7 @@ def poll_open(cls: type, context: bpy.types.Context) -> bool:
 
 
 def poll_takes(cls: type, context: bpy.types.Context) -> bool:
-    """For `poll`: whether a take can be asked for, which waits while others are made."""
+    """For `poll`: whether a take can be requested, which may have to wait for others."""
     if not queue.may_ask_for_takes(session.current().state):
         cls.poll_message_set(told("EX-4D is opening a clip: wait, or press Cancel"))
         return False
@@ -57,7 +57,7 @@ def poll_takes(cls: type, context: bpy.types.Context) -> bool:
 
 
 def poll_shot(cls: type, context: bpy.types.Context) -> bool:
-    """For `poll`: whether a clip is open in the scene, which is one of this file."""
+    """For `poll`: whether the scene belongs to this file and has a shot."""
     if not poll_own(cls, context):
         return False
     if not context.scene.ex4d.shot:
@@ -72,7 +72,7 @@ class Safe(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Do it; errors that a user can act on are reported."""
+        """Run `act`, and report errors that a user can act on."""
         session.current().enter_file()
         session.current().settle_copies()
         try:
@@ -87,7 +87,7 @@ class Safe(bpy.types.Operator):
         return done
 
     def tell(self, text: str) -> None:
-        """Say what was done, where the panel says such things and in Blender's status bar."""
+        """Show a message in the panel and in Blender's status bar."""
         session.current().dispatch(state.Said(text))
         self.report({"INFO"}, text)
 
@@ -104,12 +104,12 @@ class Job(Safe):
         return poll_own(cls, context) and poll_idle(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Send it off and return."""
+        """Start the job and return."""
         self.from_panel = True
         return self.execute(context)
 
     def begin(self, context: bpy.types.Context) -> None:
-        """Send off what `request` makes of the scene, and say how long it will take."""
+        """Start the job that `request` describes, and show an estimate."""
         request, now = self.request(context), session.current()
         waits = now.state.busy and isinstance(request, requests.TakeRequest)
         now.press(request)
@@ -119,7 +119,7 @@ class Job(Safe):
             now.dispatch(state.Said(estimates.told_at_start(request)))
 
     def act(self, context: bpy.types.Context) -> set[str]:
-        """Send it off; a script also waits for its end."""
+        """Start the job; for scripts, also wait until it ends."""
         self.begin(context)
         if self.from_panel:
             return {"FINISHED"}

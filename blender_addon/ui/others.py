@@ -1,4 +1,4 @@
-"""Jobs of other Blenders of the same user: what they are, fetching a take that was left, and cancelling."""
+"""Jobs of the same user's other Blenders: listing them, fetching a finished take, and cancelling."""
 # ruff: noqa: N801, RUF012
 
 import bpy
@@ -18,7 +18,7 @@ def _found(job_id: str) -> Other:
     """The job of another Blender with this id.
 
     Raises:
-        InputError: the server tells of none.
+        InputError: the server does not list it.
     """
     now = session.current()
     found = next((each for each in now.others.of(now.client) if each.entry.job_id == job_id), None)
@@ -28,7 +28,7 @@ def _found(job_id: str) -> Other:
 
 
 class OnOther:
-    """Base of what is done to a job of another Blender."""
+    """Base of operators on a job of another Blender."""
 
     job_id: StringProperty(name="Job", description="The server's name for the job", options={"SKIP_SAVE", "HIDDEN"})
 
@@ -40,7 +40,7 @@ class EX4D_OT_other_fetch(OnOther, Job):
     bl_label = "Fetch Take"
 
     def begin(self, context: bpy.types.Context) -> None:
-        """Ask for it."""
+        """Request the take."""
         other, scene = _found(self.job_id), context.scene
         if other.state != "done":
             raise InputError(told("This take is not finished."))
@@ -59,10 +59,10 @@ class EX4D_OT_other_cancel(OnOther, Safe):
     bl_options = {"REGISTER"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask."""
+        """Ask for confirmation."""
         try:
             other = _found(self.job_id)
-        except InputError:  # said when it is carried out
+        except InputError:  # reported by `execute`
             return self.execute(context)
         message = told("{job}. Cancel it? Another Blender asked for it.", job=told_of(other))
         if other.state == "done":
@@ -70,20 +70,20 @@ class EX4D_OT_other_cancel(OnOther, Safe):
         return context.window_manager.invoke_confirm(self, event, title=self.bl_label, message=message)
 
     def act(self, context: bpy.types.Context) -> None:
-        """Tell the server."""
+        """Ask the server to cancel or discard it."""
         other, now = _found(self.job_id), session.current()
         if other.state == "done":
             now.connect().forget_result(self.job_id)
         else:
             now.connect().stop(self.job_id)
         now.others.ask_soon()
-        # Whether it does so is known once it has answered: then the job leaves the list, or the session says why not.
+        # The result is known once the server answers: the job leaves the list, or the session shows why not.
         said = told("{job}: asked the server to discard it.", job=told_of(other)) if other.state == "done" else ""
         self.tell(said or told("{job}: asked the server to cancel it.", job=told_of(other)))
 
 
 def told_of(other: Other) -> str:
-    """What it is, in a few words: the file that it is for, what is made, and how far that is."""
+    """A job in a few words: its file, what is made, and its progress."""
     entry = other.entry
     if other.state == "running":
         far = how_far(titled(entry.stage), entry.step, entry.steps) if entry.stage else word("Running")
@@ -95,7 +95,7 @@ def told_of(other: Other) -> str:
 
 
 def draw_others(layout: Layout, context: Context) -> None:
-    """What other Blenders of this user have on the server; nothing where that is nothing."""
+    """Draw the jobs of this user's other Blenders, if there are any."""
     now = session.current()
     found = now.others.of(now.client)
     if not found:

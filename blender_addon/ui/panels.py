@@ -1,7 +1,7 @@
 """The sidebar of the 3D View and of the Sequencer, tab "EX-4D".
 
-Each `draw_...` draws one panel's content into any layout; `PANELS` says which there are, and `CLASSES` are what
-Blender registers.
+Each `draw_...` draws one panel's content into any layout; `PANELS` lists the panels, and `CLASSES` what Blender
+registers.
 """
 
 from collections.abc import Callable
@@ -34,12 +34,12 @@ class Panel:
     """A panel of the sidebar.
 
     Attributes:
-        label: its title.
-        draw: draws its content.
-        is_there: whether it is there in a scene; None if it always is.
-        inside: label of the panel that it is a part of, closed at first; "" where it stands alone.
-        in_sequencer: whether the Sequencer has it too.
-        closed: whether it is closed at first, as every part of another is.
+        label: title.
+        draw: function that draws the content.
+        is_there: function that says whether a scene has the panel; None if every scene does.
+        inside: label of the parent panel, in which it is closed at first; "" if there is none.
+        in_sequencer: whether the Sequencer has it, too.
+        closed: whether it is closed at first, as all child panels are.
         bare: whether it has no title and cannot be closed.
     """
 
@@ -66,7 +66,7 @@ PANELS = (
     Panel("Generate", draw_generate, has_shot, in_sequencer=True),
     Panel("Generator", draw_generator, has_shot, inside="Generate", in_sequencer=True),
     Panel("Models", draw_models, has_shot, inside="Generate", in_sequencer=True),
-    Panel("Check", draw_check, has_shot),  # has more or fewer lines: below the buttons, so that it moves none of them
+    Panel("Check", draw_check, has_shot),  # varies in height, so it is below the buttons
     Panel("Takes", draw_takes, has_shot, in_sequencer=True),
     Panel("Take Settings", draw_settings, has_takes, inside="Takes", in_sequencer=True),
     Panel("CG and Export", draw_cg_and_export, has_shot, closed=True),
@@ -77,7 +77,7 @@ PANELS = (
 
 
 def _class_of(panel: Panel, space: str, prefix: str, order: int) -> type:
-    """What Blender registers for a panel in one kind of editor."""
+    """The class that Blender registers for a panel in one type of editor."""
 
     def name_of(label: str) -> str:
         return prefix + label.replace(" ", "").lower()

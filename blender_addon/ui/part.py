@@ -1,4 +1,4 @@
-"""The part of the clip that is open: which frames, in which size, and opening others with one click."""
+"""The open part of the clip: its frames and size, and the button that opens another part."""
 
 import bpy
 
@@ -12,18 +12,18 @@ from ..work import session
 
 
 def draw_opened(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> None:
-    """Two lines about what is open of which clip."""
+    """Draw two lines about the clip and its open part."""
     column = layout.column(align=True)
     rate = translations.told("{rate:.5g} fps", rate=float(facts.fraction))
     column.label(text=f"{bpy.path.basename(facts.opened)}, {rate}", icon="CHECKMARK", translate=False)
-    if part.is_known(facts):  # else `checks.clip_trouble` tells
+    if part.is_known(facts):  # if not, `checks.clip_trouble` says so
         told = part.told(part.opened(facts), facts.clip_frames)
         text = f"{capitalised(told)}, {facts.width}x{facts.height} px"
         column.label(text=text, icon="BLANK1", translate=False)
 
 
 def draw_part(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> None:
-    """Fields to change what is open, and the button that does so once they are changed."""
+    """Draw the fields for another part, and the button that opens it once they are changed."""
     if not part.is_known(facts):
         return
     stands, wanted = part.opened(facts), part.asked(facts)

@@ -1,4 +1,4 @@
-"""The small picture of what is being made, as an icon that panels can draw."""
+"""The small picture of the take in progress, as an icon that panels can draw."""
 
 import bpy
 import bpy.utils.previews
@@ -6,16 +6,16 @@ import numpy as np
 
 
 class Picture:
-    """The latest picture, while there is one."""
+    """The latest picture, if any."""
 
     def __init__(self) -> None:
         self._icons: bpy.utils.previews.ImagePreviewCollection | None = None
 
     def show(self, jpeg: bytes) -> None:
-        """Make this the picture, or have none for empty or unreadable bytes. Not to be called while a panel is drawn.
+        """Set the picture, or remove it if the bytes are empty or unreadable. Do not call this while a panel is drawn.
 
-        Blender's own way, an icon from a file, would also write into the user's folder of thumbnails. Here a packed
-        image decodes the bytes, and is gone again before anybody sees it.
+        Blender's usual way, an icon from a file, would also write into the user's thumbnail folder. Instead, a
+        temporary packed image decodes the bytes.
         """
         image = bpy.data.images.new("EX-4D Progress", 1, 1) if jpeg else None
         if image is None:
@@ -40,16 +40,16 @@ class Picture:
 
     @property
     def preview(self) -> bpy.types.ImagePreview | None:
-        """The picture as Blender holds it; None if there is none."""
+        """Blender's preview of the picture; None if there is none."""
         return self._icons["progress"] if self._icons else None
 
     @property
     def icon(self) -> int:
-        """The icon's number; 0 where there is no picture, and where Blender has no window."""
+        """Id of the icon; 0 if there is no picture, or if Blender has no window."""
         return self.preview.icon_id if self.preview else 0
 
     def forget(self) -> None:
-        """Let go of the picture."""
+        """Free the picture."""
         if self._icons is not None:
             bpy.utils.previews.remove(self._icons)
         self._icons = None

@@ -1,4 +1,4 @@
-"""Facts about this machine: where the server is, and how to get and start one."""
+"""Preferences, which apply to this machine: the server's address, and how to get and start one."""
 
 import bpy
 from bpy.props import BoolProperty, StringProperty

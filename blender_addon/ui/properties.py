@@ -1,4 +1,4 @@
-"""What a scene remembers (`scene.ex4d`). Everything else is looked up again, for undo frees all references."""
+"""What a scene stores (`scene.ex4d`). Everything else is looked up each time, because undo invalidates references."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ SOURCE = {setting.name: setting for setting in describe(SourceSettings)}
 PATH = {setting.name: setting for setting in describe(PathSettings)}
 RENDER = {setting.name: setting for setting in describe(RenderSettings)}
 GENERATE = {setting.name: setting for setting in describe(GenerateSettings)}
-"""The descriptions by name; what Blender draws of them comes from there."""
+"""The settings by name, whose descriptions determine what Blender draws."""
 
 UNIT_ITEMS = (
     ("as_it_is", "As It Is", "Use the numbers as they are; 16-bit PNG images are in millimetres"),
@@ -41,7 +41,7 @@ UNIT_ITEMS = (
     ("mm", "Millimetres", "Stored in millimetres"),
     ("other", "Other", "Enter the metres per stored unit"),
 )
-"""The one text `depth_unit` of the schema, as something to choose from and a number."""
+"""Choices for the schema's text setting `depth_unit`; Other adds a number."""
 
 MOTION_ITEMS = (
     ("FOUND", "Found", "Found from the clip once it is open; a camera that stood still is recognised", 3),
@@ -50,7 +50,7 @@ MOTION_ITEMS = (
     ("CAMERA", "From Camera", "Follow a camera in the scene, such as one from Blender's motion tracker", 2),
     ("FILE", "From File", "One pose per frame from a file, such as a solver's", 1),
 )
-"""Files keep the numbers; those up to 2 are from before cameras were found."""
+"""Files store the numbers; those up to 2 date from before the camera search existed."""
 
 AGAINST_ITEMS = (
     ("SOURCE", "Clip", "The frames of the clip that are open"),
@@ -78,23 +78,23 @@ OF_ONE_CLIP = (
     "depth_edges",
     "moving_mask",
 )
-"""Settings that say something about one clip and nothing about another."""
+"""Settings that apply to a single clip."""
 
 OF_THE_CAMERA = ("motion", "motion_path", "tracked_camera", "motion_scale", "moving_path", "zooms", "moving_mask")
-"""Those of them that the depth does not depend on."""
+"""The ones of those that do not affect the depth."""
 
 POINTERS = {"tracked_camera": "objects", "moving_mask": "masks"}
-"""Those of them that are things of the file, and in which of its collections; plain settings have their names."""
+"""The ones of those that are data-blocks, with their collections in `bpy.data`; plain settings hold their names."""
 
 
 def longest_side_property() -> Any:
-    """Size of the working picture, for the panel and for the dialog; its 0 is not the default."""
+    """The size of the working picture, for the panel and the dialog; here 0 is not the default."""
     setting = SOURCE["longest_side"]
     return property_of(setting, description=f"{setting.help}; 0: the clip's own size ({setting.unit})")
 
 
 def pivot_property() -> Any:
-    """What presets turn around, for the panel and for the button."""
+    """The presets' pivot, for the panel and the operator."""
     return EnumProperty(name="Pivot", description="What the camera turns around, or moves towards", items=pivot.ITEMS)
 
 
@@ -130,7 +130,7 @@ def _generators() -> list[capabilities.Info]:
 
 
 class ClipChoices:
-    """What the artist chooses for opening a clip, as a part of `scene.ex4d`."""
+    """Properties of `scene.ex4d` with the artist's choices for opening a clip."""
 
     clip_path: StringProperty(
         name="Clip",
@@ -234,26 +234,26 @@ class ClipChoices:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides how a clip stands up, in plain JSON; a tracked camera only where one is used."""
+        """The settings that determine how a clip is opened, in plain JSON; the tracked camera only if it is used."""
         plain = {"estimator": self.estimator_name, **{name: getattr(self, name) for name in OF_ONE_CLIP}}
         plain |= {name: plain[name].name if plain[name] is not None else "" for name in POINTERS}
         return plain if self.motion == "CAMERA" else {**plain, "tracked_camera": ""}
 
     @property
     def settings_of_new_clip(self) -> dict[str, Any]:
-        """`settings` of `OF_ONE_CLIP` as long as nobody has changed them."""
+        """The defaults of `settings` for the names in `OF_ONE_CLIP`."""
         known = self.bl_rna.properties
         return {name: "" if name in POINTERS else known[name].default for name in OF_ONE_CLIP}
 
     @property
     def depth_has_changed(self) -> bool:
-        """Whether settings that the depth is made by are others than those that the shot was made with."""
+        """Whether settings that affect the depth differ from those that the shot was made with."""
         now = self.settings
         then = {**self.settings_of_new_clip, **dict(zip(now, json.loads(self.asked or "[]"), strict=False))}
         return any(value != then.get(name) for name, value in now.items() if name not in OF_THE_CAMERA)
 
     def take_settings(self, before: Mapping[str, Any], values: Sequence[Any]) -> None:
-        """Take over the values of `settings` where the present ones still are as `before`."""
+        """Adopt these values of `settings` where the current ones are still as in `before`."""
         now = self.settings
         for name, value in zip(now, values, strict=False):
             if name in OF_ONE_CLIP and name in before and now[name] == before[name]:
@@ -262,14 +262,14 @@ class ClipChoices:
 
     @property
     def uses_depth_file(self) -> bool:
-        """Whether the depth is read from a file, as far as can be said without looking at the disk."""
+        """Whether the depth is read from a file, as far as can be told without reading the disk."""
         if self.estimator_name == capabilities.AUTO:
             return bool(self.depth_path or self.depth_found)
         return self.estimator_name == capabilities.FILE
 
 
 class TakeChoices:
-    """What the artist chooses for taking the shot again, as a part of `scene.ex4d`."""
+    """Properties of `scene.ex4d` with the artist's choices for takes."""
 
     camera: PointerProperty(
         type=bpy.types.Object,
@@ -277,7 +277,7 @@ class TakeChoices:
         description="Camera to shoot the take with; any perspective camera will do",
         poll=_is_path_camera,
     )
-    # The schema's default is what the release does; here the gentlest preset and its amount stand first.
+    # The schema's default matches the release; here the default is the gentlest preset and its amount.
     preset: property_of(PATH["cam"], default="30", update=_take_usual_amount)
     amount: property_of(PATH["amount"], default=30.0, soft_min=0.0, soft_max=180.0)
     rise: property_of(PATH["rise"], soft_min=-1.0, soft_max=1.0)
@@ -340,7 +340,7 @@ class TakeChoices:
 
 
 class EX4DTake(bpy.types.PropertyGroup):
-    """One result in the list; its files lie in the shot's folder, takes/take_<number> or views/view_<number>."""
+    """A listed result; its files are in the shot's folder, in takes/take_<number> or views/view_<number>."""
 
     number: IntProperty(name="Number")
     start: IntProperty(name="Start", description="First frame of the clip that it shows, counted from 0")
@@ -364,7 +364,7 @@ class EX4DTake(bpy.types.PropertyGroup):
 class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.PropertyGroup):
     """The shot of one scene (`scene.ex4d`).
 
-    Files that version 0.1 saved have other names for what depends on the server, see `shot/from_0_1.py`.
+    Files saved by version 0.1 use other names for anything that depends on the server, see `shot/from_0_1.py`.
     """
 
     version: IntProperty(name="Version", description="Of what is stored here; 0 is what EX-4D 0.1 stored")
@@ -373,7 +373,7 @@ class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.Proper
 
     @property
     def active_take(self) -> EX4DTake | None:
-        """The take or view that is chosen in the list; None if there is none."""
+        """The take or path preview chosen in the list; None if there is none."""
         return self.takes[self.take_index] if 0 <= self.take_index < len(self.takes) else None
 
     compare_with: EnumProperty(

@@ -1,4 +1,4 @@
-"""Show Result: a take in a sequencer's preview, whatever is on the screen."""
+"""Show Result: play a take in a sequencer's preview, whatever the screen layout."""
 # ruff: noqa: N801
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from ..ui import view
 from ..ui.take_operators import OnTake
 
 LOOK_S, LOOKS = 0.3, 30
-"""How often, and how many times, a new editor is looked at for its size: on a busy machine it is drawn late."""
+"""Interval and number of checks for the size of a new editor, which a busy machine draws late."""
 
 
 class EX4D_OT_show_result(OnTake):
@@ -23,7 +23,7 @@ class EX4D_OT_show_result(OnTake):
 
     bl_idname = "ex4d.show_result"
     bl_label = "Show Result"
-    bl_options = {"REGISTER"}  # noqa: RUF012 - Blender keeps no undo of editors
+    bl_options = {"REGISTER"}  # noqa: RUF012 - editors have no undo
 
     def act(self, context: bpy.types.Context) -> None:
         """Show it."""
@@ -43,7 +43,7 @@ class EX4D_OT_show_result(OnTake):
 
 
 def _fit(window: bpy.types.Window, pointer: int, looks: Iterator[int]) -> float | None:
-    """Let the picture fill the preview of an area, which has its size only once it was drawn; a timer's function."""
+    """Fit the picture to the preview of an area, which has a size only once drawn; a timer function."""
     area = next((area for area in window.screen.areas if area.as_pointer() == pointer), None)
     if area is None or area.type != "SEQUENCE_EDITOR":
         return None
@@ -57,10 +57,10 @@ def _fit(window: bpy.types.Window, pointer: int, looks: Iterator[int]) -> float 
 
 
 def _sequencer(context: bpy.types.Context) -> tuple[bpy.types.Window, bpy.types.Area]:
-    """A sequencer that can show the scene, one with a preview first; the 3D View is split where there is none.
+    """A sequencer that can show the scene, preferably one with a preview; if there is none, splits the 3D View.
 
     Raises:
-        InputError: there is no room for one.
+        InputError: there is no 3D View, or it cannot be split.
     """
     found = sorted(_sequencers(context), key=lambda pair: pair[1].spaces.active.view_type == "SEQUENCER")
     if found:
@@ -79,7 +79,7 @@ def _sequencer(context: bpy.types.Context) -> tuple[bpy.types.Window, bpy.types.
 
 
 def _sequencers(context: bpy.types.Context) -> Iterator[tuple[bpy.types.Window, bpy.types.Area]]:
-    """Sequencers of this window, then of others that show the same scene."""
+    """Sequencers of this window, then those of other windows with the same scene."""
     others = [w for w in context.window_manager.windows if w != context.window and w.scene == context.scene]
     for window in (context.window, *others):
         for area in window.screen.areas:

@@ -1,4 +1,4 @@
-"""Camera moves of the user's own, kept by Blender's preset system in `scripts/presets/ex4d/camera_move`."""
+"""The user's own camera moves, stored by Blender's preset system in `scripts/presets/ex4d/camera_move`."""
 # ruff: noqa: N801
 
 import bpy
@@ -9,7 +9,7 @@ from ..translations import told, word
 LABEL = "Saved Moves"
 
 VALUES = ("preset", "amount", "rise", "easing", "shake", "shake_seed", "pivot")
-"""What a move is made of, in `scene.ex4d`. The preset comes first: choosing it sets its usual amount."""
+"""Properties of `scene.ex4d` that make up a move. The preset is first, because setting it resets the amount."""
 
 
 class EX4D_MT_saved_moves(bpy.types.Menu):
@@ -34,7 +34,7 @@ class EX4D_OT_save_move(AddPresetBase, bpy.types.Operator):
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        """What the button does."""
+        """The tooltip, which depends on what the button does."""
         return (
             told("Remove the saved camera move whose name is shown")
             if properties.remove_active
@@ -42,13 +42,13 @@ class EX4D_OT_save_move(AddPresetBase, bpy.types.Operator):
         )
 
     def post_cb(self, context: bpy.types.Context, filepath: str) -> None:
-        """Blender calls the menu "Presets" once something was removed."""
+        """Restore the menu's label, which Blender changes to "Presets" after a removal."""
         if self.remove_active or self.remove_name:
             EX4D_MT_saved_moves.bl_label = LABEL
 
 
 def draw_saved_moves(layout: bpy.types.UILayout) -> None:
-    """The menu, and buttons that add and remove."""
+    """Draw the menu, and the buttons that add and remove."""
     row = layout.row(align=True)
     row.menu(EX4D_MT_saved_moves.bl_idname, text=EX4D_MT_saved_moves.bl_label)
     row.operator(EX4D_OT_save_move.bl_idname, text="", icon="ADD")

@@ -1,4 +1,4 @@
-"""What is done to the scene around a shot."""
+"""Operators on the scene around a shot."""
 # ruff: noqa: N801, RUF012
 
 import bpy

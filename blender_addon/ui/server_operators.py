@@ -1,4 +1,4 @@
-"""The server on this machine, and the connection to one."""
+"""Operators for the server on this machine and for the connection."""
 # ruff: noqa: N801, RUF012
 
 import time
@@ -23,7 +23,7 @@ class EX4D_OT_server_start(Safe):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs no server of ours that is running."""
+        """Needs this machine to be chosen, and no running server of ours."""
         if name := session.current().hosts.name:
             cls.poll_message_set(told("{name} does the work: choose This Machine in the Server panel first", name=name))
             return False
@@ -38,7 +38,7 @@ class EX4D_OT_server_start(Safe):
         return self.execute(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
-        """Start it; a script also waits until it answers."""
+        """Start it; for scripts, also wait until it answers."""
         now = session.current()
         now.start_server()
         if not self.from_panel and not _answered(session.SERVER_START_S, lambda: bool(now.server.trouble)):
@@ -74,7 +74,7 @@ class EX4D_OT_unload(Safe):
     bl_options = {"REGISTER"}
 
     def act(self, context: bpy.types.Context) -> None:
-        """Ask for it; the timer hears the answer."""
+        """Ask the server; the timer receives the answer."""
         session.current().connect().unload()
 
 
@@ -88,16 +88,16 @@ class EX4D_OT_connect(Safe):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs no job under way: it would lose its connection."""
+        """Needs no job under way, because it would lose its connection."""
         return poll_idle(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask and return; the timer hears the answer."""
+        """Connect and return; the timer receives the answer."""
         self.from_panel = True
         return self.execute(context)
 
     def act(self, context: bpy.types.Context) -> None:
-        """Make a new client, since a server says only in its welcome what it can run; a script also hears that."""
+        """Make a new client, because only a server's welcome says what it can run; for scripts, also wait for that."""
         now = session.current()
         now.disconnect()
         now.connect()
@@ -106,7 +106,7 @@ class EX4D_OT_connect(Safe):
 
 
 def _answered(patience: float, hopeless: Callable[[], bool]) -> bool:
-    """Wait for the server's welcome, for scripts; whether it has come before all hope or patience was lost."""
+    """Wait for the server's welcome, for scripts; False if `hopeless`, or after `patience` seconds."""
     now, end = session.current(), time.monotonic() + patience
     while now.client.status != "ready":
         now.tick()

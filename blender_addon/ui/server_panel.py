@@ -1,4 +1,4 @@
-"""Panel of the connection and the server on this machine."""
+"""Panel for the connection and the server on this machine."""
 
 from ..translations import told
 from ..ui import hosts, server_setup
@@ -10,7 +10,7 @@ from ..work import session
 
 
 def draw_server(layout: Layout, context: Context) -> None:
-    """The connection, and a server on this machine."""
+    """Draw the connection and the server on this machine."""
     now, settings = session.current(), preferences()
     connected = now.client
     hosts.draw_menu(layout)
@@ -18,7 +18,7 @@ def draw_server(layout: Layout, context: Context) -> None:
         layout.label(text="Not connected", icon="UNLINKED")
     elif connected.status == "ready":
         layout.label(text=told("Connected, version {version}", version=connected.server.version), icon="LINKED")
-    else:  # what is wrong is told at the top of the tab
+    else:  # the top of the tab says what is wrong
         layout.label(text="Not answering" if now.state.trouble else "Connecting", icon="UNLINKED")
     server = now.hosts.chosen
     layout.label(text=settings.address if server is None else server.address, translate=False)

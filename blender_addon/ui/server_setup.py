@@ -1,4 +1,4 @@
-"""Set Up Server: the buttons, and how it stands, in the preferences and in the sidebar."""
+"""Set Up Server: its buttons and state, in the preferences and the sidebar."""
 # ruff: noqa: N801, RUF012
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ OFFLINE = (
 
 
 def amount_told(chore: OneChore) -> str:
-    """How far a download is: "1.2 of 83 GB, 40 min left"; where nothing is downloaded, what is done instead."""
+    """Progress of a download, such as "1.2 of 83 GB, 40 min left"; if nothing is downloading, the current stage."""
     now = chore.progress
     if not now.steps:
         return _doing(now)
@@ -30,7 +30,7 @@ def amount_told(chore: OneChore) -> str:
 
 
 def chore_told(chore: OneChore) -> str:
-    """What a chore does, and how far it is: "Downloading: 1.2 of 83 GB, 40 min left"."""
+    """Stage and progress of a chore, such as "Downloading: 1.2 of 83 GB, 40 min left"."""
     now = chore.progress
     return f"{_doing(now)}: {amount_told(chore)}" if now.steps else _doing(now)
 
@@ -40,14 +40,14 @@ def _doing(now: Progress) -> str:
 
 
 def draw_chore(layout: bpy.types.UILayout, chore: OneChore, stop: str, icon: str) -> None:
-    """How far a chore is, with the button that stops it: as high as the button that began it, so that none moves."""
+    """Draw a chore's progress and its stop button, as high as the button that started it, so that nothing moves."""
     row = layout.row(align=True)
     row.progress(factor=chore.progress.share, text=amount_told(chore))
     row.operator(stop, text="", icon=icon)
 
 
 def draw_online(layout: bpy.types.UILayout, context: bpy.types.Context, text: str = "") -> bool:
-    """Where Blender may not go online, say so and show the setting that allows it. Returns whether it may not."""
+    """If Blender may not go online, say so and draw the setting that allows it. Returns whether it may not."""
     if bpy.app.online_access:
         return False
     layout.label(
@@ -64,11 +64,11 @@ class OnSetup(bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Act, and tell what went wrong."""
+        """Run `act`, and report errors."""
         return self.tried(self.act)
 
     def tried(self, act: Callable[[], set[str] | None]) -> set[str]:
-        """Do it, and tell what went wrong."""
+        """Call a function, and report errors."""
         try:
             return act() or {"FINISHED"}
         except (EX4DError, OSError) as error:
@@ -92,21 +92,21 @@ class EX4D_OT_server_set_up(OnSetup):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Not while it is under way."""
+        """Needs no setup under way."""
         if session.current().environment.busy:
             cls.poll_message_set(told("The server is being set up"))
             return False
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask what for, and say how much will be downloaded. What was chosen before is chosen."""
+        """Ask what to set up for, starting from the previous choice, and say how much will be downloaded."""
         now = session.current().environment.current
         if now is not None:
             self.kind = now.kind
         return context.window_manager.invoke_props_dialog(self, width=420)
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The choice, and what it costs."""
+        """Draw the choice, and its download and disk size."""
         kind = _kind(self.kind)
         self.layout.row().prop(self, "kind", expand=True)
         self.layout.label(text=kind.description)
@@ -118,7 +118,7 @@ class EX4D_OT_server_set_up(OnSetup):
         draw_online(self.layout, context)
 
     def act(self) -> None:
-        """Begin."""
+        """Start setting up."""
         if not bpy.app.online_access:
             raise InputError(word(OFFLINE))
         session.current().environment.set_up(self.kind)
@@ -143,15 +143,15 @@ class EX4D_OT_server_remove(OnSetup):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """There is one."""
+        """Needs a server that was set up here."""
         return session.current().environment.current is not None
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask first."""
+        """Ask for confirmation."""
         return context.window_manager.invoke_confirm(self, event)
 
     def act(self) -> None:
-        """End the server that runs in it, and remove it."""
+        """Stop the server, then remove it."""
         now = session.current()
         now.stop_server()
         now.environment.remove()
@@ -165,7 +165,7 @@ def _kind(name: str) -> Kind:
 
 
 def draw(layout: bpy.types.UILayout) -> None:
-    """How the server's setup stands, and what can be done about it."""
+    """Draw the state of the server's setup, and the buttons for it."""
     setup = session.current().environment
     found = setup.current
     if setup.busy:
@@ -180,7 +180,7 @@ def draw(layout: bpy.types.UILayout) -> None:
         text=told("Server {version} for {kind} is set up", version=found.version, kind=_kind(found.kind).label),
         icon="CHECKMARK",
     )
-    if session.current().has_chosen_python:  # another server than this one runs
+    if session.current().has_chosen_python:  # a different server runs
         layout.label(text="Server Python from the preferences is used", icon="INFO")
     row = layout.row(align=True)
     row.operator(EX4D_OT_server_set_up.bl_idname, text="Update" if found.is_old else "Repair", icon="FILE_REFRESH")
@@ -188,7 +188,7 @@ def draw(layout: bpy.types.UILayout) -> None:
 
 
 def draw_command(layout: bpy.types.UILayout) -> None:
-    """Where the command `ex4d` is, which fetches models; for layouts as wide as a path."""
+    """Draw the path of the `ex4d` command, which downloads models, for layouts wide enough."""
     found = session.current().environment.current
     if found is not None:
         layout.label(text=told("Command line: {command}", command=found.command), icon="CONSOLE")

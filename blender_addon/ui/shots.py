@@ -1,4 +1,4 @@
-"""Shots: all shots of the file, each in a scene of its own, to switch between; and another one."""
+"""Shots: switching between the shots of the file, each of which is a scene, and adding another."""
 # ruff: noqa: N801, RUF012
 
 import bpy
@@ -20,7 +20,7 @@ class EX4D_OT_new_shot(OpensClip):
     bl_options = {"REGISTER", "UNDO"}
 
     def request(self, context: bpy.types.Context) -> requests.OpenRequest:
-        """Make the scene; where the clip cannot be opened there is none."""
+        """Make the scene and return its request; the scene is removed if the clip cannot be opened."""
         clip, before, window = self.clip, context.scene, context.window
         scene = new_shot.make_scene(clip.stem)
         try:
@@ -34,7 +34,7 @@ class EX4D_OT_new_shot(OpensClip):
 
 
 def draw_shots(layout: Layout, context: Context) -> None:
-    """The shots of the file with a button each that goes to its scene."""
+    """Draw a button for each shot of the file, which switches to its scene."""
     column = layout.column(align=True)
     for scene in new_shot.with_shots():
         facts, here = scene.ex4d, scene == context.scene

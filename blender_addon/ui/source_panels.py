@@ -1,4 +1,4 @@
-"""Panels of the clip: its frames, its depth, its own camera, and what was said about it."""
+"""Panels of the clip: its frames, its depth, its own camera, and notes on it."""
 
 import bpy
 
@@ -20,12 +20,12 @@ from ..work import capabilities, session
 
 
 def is_beside_a_shot(scene: bpy.types.Scene) -> bool:
-    """Whether clips are open in other scenes only."""
+    """Whether clips are open only in other scenes."""
     return not has_shot(scene) and any(has_shot(other) for other in bpy.data.scenes)
 
 
 def draw_elsewhere(layout: Layout, context: Context) -> None:
-    """The way back from a scene without a shot, such as the one that New in the sequencer's header makes."""
+    """Draw a way back from a scene without a shot, such as one made by New in the sequencer's header."""
     for scene in bpy.data.scenes:
         if has_shot(scene):
             clip = bpy.path.basename(scene.ex4d.opened)
@@ -34,7 +34,7 @@ def draw_elsewhere(layout: Layout, context: Context) -> None:
 
 
 def draw_source(layout: Layout, context: Context) -> None:
-    """Opening a clip, and which one is open: as high with a shot as it ever gets, so that no button below moves."""
+    """Draw the button that opens a clip, and the open one; of constant height with a shot, so that nothing moves."""
     facts, now = context.scene.ex4d, session.current()
     if now.lacks_server and not facts.shot:
         box = layout.box()
@@ -53,7 +53,7 @@ def draw_source(layout: Layout, context: Context) -> None:
 
 
 def draw_clip_trouble(layout: Layout, context: Context) -> None:
-    """What is wrong with the clip or its depth, and the model that the depth lacks."""
+    """Draw what is wrong with the clip or its depth, and the button for a missing depth model."""
     facts, server = context.scene.ex4d, session.current().capabilities
     column = layout.column(align=True)
     for advice in [*checks.clip_trouble(context.scene), *checks.depth_trouble(context.scene)]:
@@ -64,7 +64,7 @@ def draw_clip_trouble(layout: Layout, context: Context) -> None:
 
 
 def draw_frames(layout: Layout, context: Context) -> None:
-    """Opening other frames, or another size, of the clip."""
+    """Draw the fields for other frames or another size of the clip, and the viewport detail."""
     facts = context.scene.ex4d
     draw_part(layout, facts)
     draw_detail(layout, context.scene)
@@ -72,7 +72,7 @@ def draw_frames(layout: Layout, context: Context) -> None:
 
 
 def draw_depth(layout: Layout, context: Context) -> None:
-    """Where the depth comes from, what the numbers of a file mean, and the scale of the shot."""
+    """Draw the source of the depth, the meaning of a file's numbers, and the scale of the shot."""
     facts, now, column = context.scene.ex4d, session.current(), settings_column(layout)
     column.prop(facts, "estimator")
     if facts.estimator_name in (capabilities.AUTO, capabilities.FILE):
@@ -113,7 +113,7 @@ def draw_depth(layout: Layout, context: Context) -> None:
 
 
 def draw_source_camera(layout: Layout, context: Context) -> None:
-    """Lens and motion of the clip's own camera."""
+    """Draw the lens and motion of the clip's own camera."""
     facts, column = context.scene.ex4d, settings_column(layout)
     column.prop(facts, "field_of_view")
     if facts.shot:
@@ -133,7 +133,7 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
         column.prop(facts, "steady_depth")
         plate = column.row()
         plate.active = facts.persistence != "off"
-        plate.prop(facts, "plate_path")  # is used where it is known what moves
+        plate.prop(facts, "plate_path")  # used if it is known what moves
         if facts.plate_path and not takes.uses_plate(facts):
             say(layout, context, told("The clean plate is not used while Other Frames is off."), "INFO")
         if facts.shot:
@@ -150,6 +150,6 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
 
 
 def draw_notes(layout: Layout, context: Context) -> None:
-    """What the server had to say about the clip."""
+    """Draw the server's notes on the clip."""
     for note in context.scene.ex4d.notes.splitlines():
         say(layout, context, note)

@@ -1,4 +1,4 @@
-"""Clip Strip: the clip under its takes, with its sound."""
+"""Clip Strip: the clip with its sound, below its takes."""
 # ruff: noqa: N801
 
 import bpy

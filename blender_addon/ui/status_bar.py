@@ -1,4 +1,4 @@
-"""What is under way, at the end of Blender's status bar: seen in every workspace, with the sidebar closed too."""
+"""Progress at the end of Blender's status bar, visible in every workspace, even with the sidebar closed."""
 
 import bpy
 
@@ -9,7 +9,7 @@ from ..work import session
 
 
 def told() -> str:
-    """What is under way; "" where nothing is."""
+    """The work under way and its progress; "" if there is none."""
     here = session.current()
     now, set_up, fetch = here.state, here.environment, here.model_fetch
     if now.busy:
@@ -28,10 +28,10 @@ def _draw(self: bpy.types.Header, context: bpy.types.Context) -> None:
 
 
 def redraw() -> None:
-    """Let the status bars be drawn again.
+    """Redraw the status bars.
 
-    They are no areas that could be tagged. Taking away a text that is not there draws them, but would also take away
-    the hints of a tool that is being used, such as Move.
+    They are not areas that could be tagged. Clearing their text, even if there is none, redraws them, but would also
+    clear the hints of a running tool, such as Move.
     """
     for window in bpy.context.window_manager.windows:
         if not len(window.modal_operators):
@@ -39,10 +39,10 @@ def redraw() -> None:
 
 
 def register() -> None:
-    """Put it into the status bar."""
+    """Add the progress to the status bar."""
     bpy.types.STATUSBAR_HT_header.append(_draw)
 
 
 def unregister() -> None:
-    """Take it out again."""
+    """Remove it."""
     bpy.types.STATUSBAR_HT_header.remove(_draw)

@@ -1,4 +1,4 @@
-"""What is done to entries of the list of takes: a note, deleting with files, and listing what is on the disk."""
+"""Parts of the take list: facts, notes, deleting takes with their files, and listing takes found on disk."""
 # ruff: noqa: N801
 
 import bpy
@@ -19,7 +19,7 @@ class EX4D_OT_take_delete(OnTake):
     bl_label = "Delete with Files"
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask."""
+        """Ask for confirmation."""
         message = told(
             "Delete {take} with its strip and files? Undo will not bring the files back.",
             take=self.chosen(context).title,
@@ -53,7 +53,7 @@ class EX4D_OT_takes_list(Safe):
 
 
 def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup) -> None:
-    """The picture of a take, what made it, how much of it is real, and how long it took."""
+    """Draw the picture of a take, how it was made, how much of it is invented, and how long it took."""
     looks = session.current().take_looks
     seen, icon = looks.of(context.scene, entry), looks.icon(context.scene, entry)
     if icon:
@@ -71,12 +71,12 @@ def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup)
 
 
 def has_takes(scene: bpy.types.Scene) -> bool:
-    """Whether there is something in the list."""
+    """Whether the list has takes."""
     return len(scene.ex4d.takes) > 0
 
 
 def draw_settings(layout: Layout, context: Context) -> None:
-    """Every setting that the active take was made with, and its seed."""
+    """Draw the settings that the active take was made with, and its seed."""
     facts, now = context.scene.ex4d, session.current()
     entry = facts.active_take
     seen = now.take_looks.of(context.scene, entry) if entry is not None else None
@@ -89,12 +89,12 @@ def draw_settings(layout: Layout, context: Context) -> None:
 
 
 def draw_entry(layout: Layout, entry: bpy.types.PropertyGroup) -> None:
-    """What an artist keeps with a take, below the list."""
+    """Draw the artist's note on a take."""
     settings_column(layout).prop(entry, "note")
 
 
 def draw_removing(layout: Layout) -> None:
-    """Ways out of the list and back into it."""
+    """Draw the buttons that remove takes from the list and bring them back."""
     row = layout.row(align=True)
     row.operator("ex4d.take_remove", icon="REMOVE").number = 0
     row.operator(EX4D_OT_take_delete.bl_idname, icon="TRASH").number = 0

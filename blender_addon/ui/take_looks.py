@@ -1,6 +1,7 @@
-"""What the panel shows of the active take: its picture, and facts from its folder.
+"""What the panel shows of the active take: its picture and facts from its folder.
 
-Panels may neither read files nor load images while they are drawn. So a panel asks, and the session's next tick looks.
+Panels may neither read files nor load images while they are drawn. So a panel makes a request, and the session's next
+tick reads the files.
 """
 
 from dataclasses import dataclass
@@ -18,19 +19,19 @@ from ..translations import told
 
 LONGEST_SIDE = 256
 MOST = 32
-"""Takes of which pictures are held, some 0.2 MB each; more begin anew."""
+"""Number of takes whose pictures are held, about 0.2 MB each; beyond that, all are dropped."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of a take; `trouble` says why there is no picture, if there is none."""
+    """What was read of a take; `trouble` says why there is no picture, if there is none."""
 
     facts: take_facts.TakeFacts
     trouble: str = ""
 
 
 class TakeLooks:
-    """What was seen of the takes of one shot."""
+    """What was read of the takes of one shot."""
 
     def __init__(self) -> None:
         self._shot = ""
@@ -39,7 +40,7 @@ class TakeLooks:
         self._icons: bpy.utils.previews.ImagePreviewCollection | None = None
 
     def of(self, scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> Look | None:
-        """What is known of an entry of the list; where nothing is yet, `take` will look."""
+        """What is known about a listed take; None if nothing is yet, in which case `take` will read it."""
         if scene.ex4d.shot != self._shot:
             self.forget()
             self._shot = scene.ex4d.shot
@@ -49,20 +50,20 @@ class TakeLooks:
         return self._seen.get(key)
 
     def preview(self, scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> bpy.types.ImagePreview | None:
-        """The picture of an entry as Blender holds it; None if there is none."""
+        """Blender's preview of a take's picture; None if there is none."""
         return self._icons.get(_key(scene, entry)) if self._icons is not None else None
 
     def icon(self, scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> int:
-        """The picture's number; 0 where there is none, and where Blender has no window."""
+        """Icon id of the picture; 0 if there is none, or if Blender has no window."""
         preview = self.preview(scene, entry)
         return preview.icon_id if preview is not None else 0
 
     def take(self) -> bool:
-        """Look at the take that was asked for last; whether there was one."""
+        """Read the take requested last; returns whether there was one."""
         if self._wanted is None:
             return False
         (name, key, number, view), self._wanted = self._wanted, None
-        scene = bpy.data.scenes.get(name)  # undo may have freed the one that was drawn
+        scene = bpy.data.scenes.get(name)  # undo may have freed the scene that was drawn
         entry = takes.entry_of(scene.ex4d, number, view) if scene is not None else None
         if entry is None:
             return False
@@ -76,10 +77,10 @@ class TakeLooks:
         return True
 
     def _show(self, key: str, folder: Path, view: bool) -> str:
-        """Make the picture; returns why there is none."""
+        """Load the picture; returns why there is none, else ""."""
         still, movie = folder / take.THUMBNAIL, take_facts.movie_of(folder, view)
         shown = pixels.read(still) if still.is_file() else None
-        if shown is None and movie is not None:  # of an earlier version
+        if shown is None and movie is not None:  # from an earlier version
             shown = pixels.middle_of(movie, LONGEST_SIDE)
         if shown is None:
             return told("No thumbnail: the video is gone or cannot be read.")
@@ -92,14 +93,14 @@ class TakeLooks:
         return ""
 
     def forget(self) -> None:
-        """Let go of everything: with the file, with the shot, with the add-on."""
+        """Drop everything, because the file or the shot changes or the add-on ends."""
         if self._icons is not None:
             bpy.utils.previews.remove(self._icons)
         self._icons, self._wanted, self._seen, self._shot = None, None, {}, ""
 
 
 def _key(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> str:
-    """Names a take; a folder that was written anew, or came back, is looked at again."""
+    """Identifies a take and the state of its folder, so that a rewritten or restored folder is read again."""
     folder = takes.take_folder(scene, entry.number, entry.view)
     try:
         written = folder.stat().st_mtime_ns if folder is not None else 0

@@ -1,4 +1,4 @@
-"""What is done to one take of the list."""
+"""Operators on a listed take."""
 # ruff: noqa: N801
 
 import json
@@ -29,7 +29,11 @@ class OnTake(Safe):
         return poll_own(cls, context) and len(context.scene.ex4d.takes) > 0
 
     def chosen(self, context: bpy.types.Context) -> properties.EX4DTake:
-        """The take with the number, or the active one."""
+        """The take with this number, or the active one if it is 0.
+
+        Raises:
+            InputError: there is no such take.
+        """
         facts = context.scene.ex4d
         if self.number == 0 and facts.active_take is not None:
             return facts.active_take
@@ -97,7 +101,7 @@ class EX4D_OT_take_again(OnTake, Job):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a take, and no clip that is being opened."""
+        """Needs a take, and no clip being opened."""
         return super().poll(context) and poll_takes(cls, context)
 
     def request(self, context: bpy.types.Context) -> requests.TakeRequest:

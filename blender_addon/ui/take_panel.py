@@ -1,4 +1,4 @@
-"""Panel of the takes."""
+"""Panel of takes."""
 # ruff: noqa: N801
 
 import json
@@ -22,7 +22,7 @@ from ..work import capabilities, session
 
 
 def draw_takes(layout: Layout, context: Context) -> None:
-    """The list of takes, and what can be done with the active one."""
+    """Draw the list of takes, and what can be done with the active one."""
     facts = context.scene.ex4d
     if not facts.takes:
         layout.label(text="No takes yet")
@@ -58,7 +58,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
 
 @dataclass(frozen=True)
 class Better:
-    """What a take can be remade with: label of the button, and values of Take Again's properties."""
+    """A better way to remake a take: label of the button, and values of Take Again's properties."""
 
     label: str
     generator: str
@@ -66,7 +66,10 @@ class Better:
 
 
 def better_than(take: EX4DTake) -> Better | None:
-    """The best quality that the take's generator has; for a preview, that of the generator that the server prefers."""
+    """How to remake a take better: with its generator's best quality or, for a preview, the server's best generator.
+
+    None if there is no better way.
+    """
     server = session.current().capabilities
     if server is None or take.view:
         return None
@@ -102,7 +105,7 @@ class EX4D_UL_takes(bpy.types.UIList):
         active_data: bpy.types.AnyType,
         active_property: str,
     ) -> None:
-        """Name and a button that selects the strip."""
+        """Draw the star, the title, and a button that selects the strip."""
         row = layout.row(align=True)
         row.prop(item, "favourite", text="", icon="SOLO_ON" if item.favourite else "SOLO_OFF", emboss=False)
         row.prop(item, "title", text="", emboss=False)

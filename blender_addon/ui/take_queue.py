@@ -1,4 +1,4 @@
-"""Variations, and the takes that wait: a list with a cancel for each."""
+"""Variations, and the list of waiting takes."""
 # ruff: noqa: N801, RUF012
 
 from dataclasses import replace
@@ -34,7 +34,7 @@ class EX4D_OT_variations(Job):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a shot, no clip that is being opened, and a generator that makes something else with another seed."""
+        """Needs a shot, no clip being opened, and a generator whose result depends on the seed."""
         if not (poll_shot(cls, context) and poll_takes(cls, context)):
             return False
         if refusal := variations.refusal(context.scene, session.current().capabilities):
@@ -43,7 +43,7 @@ class EX4D_OT_variations(Job):
         return True
 
     def begin(self, context: bpy.types.Context) -> None:
-        """Send them off, or let them wait."""
+        """Request the takes, which may have to wait."""
         now, number = session.current(), self.number or context.scene.ex4d.variations
         wanted = variations.requests(context.scene, number, now.capabilities)
         for request in wanted:
@@ -75,11 +75,11 @@ class EX4D_OT_queue_cancel(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs something that waits."""
+        """Needs a waiting take."""
         return bool(session.current().queue.waiting)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Take it out."""
+        """Remove it, or all of them."""
         session.current().dispatch(queue.CancelWaiting(self.path))
         return {"FINISHED"}
 
@@ -95,7 +95,7 @@ class EX4D_OT_queue_first(Safe):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a server that answers, and something that waits."""
+        """Needs a connected server, and a waiting take."""
         now = session.current()
         return bool(now.queue.waiting) and now.client is not None and now.client.status == "ready"
 
@@ -116,17 +116,17 @@ class EX4D_OT_queue_dismiss(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs one that failed."""
+        """Needs a failed take."""
         return bool(session.current().queue.lost)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Forget them."""
+        """Clear them."""
         session.current().dispatch(queue.Dismissed())
         return {"FINISHED"}
 
 
 def draw_variations(layout: Layout, context: Context) -> None:
-    """The button, how many, and what that will take."""
+    """Draw the button, the number of takes, and an estimate."""
     facts = context.scene.ex4d
     row = layout.row(align=True)
     row.operator(EX4D_OT_variations.bl_idname, icon="DUPLICATE")
@@ -141,7 +141,7 @@ def draw_variations(layout: Layout, context: Context) -> None:
 
 
 def draw_queue(layout: Layout, context: Context) -> None:
-    """What waits, in order, and what failed while others went on; nothing where neither is there."""
+    """Draw failed takes and, in order, waiting takes, if there are any."""
     held, client = session.current().queue, session.current().client
     for sentence in held.lost:
         say_briefly(layout, context, sentence, "ERROR")
@@ -164,7 +164,7 @@ def draw_queue(layout: Layout, context: Context) -> None:
 
 
 def told(request: requests.Request, context: Context) -> str:
-    """What waits, or is waited for, in a few words: its name, its quality, and its scene where that is another one."""
+    """A request in a few words: its name, its quality, and its scene if that is not the current one."""
     quality = ""
     if isinstance(request, requests.TakeRequest) and not request.preview:
         name = request.generation.get("generator", "")

@@ -1,4 +1,4 @@
-"""Buttons for what the 3D View shows: the source's own view, the footage, and the tint behind the mesh."""
+"""Operators for what the 3D View shows: the source view, the footage, and the tint behind the mesh."""
 # ruff: noqa: N801
 
 import bpy
@@ -12,7 +12,7 @@ from ..ui.operator import Safe, poll_shot
 
 
 def view_of(context: bpy.types.Context) -> bpy.types.Area:
-    """The 3D View that the mouse is in, else the largest one of the window.
+    """The 3D View under the mouse, else the largest one in the window.
 
     Raises:
         InputError: the window has none.
@@ -26,7 +26,7 @@ def view_of(context: bpy.types.Context) -> bpy.types.Area:
 
 
 def looks_through_source(scene: bpy.types.Scene, space: bpy.types.SpaceView3D) -> bool:
-    """Whether a 3D View shows what the source camera sees."""
+    """Whether a 3D View looks through the source camera."""
     through = space.camera if space.use_local_camera else scene.camera
     looks = space.region_3d is not None and space.region_3d.view_perspective == "CAMERA"
     return looks and through is not None and through == objects.find(scene, objects.SOURCE_CAMERA)
@@ -37,7 +37,7 @@ class EX4D_OT_look_through_source(Safe):
 
     bl_idname = "ex4d.look_through_source"
     bl_label = "Look Through Source"
-    bl_options = {"REGISTER"}  # noqa: RUF012 - Blender keeps no undo of views
+    bl_options = {"REGISTER"}  # noqa: RUF012 - views have no undo
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -1,1 +1,1 @@
-"""What the add-on is doing: state, session, server."""
+"""The add-on at work: state, session, server."""

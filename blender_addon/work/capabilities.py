@@ -1,4 +1,4 @@
-"""What the server announces: which generators and depth estimators it has, and which of them run when it chooses."""
+"""The generators and depth estimators that the server announces, and which of them would run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from ex4d.jobs.messages import Capabilities, EstimatorInfo, GeneratorInfo
 from .. import translations
 
 AUTO, FILE = "auto", "file"
-"""Names that stand for the best that can run, and for a depth file."""
+"""Names that stand for the best one that can run, and for a depth file."""
 
 Info = GeneratorInfo | EstimatorInfo
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What runs for a wish.
+    """What runs for a requested name.
 
     Attributes:
-        info: what runs; None if nothing can, or where the server knows no such name.
-        reasons: sentences why what was wished for, or what would be better, cannot run.
+        info: what runs; None if nothing can, or if the server does not know the name.
+        reasons: sentences that say why the requested one, or a better one, cannot run.
     """
 
     info: Info | None
@@ -29,7 +29,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class _Lacking:
-    """What to say where the server has not what was wished for, and where it has nothing of the kind at all."""
+    """Messages for a server that does not have the requested name, and for one that has nothing of the kind at all."""
 
     unknown: str
     none: str
@@ -46,21 +46,24 @@ _NO_ESTIMATOR = _Lacking(
 
 
 def generator_for(wish: str, known: Capabilities) -> Chosen:
-    """The generator that runs for a name or "auto"; of those that are better, the best and the nearest say why not."""
+    """The generator that runs for a name or "auto".
+
+    Of the better ones that cannot run, only the best and the one just above the chosen one give their reasons.
+    """
     return _choose(wish, known.generators, _NO_GENERATOR, brief=True)
 
 
 def estimator_for(wish: str, known: Capabilities) -> Chosen:
-    """The estimator that runs for a name or "auto" where there is no depth file.
+    """The estimator that runs for a name or "auto" if there is no depth file.
 
-    "auto" takes none whose terms have to be accepted first.
+    "auto" skips those whose terms have to be accepted first.
     """
     offered = [info for info in known.estimators if wish != AUTO or not (info.terms or info.name == FILE)]
     return _choose(wish, offered, _NO_ESTIMATOR)
 
 
 def estimator_to_get(wish: str, known: Capabilities) -> EstimatorInfo | None:
-    """The way to depth that lacks files, for a name, or the best one for "auto"; None if all files are there."""
+    """The estimator whose files are missing: the named one or, for "auto", the best; None if nothing is missing."""
     for info in known.estimators:
         if info.name == wish:
             return info if info.lacking_gb else None
@@ -73,7 +76,7 @@ def estimator_to_get(wish: str, known: Capabilities) -> EstimatorInfo | None:
 
 
 def find(name: str, infos: Sequence[Info]) -> Info | None:
-    """What has this name."""
+    """The item with this name; None if there is none."""
     return next((info for info in infos if info.name == name), None)
 
 

@@ -1,4 +1,4 @@
-"""What goes on beside jobs: setting up the server, and downloading a model's files; what becomes of it when it ends."""
+"""Background work other than jobs: setting up the server and downloading a model's files, and what follows them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def hear_setup(session: Session) -> bool:
-    """How far Set Up Server is. Once it is done, the new server starts, instead of an old one that is idle.
+    """Follow Set Up Server. Once it is done, the new server starts and replaces an old one that is idle.
 
     Returns whether panels have something new to show.
     """
@@ -34,8 +34,9 @@ def hear_setup(session: Session) -> bool:
 
 
 def hear_model_fetch(session: Session) -> bool:
-    """How far a model's files are. Once they are there, the server is asked again what it can run: as soon as no job
-    is under way, which would lose its connection.
+    """Follow the download of a model's files. Once it is done, reconnect to ask the server again what it can run.
+
+    Reconnecting waits until no job is under way, because the job would lose its connection.
 
     Returns whether panels have something new to show.
     """

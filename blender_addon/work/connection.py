@@ -1,4 +1,4 @@
-"""The server as the session has it: the one that answers, the one that was started here, and what is set up for it."""
+"""The session's view of the server: the one that answers, the one started here, and its environment."""
 
 import time
 from contextlib import suppress
@@ -24,16 +24,16 @@ from ..work.hosts import Hosts
 from ..work.survey import Survey
 
 LOOK_INTERVAL_S = 3.0
-"""How often it is looked whether a server answers, as long as there is no connection."""
+"""Interval at which to check for a server while there is no connection."""
 
 
 class Connection:
-    """The server, as a part of the session.
+    """The server part of the session.
 
     Attributes:
         client: the connection to a server; None until there is a reason to connect.
-        server: the server that was started here.
-        hosts: which server does the work.
+        server: the server started here.
+        hosts: the list of servers, and which of them does the work.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Connection:
 
     @cached_property
     def cancels(self) -> Cancels:
-        """Jobs to be cancelled as soon as their server can be reached."""
+        """Jobs to cancel as soon as their server can be reached."""
         return Cancels(compat.user_folder(PACKAGE) / "cancels.json")
 
     @cached_property
@@ -59,7 +59,7 @@ class Connection:
 
     @cached_property
     def model_fetch(self) -> ModelFetch:
-        """Files of a model on their way."""
+        """The download of a model's files."""
         return ModelFetch(compat.user_folder(PACKAGE) / "model_fetch.log")
 
     @cached_property
@@ -68,7 +68,7 @@ class Connection:
         return Survey(compat.user_folder(PACKAGE) / "downloads")
 
     def look_for_model(self, name: str) -> Wanted:
-        """What is to be fetched for a generator or depth estimator.
+        """What has to be downloaded for a generator or depth estimator.
 
         Raises:
             InputError: see `setup.model_fetch.look`.
@@ -76,7 +76,7 @@ class Connection:
         return look(self.server_python, name)
 
     def fetch_model(self, name: str) -> None:
-        """Begin to fetch what a generator or depth estimator lacks.
+        """Start downloading the missing files of a generator or depth estimator.
 
         Raises:
             InputError, OSError: see `ModelFetch.start`.
@@ -85,7 +85,7 @@ class Connection:
 
     @property
     def server_python(self) -> str:
-        """The Python that runs a server on this machine: the chosen one, else that of Set Up Server; "" if neither."""
+        """The Python that runs the server on this machine: the chosen one, else that of Set Up Server, else ""."""
         if chosen := preferences().python:
             return bpy.path.abspath(chosen)
         found = self.environment.current
@@ -93,25 +93,26 @@ class Connection:
 
     @property
     def has_chosen_python(self) -> bool:
-        """Whether the preferences name a Python, which runs the server instead of that of Set Up Server."""
+        """Whether the preferences name a Python to run the server instead of that of Set Up Server."""
         return bool(preferences().python)
 
     @property
     def lacks_server(self) -> bool:
-        """Whether nothing can be done before a server is set up here: none answers, and none can be started."""
+        """Whether a server has to be set up here first: none answers, and none can be started."""
         gone = self.client is None or self.client.status == "unreachable"
         return not self.hosts.name and not self.server_python and gone
 
     @property
     def capabilities(self) -> Capabilities | None:
-        """What the server has; None if it has not said so yet."""
+        """What the server can do; None if it has not said so yet."""
         return self.client.server.capabilities if self.client is not None and self.client.server is not None else None
 
     def connect(self) -> Client:
-        """The client for the chosen server, made or replaced when needed.
+        """The client for the chosen server, made or replaced as needed.
 
         Raises:
-            InputError: the address is not one that may be used, or Blender is not allowed to go online.
+            InputError: the address may not be used, the server is no longer in the list, or Blender is not allowed to
+                go online.
         """
         self.hosts.check()
         known, downloads = self.hosts.chosen, compat.user_folder(PACKAGE) / "downloads"
@@ -120,7 +121,7 @@ class Connection:
             self.disconnect()
             if known is None:
                 parse_own_address(address)
-                # Servers say in the user's registry where their keys are; the one that is started here is known anyway.
+                # Servers register where their keys are for the user; the folder of our own server is known anyway.
                 self.client = Client(address, downloads, state=self.server.state)
             else:
                 self.client = Client(address, downloads, known=known, proxies=True)
@@ -130,7 +131,7 @@ class Connection:
         return self.client
 
     def follow(self, job_id: str) -> None:
-        """Look after a job of the server. Where there may be no talking to it now, the next connection does.
+        """Follow a job of the server. If talking to the server is not allowed now, the next connection follows it.
 
         Raises:
             EX4DError: see `connect`, `Client.follow`.
@@ -139,8 +140,7 @@ class Connection:
             self.connect().follow(job_id)
 
     def cancel(self, job_id: str) -> None:
-        """Ask the server to stop a job. Where it cannot be reached now, the next connection does, also after Blender
-        was closed.
+        """Ask the server to cancel a job. If it cannot be reached now, the next connection does, even after a restart.
 
         Raises:
             EX4DError: see `connect`.
@@ -157,9 +157,10 @@ class Connection:
             client.cancel(job_id)
 
     def settle_cancels(self, client: Client) -> None:
-        """Ask for the end of what was to be cancelled, and forget it once the server has spoken of that.
+        """Send the remembered cancel requests, and forget each once the server has answered.
 
-        What another Blender has kept since this one's server answered is left to that one, or to the next connection.
+        Requests that another Blender stores after this connection was made are left to that Blender or to the next
+        connection.
         """
         was_ready, self._was_ready = self._was_ready, client.status == "ready"
         if not self._was_ready:
@@ -171,17 +172,17 @@ class Connection:
             self._asked_to_cancel -= ended
 
     def _cancel_kept(self, client: Client) -> None:
-        """Let a client cancel what any Blender has kept for that, but for what it is about to anyway."""
+        """Have a client cancel the jobs that any Blender has stored for that, except those already being cancelled."""
         if kept := self.cancels.of(self.hosts.name) - self._asked_to_cancel:
             for job_id in kept - client.cancelling:
                 _cancel(client, job_id)
             self._asked_to_cancel |= kept
 
     def use_server(self, name: str) -> None:
-        """Let another server do the work, "" for the one on this machine, which is looked for when the timer does.
+        """Switch to another server; "" is the one on this machine, which the timer will look for.
 
         Raises:
-            InputError: there may be no talking to it.
+            InputError: see `connect`.
         """
         self.disconnect()
         self._stop_looking()
@@ -196,10 +197,10 @@ class Connection:
         self.client = None
 
     def look_for_server(self) -> None:
-        """Connect where a server answers, so that the panel knows what there is before anything is pressed."""
+        """Connect if a server answers, so that the panel knows what it can do before any button is pressed."""
         now = time.monotonic()
-        with suppress(EX4DError, OSError):  # what is wrong is told when something is pressed
-            if self.hosts.name:  # the client itself never waits
+        with suppress(EX4DError, OSError):  # errors are reported once a button is pressed
+            if self.hosts.name:  # making a client never blocks
                 if self.client is None and now - self._looked > LOOK_INTERVAL_S:
                     self._looked = now
                     self.connect()
@@ -219,7 +220,7 @@ class Connection:
         self._probe = None
 
     def start_server(self) -> Client:
-        """Start the server on this machine; returns the client, which hears when it answers.
+        """Start the server on this machine; returns the client, which notices when the server answers.
 
         Raises:
             InputError: see `OwnServer.start` and `connect`.
@@ -228,17 +229,17 @@ class Connection:
             self.environment.remove_unused()
         place = self.server.state
         self.server.start(self.server_python, preferences().address)
-        if self.server.state != place:  # the client knows the keys of the server by its folder
+        if self.server.state != place:  # the client reads the server's keys from its folder
             self.disconnect()
         return self.connect()
 
     @property
     def may_stop_server(self) -> bool:
-        """Whether the server is one of ours: started by this Blender, or left by one that crashed."""
+        """Whether the server is ours: started by this Blender, or left behind by one that crashed."""
         if self.server.is_running:
             return True
         client = self.client
-        if client is not None and client.status == "refused":  # a server of another version says nothing of itself
+        if client is not None and client.status == "refused":  # a server of another version does not identify itself
             return self.server.about.get("address") == self._address
         ready = client is not None and client.status == "ready" and client.server is not None
         return ready and self.server.is_instance(client.server.instance)
@@ -252,14 +253,16 @@ class Connection:
 
     @property
     def taken_port(self) -> int:
-        """The port at which somebody listens who is not this user's server; 0 where nobody does."""
+        """The port on which something other than this user's server listens; 0 if nothing does."""
         occupied = self.client is not None and self.client.status != "ready" and self.client.occupied
         occupied = occupied and not self.hosts.name
         return parse_address(self._address)[1] if occupied else 0
 
     def trouble(self, client: Client, before: str) -> str:
-        """Why the server cannot be reached right now, or cannot do its work, as its disk is full, say; "" where it can,
-        and while connecting what it was `before`."""
+        """Why the server cannot be reached, or cannot work, for example because its disk is full; "" if it can.
+
+        While connecting, returns `before`, the previous answer.
+        """
         if client.status in ("ready", "connecting"):
             return (client.problem or client.trouble) if client.status == "ready" else before
         if self.hosts.name:
@@ -286,7 +289,7 @@ class Connection:
         return client.problem
 
     def close(self) -> None:
-        """End the connection, what is being set up or fetched, and the server that was started here."""
+        """End the connection, any setup or download, and the server started here."""
         self.environment.close()
         self.model_fetch.close()
         self._stop_looking()
@@ -296,8 +299,8 @@ class Connection:
 
 
 def _cancel(client: Client, job_id: str) -> None:
-    """Cancel a job that perhaps another client looked after."""
-    with suppress(EX4DError):  # what is no id has no job
+    """Cancel a job that another client may have followed."""
+    with suppress(EX4DError):  # an invalid id has no job
         if job_id not in client.jobs:
-            client.follow(job_id)  # a client cancels what it looks after
+            client.follow(job_id)  # a client can only cancel jobs it follows
         client.cancel(job_id)

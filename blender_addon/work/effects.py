@@ -1,4 +1,4 @@
-"""Carries out what the state machines ask for: hashing, sending, importing, and what the .blend remembers."""
+"""Carrying out the effects of the state machines: hashing, sending, importing, and storing state in the .blend."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> None:
-    """Do what came of an event; what takes long becomes the session's task.
+    """Carry out an effect of an event; anything that takes long becomes the session's task.
 
     Raises:
-        EX4DError, OSError: it cannot be done.
+        EX4DError, OSError: the effect cannot be carried out.
     """
     match effect:
         case state.Prepare(requests.FindRequest() as request):
@@ -69,7 +69,7 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
             if not bpy.app.background:
                 playing.show_arrived(request)
         case queue.HandOver(_) if session.hosts.barred:
-            pass  # the next connection gets it
+            pass  # the next connection hands it over
         case queue.HandOver(request, again):
             session.handing_over.add(request, again)
         case queue.PutFirst(job_id):
@@ -91,5 +91,5 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
 
 
 def _about(request: OpenRequest) -> ModuleType:
-    """Which module knows how a request is prepared and its result brought in."""
+    """The module that prepares a request and brings in its result."""
     return found_camera if request.only_camera else source

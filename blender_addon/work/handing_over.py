@@ -1,4 +1,4 @@
-"""Hands takes that wait in the queue to the client, in their order, a step at a time: a clean plate may be large."""
+"""Handing queued takes to the client in order, in small steps because a clean plate may be large."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class HandingOver:
-    """What is still to be handed over.
+    """The takes still to be handed over.
 
     Attributes:
-        known: files that were hashed, of all takes.
+        known: files hashed so far, for all takes.
     """
 
     def __init__(self) -> None:
@@ -34,21 +34,21 @@ class HandingOver:
         self._work: Steps | None = None
 
     def add(self, request: TakeRequest, again: str = "") -> None:
-        """Hand over this take after those before it, under the id that it had already if there is one."""
+        """Append a take, to be handed over under the id that it had before, if any."""
         if all(request.path != other.path for other, _again in self._requests):
             self._requests.append((request, again))
 
     def forget(self) -> None:
-        """Hand nothing over any more."""
+        """Drop everything still to be handed over."""
         self._requests.clear()
         self._drop()
 
     def step(self, session: Session) -> bool:
-        """Go on a little; returns whether anything is left."""
+        """Take one step; returns whether anything is left."""
         if not self._requests:
             return False
         request, again = self._requests[0]
-        if not _waits(session, request):  # it was cancelled, or its turn came
+        if not _waits(session, request):  # it was cancelled, or it is its turn now
             self._ended()
             return bool(self._requests)
         try:
@@ -80,12 +80,12 @@ class HandingOver:
 
 
 def submitted(session: Session, job: Any, files: Mapping[str, str], shot: str, again: str) -> str:
-    """Give a job of a shot to the client, under the id that it had already if there is one; its id."""
+    """Submit a job of a shot through the client, under the id that it had before, if any; returns the job's id."""
     places = {sha: Path(path) for sha, path in files.items()}
     file = bpy.path.basename(bpy.data.filepath)
     return session.connect().submit(job, places, job_id=again or None, file=file, shot=shot)
 
 
 def _waits(session: Session, request: TakeRequest) -> bool:
-    """Whether a take still waits, and the client does not have it."""
+    """Whether a take is still waiting and not yet with the client."""
     return any(each.request.path == request.path and not each.job_id for each in session.queue.waiting)

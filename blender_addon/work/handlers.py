@@ -1,4 +1,4 @@
-"""What happens when a file is loaded or saved, after undo, and around a render."""
+"""Handlers for loading and saving files, for undo, and for renders."""
 
 import bpy
 from bpy.app.handlers import persistent
@@ -18,14 +18,14 @@ def load_pre(*_: object) -> None:
 
 @persistent
 def load_post(*_: object) -> None:
-    """Bring the new file up to date, and follow its job."""
+    """Bring the new file up to date and follow its job."""
     copies.claim_all()
     session.current().enter_file()
 
 
 @persistent
 def save_pre(path: str, *_: object) -> None:
-    """Bring shots that lie elsewhere beside the file."""
+    """Move shots that are elsewhere next to the file."""
     if not path:
         return
     here = session.current()
@@ -39,7 +39,7 @@ def save_pre(path: str, *_: object) -> None:
 
 @persistent
 def save_post(path: str, *_: object) -> None:
-    """Save Copy leaves the open file what it was."""
+    """Finish what `save_pre` did, or undo it after Save Copy, which leaves the open file as it was."""
     here = session.current()
     settled, here.settled = here.settled, None
     if settled is None:
@@ -52,26 +52,26 @@ def save_post(path: str, *_: object) -> None:
 
 @persistent
 def save_post_fail(path: str, *_: object) -> None:
-    """Keep the paths of the file that stays open right."""
+    """Correct the paths of the file that stays open."""
     if path:
         saving.mend(path)
 
 
 @persistent
 def undo_post(*_: object) -> None:
-    """Undo does not stop the server."""
+    """Write the state back into the scene: undo does not stop the server."""
     session.current().after_undo()
 
 
 @persistent
 def render_init(scene: bpy.types.Scene, *_: object) -> None:
-    """What compares takes is not rendered."""
+    """Hide the comparison strips from the render."""
     comparison.hide_from_render(scene)
 
 
 @persistent
 def render_end(scene: bpy.types.Scene, *_: object) -> None:
-    """Compare again."""
+    """Show the comparison strips again."""
     comparison.show_after_render(scene)
 
 
@@ -90,7 +90,7 @@ HANDLERS = (
 
 
 def register() -> None:
-    """Add handlers and the timer."""
+    """Add the handlers, the overlay and the timers."""
     for handlers, function in HANDLERS:
         handlers.append(function)
     session.current().overlay.add()
@@ -99,7 +99,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Remove them: one left over crashes Blender when it ends."""
+    """Remove them: Blender crashes on exit if one is left."""
     session.current().overlay.remove()
     for timer in (session.timer, session.looking_timer):
         if bpy.app.timers.is_registered(timer):

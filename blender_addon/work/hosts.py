@@ -1,4 +1,4 @@
-"""Which server does the work: the one on this machine, or one of the user's list of other machines."""
+"""The server that does the work: the one on this machine, or one from the user's list of other machines."""
 
 import time
 
@@ -13,11 +13,11 @@ from ..translations import told
 from ..ui import preferences
 
 AGAIN_S = 1.0
-"""The list is read again when it was read so long ago; other programs change it, too."""
+"""Age at which the list is read again, because other programs change it, too."""
 
 
 class Hosts:
-    """The list, as panels need it many times a second."""
+    """The list of servers, cached because panels ask for it many times a second."""
 
     def __init__(self) -> None:
         self._read = -AGAIN_S
@@ -26,13 +26,13 @@ class Hosts:
 
     @property
     def servers(self) -> tuple[KnownServer, ...]:
-        """All servers on other machines, by name."""
+        """All servers on other machines, sorted by name."""
         self._look()
         return self._servers
 
     @property
     def trouble(self) -> str:
-        """Why the list cannot be used; "" where it can."""
+        """Why the list cannot be used; "" if it can."""
         self._look()
         return self._trouble
 
@@ -43,24 +43,28 @@ class Hosts:
 
     @property
     def chosen(self) -> KnownServer | None:
-        """The chosen server; None for the one on this machine, and where the list has it no longer."""
+        """The chosen server; None for the one on this machine, or if it is no longer in the list."""
         return next((server for server in self.servers if server.name == self.name), None) if self.name else None
 
     def check(self) -> None:
-        """Raises `InputError` where there may be no talking to the chosen server."""
+        """Check that talking to the chosen server is allowed.
+
+        Raises:
+            InputError: it is not, see `barred`.
+        """
         if self.barred:
             raise InputError(self.barred)
 
     @property
     def barred(self) -> str:
-        """Why there may be no talking to the chosen server; "" where there may."""
+        """Why talking to the chosen server is not allowed; "" if it is."""
         if self.name and self.chosen is None:
             return self.trouble or told("{name} is no longer in your list: choose a server.", name=self.name)
         return self.offline
 
     @property
     def offline(self) -> str:
-        """Why Blender's own settings forbid to talk to the chosen server; "" where they allow it."""
+        """Why Blender's own settings forbid talking to the chosen server; "" if they allow it."""
         server = self.chosen
         if server is None or may_reach(server):
             return ""
@@ -71,12 +75,12 @@ class Hosts:
         )
 
     def choose(self, name: str) -> None:
-        """Let a server do the work; "" is the one on this machine."""
+        """Choose the server that does the work; "" is the one on this machine."""
         preferences.preferences().server = name
         bpy.context.preferences.is_dirty = True
 
     def read_again(self) -> None:
-        """The list was changed here."""
+        """Read the list again at the next use, because it was changed here."""
         self._read = -AGAIN_S
 
     def _look(self) -> None:
@@ -91,5 +95,5 @@ class Hosts:
 
 
 def may_reach(server: KnownServer) -> bool:
-    """Whether Blender's settings allow talking to a server; a tunnel begins on this machine, so it needs no leave."""
+    """Whether Blender's settings allow talking to a server; always true for a tunnel, which starts on this machine."""
     return bool(bpy.app.online_access) or is_loopback(parse_address(server.address)[0])

@@ -1,4 +1,4 @@
-"""Learns how long things take: measures the job under way, and remembers what has ended for the next estimate."""
+"""Learning how long things take: measures the job under way and stores finished ones for the next estimate."""
 
 import time
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ from ..work.requests import DetailRequest, OpenRequest, Request, TakeRequest
 from ..work.state import State
 
 BLENDER = "Blender"
-"""Stands for the server's address where Blender does the work."""
+"""Stands for the server's address if Blender itself does the work."""
 
 
 class Learning:
-    """What is known of the server, and the stopwatch.
+    """What has been measured of the server, and the stopwatch.
 
     Attributes:
-        watch: measures the job under way.
-        known: the server's address and what is known of it by kind of job, once it was read; see `paces`.
+        watch: stopwatch for the job under way.
+        known: the server's name or address and its paces by kind of job, once read; see `paces`.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Learning:
 
     @property
     def paces(self) -> dict[str, pace.Known]:
-        """What is known of how long things take on the server, by kind of job."""
+        """How long things take on the server, by kind of job."""
         address = preferences().server or preferences().address
         if self.known is None or self.known[0] != address:
             self.known = address, pace.load(_file(), address)
@@ -43,32 +43,39 @@ class Learning:
 
     @property
     def here(self) -> dict[str, pace.Known]:
-        """The same of what Blender does itself, whatever the server."""
+        """How long things take that Blender does itself, whatever the server."""
         return pace.load(_file(), BLENDER)
 
     def learn_here(self, kind: str, seconds: float, points: int, bytes_: float) -> None:
-        """Learn from what Blender has done itself, for so many vertices in all frames."""
+        """Learn from work that Blender has done itself.
+
+        Args:
+            kind: kind of work, such as `pace.DETAIL`.
+            seconds: how long it took.
+            points: number of vertices, summed over all frames.
+            bytes_: size of the files on disk.
+        """
         if points:
             known = self.here
             known[kind] = pace.learn(known.get(kind), {"all": seconds}, points, bytes_)
             pace.save(_file(), BLENDER, known)
 
     def follow(self, event: state.Event, before: State, after: State) -> None:
-        """Measure what goes on; learn from what has ended well."""
+        """Measure the job under way, and learn from it if it ends well."""
         now = time.monotonic()
         if isinstance(event, state.Reopened | state.Reconnected):
-            self.watch.stages = None  # its beginning was not seen, or what followed
+            self.watch.stages = None  # its beginning, or some of it since, was not seen
         elif after.busy and (not before.busy or (isinstance(event, state.Pressed) and after.request is event.request)):
             self.watch.begin(now)
         self.watch.see(after.stage if after.busy and not after.trouble else "", now)
         if isinstance(event, state.Updated) and before.phase == "working" and after.phase == "importing":
             self._result = event.update.facts
         if isinstance(event, state.Imported) and before.phase == "importing" and self.watch.stages:
-            with suppress(OSError):  # files that are gone already teach nothing
+            with suppress(OSError):  # files that are already gone teach nothing
                 self._learn(before.request, self.watch.stages)
 
     def take_turn(self, from_start: bool) -> None:
-        """A job that waited is the one under way now; measure it if its beginning can be seen."""
+        """Start measuring a job that waited and is under way now, if it is seen from its start."""
         if from_start:
             self.watch.begin(time.monotonic())
         else:
@@ -90,7 +97,7 @@ class Learning:
         result = pixels
         if isinstance(request, TakeRequest) and not request.preview:
             frames, told = pixels // (facts.width * facts.height), self._result
-            result = frames * told.get("width", 0) * told.get("height", 0)  # older servers do not tell
+            result = frames * told.get("width", 0) * told.get("height", 0)  # older servers do not report these
         self.paces[kind] = pace.learn(self.paces.get(kind), stages, pixels, _bytes(_folder(scene, request)), result)
         pace.save(_file(), preferences().server or preferences().address, self.paces)
 
@@ -100,7 +107,7 @@ def _file() -> Path:
 
 
 def _folder(scene: bpy.types.Scene, request: Request) -> Path | None:
-    """Where the files are that have just come."""
+    """Folder of the files that have just arrived."""
     facts = scene.ex4d
     if isinstance(request, OpenRequest):
         return files.absolute(facts.image.filepath).parent
@@ -108,5 +115,5 @@ def _folder(scene: bpy.types.Scene, request: Request) -> Path | None:
 
 
 def _bytes(folder: Path | None) -> int:
-    """Of the files in a folder, but not of takes and openings inside of it."""
+    """Total size of the files in a folder, without subfolders such as takes and openings."""
     return sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder is not None else 0

@@ -1,6 +1,6 @@
-"""What is asked of the server while a camera is moved, and what has come of it: the newest look counts.
+"""Looks requested from the server while a camera is moved, and their answers; the newest look counts.
 
-Knows neither Blender nor the wire: `session.py` brings both together.
+Knows neither Blender nor the protocol: `session.py` brings both together.
 """
 
 from collections.abc import Mapping
@@ -13,24 +13,24 @@ from ex4d.jobs.messages import Look, Seen, Unseen
 from ex4d.render import classes
 
 IN_FLIGHT = 2
-"""Looks under way: while one travels the other is looked at, else a slow connection would halve the rate."""
+"""Number of looks under way at a time: one is rendered while the other travels, so a slow connection costs no rate."""
 
 LOST_S = 2.0
-"""A look without an answer for so long is asked again: the first one of a shot may take that long, too."""
+"""Time without an answer after which a look is sent again; the first look of a shot may take that long, too."""
 RETRY_S = 3.0
-"""After the server could not see anything."""
+"""Time to wait after the server could not answer a look."""
 STALE_S = 0.5
-"""So long the view of a camera that has moved on is shown, until the next one comes."""
+"""How long an outdated view is shown while the camera has moved on and the next one has not arrived."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the server has seen.
+    """An answered look.
 
     Attributes:
-        look: what was asked.
+        look: the request.
         seen: the answer.
-        at: when it came.
+        at: time of arrival in seconds.
     """
 
     look: Look
@@ -39,27 +39,27 @@ class Found:
 
     @property
     def invented(self) -> float:
-        """Part of the picture that has to be invented, 0 to 1."""
+        """Fraction of the picture that has to be invented, 0 to 1."""
         return 1 - self.seen.real
 
     def classes(self) -> NDArray[np.uint8]:
-        """Classes (h,w) of the pixels, see `ex4d.render.classes`.
+        """Classes (H,W), uint8, of the pixels, see `ex4d.render.classes`.
 
         Raises:
-            InputError: they came damaged.
+            InputError: the data is damaged.
         """
         return classes.unpack(self.seen.classes, self.seen.width, self.seen.height)
 
 
 class Looking:
-    """Looks through the camera as it is now, and along its path.
+    """Looks through the camera at its current place and along its path.
 
-    A look is known by what it asks, its number left out: as long as camera and shot are the same, so is the answer.
-    What the path has is found there, also while it plays.
+    A look is identified by its content, without its number: as long as camera and shot are the same, so is the answer.
+    Answers along the path are also used while the path is played.
 
     Attributes:
-        problem: why nothing is seen, a sentence; "" while all is well.
-        version: another number whenever the path, or what is known of it, has changed.
+        problem: why nothing can be seen, as a sentence; "" if all is well.
+        version: a number that changes whenever the path, or what is known about it, changes.
     """
 
     def __init__(self) -> None:
@@ -72,22 +72,23 @@ class Looking:
         self._under_way: dict[int, tuple[Look, float]] = {}
         self._not_before = 0.0
 
-    # -- what is wanted
+    # -- requests
 
     def want(self, look: Look | None) -> None:
-        """Look through the camera as it is now; None when nobody wants to see it any more."""
+        """Request a look through the camera at its current place; None if nobody wants one any more."""
         self._now = look
 
     def want_along(self, frame: int, look: Look) -> None:
-        """Look from a frame of the path, counted from 0, as its camera is there."""
+        """Request a look through the camera at a frame of its path, counted from 0."""
         if self._path.get(frame) != look:
             self._path[frame] = look
             self.version += 1
 
     def want_as_played(self, look: Look) -> None:
-        """The camera where it is now is a frame of its path, which is not known otherwise.
+        """Use the camera's current place as a frame of its path, if the path is not known otherwise.
 
-        Where the camera was elsewhere the last time, so it may be in all other frames: they wait to be played again.
+        If the camera was elsewhere in this frame the last time, all other frames may have changed as well, so they are
+        forgotten until they are played again.
         """
         known = self._path.get(look.frame)
         if known is not None and not _same(known, look):
@@ -95,7 +96,7 @@ class Looking:
         self.want_along(look.frame, look)
 
     def forget(self) -> None:
-        """Another shot, or another camera: nothing that was found holds any more."""
+        """Forget everything, because shot or camera is another one."""
         self._now, self._latest = None, None
         self._path.clear()
         self._found.clear()
@@ -104,31 +105,31 @@ class Looking:
         self.version += 1
 
     def along(self, frame: int) -> Look | None:
-        """The look of a frame of the path, as far as it is known."""
+        """The look at a frame of the path; None if not known."""
         return self._path.get(frame)
 
     @property
     def places(self) -> int:
-        """In how many frames the path is known."""
+        """Number of frames in which the path is known."""
         return len(self._path)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether answers are under way."""
+        """Whether any looks are unanswered."""
         return bool(self._under_way)
 
     @property
     def is_moving(self) -> bool:
-        """Whether it is not known yet what the camera sees where it is now."""
+        """Whether the look at the camera's current place is still unanswered."""
         return self._now is not None and self._answer(self._now) is None
 
     @property
     def is_settled(self) -> bool:
-        """Whether all is known that is wanted."""
+        """Whether every requested look is answered."""
         return not self._under_way and not self._missing()
 
     def next(self, now: float) -> list[Look]:
-        """Looks to send, which count as sent at `now`, in seconds: through the camera first, then along the path."""
+        """Looks to send at time `now`, in seconds: at the camera's current place first, then along its path."""
         self._under_way = {n: (look, at) for n, (look, at) in self._under_way.items() if now - at < LOST_S}
         if now < self._not_before:
             return []
@@ -151,10 +152,10 @@ class Looking:
         self._under_way[self._number] = (look, now)
         return replace(look, number=self._number)
 
-    # -- what has come
+    # -- answers
 
     def hear(self, view: Seen | Unseen, now: float) -> bool:
-        """Take an answer; True where it is news. Looks before it that had none were overtaken by a newer one."""
+        """Take an answer; True if it is news. Earlier looks without an answer have been superseded and are dropped."""
         look, _ = self._under_way.pop(view.number, (None, 0.0))
         self._under_way = {number: asked for number, asked in self._under_way.items() if number > view.number}
         if look is None:
@@ -171,11 +172,11 @@ class Looking:
         return True
 
     def unanswered(self) -> None:
-        """The connection is gone: nothing that is under way will come."""
+        """Forget looks under way, because the connection is gone."""
         self._under_way.clear()
 
     def shown(self, now: float) -> Found | None:
-        """What to show of the camera as it is now; until that has come, for a moment the last that has."""
+        """The answer to show for the camera's current place; until it arrives, briefly the last one that did."""
         wanted = self._now
         if wanted is None:
             return None
@@ -192,7 +193,7 @@ class Looking:
         return None
 
     def invented_along(self) -> Mapping[int, float]:
-        """Part that has to be invented by frame of the path, as far as it is known and the path is still the same."""
+        """Fraction that has to be invented in each frame of the path whose answer is known and up to date."""
         return {frame: self._found[frame].invented for frame, look in self._path.items() if self._is_known(frame, look)}
 
 
@@ -200,7 +201,7 @@ _EXACT = ("frame", "depth", "source_to_world", "width", "height", "render", "mov
 
 
 def _same(one: Look, other: Look) -> bool:
-    """Whether two looks see the same, as far as Blender's single precision can tell."""
+    """Whether two looks are the same within Blender's single precision."""
     if one is other or one == other:
         return True
     if any(getattr(one, name) != getattr(other, name) for name in _EXACT):
@@ -211,5 +212,5 @@ def _same(one: Look, other: Look) -> bool:
 
 
 def _are_near(ones: tuple[float, ...], others: tuple[float, ...], slack: float) -> bool:
-    # Not `np.allclose`, which takes ten times as long for so few numbers.
+    # Not `np.allclose`, which takes ten times as long for this few numbers.
     return all(abs(a - b) <= slack + 1e-5 * abs(b) for a, b in zip(ones, others, strict=True))

@@ -1,4 +1,4 @@
-"""The job under way, and what waits, as the .blend remembers them: they are followed again when the file is opened."""
+"""Storing the job under way and waiting takes in the .blend, so that they are followed again when it is opened."""
 
 import json
 from contextlib import suppress
@@ -14,7 +14,7 @@ from ..work.queue import Waiting
 
 
 class JobMemory:
-    """The memory, as a part of `scene.ex4d`."""
+    """Properties of `scene.ex4d` that remember jobs."""
 
     job_id: StringProperty(name="Job", description="The job under way, followed again when the file is opened")
     request: StringProperty(name="Request", description="What the job under way was asked, in JSON")
@@ -36,17 +36,17 @@ class JobMemory:
     unsent: BoolProperty(name="Unsent", description="The server has not said yet that it has the take under way")
 
     def remember(self, request: requests.Request, job_id: str, taken: bool) -> None:
-        """Keep a job; what the server has not said to have `taken` has to be sent anew."""
+        """Store a job; a take that the server has not confirmed to have (`taken`) will have to be sent again."""
         self.turn_to(preferences().server)
         self.job_id, self.request = job_id, requests.request_to_json(request)
         self.unsent = not taken and isinstance(request, requests.TakeRequest)
 
     def forget(self) -> None:
-        """No job is under way any more."""
+        """Clear the job under way."""
         self.job_id, self.request, self.unsent = "", "", False
 
     def turn_to(self, server: str) -> None:
-        """Set aside what another server has of the scene, and bring back what this one has, see `elsewhere`."""
+        """Set aside the scene's jobs on the current server, and bring back those on `server`, see `elsewhere`."""
         if self.server == server:
             return
         aside = self._aside()
@@ -58,11 +58,11 @@ class JobMemory:
 
     @property
     def servers_elsewhere(self) -> set[str]:
-        """Names of servers that do the work no longer and have something of the scene."""
+        """Names of other servers that still have jobs of the scene."""
         return set(self._aside())
 
     def _aside(self) -> dict[str, list]:
-        with suppress(ValueError, TypeError, AttributeError):  # nothing, or not ours
+        with suppress(ValueError, TypeError, AttributeError):  # empty, or not ours
             return {
                 str(server): [str(job_id), str(request), bool(unsent), str(waiting)]
                 for server, (job_id, request, unsent, waiting) in json.loads(self.elsewhere).items()
@@ -71,14 +71,13 @@ class JobMemory:
 
     @property
     def remembered(self) -> tuple[requests.Request, str] | None:
-        """What was asked and the job's id; None without one that the server has, or with one of another version."""
+        """The request and id of the job under way; None if the server has none, or for another version's request."""
         request = requests.request_from_json(self.request) if self.job_id and not self.unsent else None
         return None if request is None else (request, self.job_id)
 
 
 def keep(waiting: tuple[Waiting, ...]) -> None:
-    """Write what waits into the scenes that it is for, with the id under which it was sent, and whether the server has
-    said to have it."""
+    """Write waiting takes into their scenes, with their job ids and whether the server has confirmed to have them."""
     texts: dict[str, list] = {}
     for place, each in enumerate(waiting):
         if (scene := objects.find_scene(each.request)) is not None:
@@ -93,7 +92,7 @@ def keep(waiting: tuple[Waiting, ...]) -> None:
 
 
 def turn() -> tuple[str, ...]:
-    """Let all scenes of the open file remember what the chosen server has; names of others that have something."""
+    """Switch all scenes of the open file to the jobs of the chosen server; returns names of others that have jobs."""
     names = set()
     for scene in [scene for scene in bpy.data.scenes if scene.library is None]:
         scene.ex4d.turn_to(preferences().server)
@@ -102,11 +101,11 @@ def turn() -> tuple[str, ...]:
 
 
 def kept() -> tuple[Waiting, ...]:
-    """What waited when the open file was saved, in order; what another version of the add-on wrote is left out."""
+    """The takes that waited when the open file was saved, in order, without those written by other add-on versions."""
     found = []
     for scene in [scene for scene in bpy.data.scenes if scene.library is None]:
         entries = [(-1, scene.ex4d.job_id, scene.ex4d.request, False)] if scene.ex4d.unsent else []
-        with suppress(ValueError, TypeError):  # nothing, or not ours
+        with suppress(ValueError, TypeError):  # empty, or not ours
             entries += [_entry(*each) for each in json.loads(scene.ex4d.waiting)]
         for place, job_id, text, taken in entries:
             if isinstance(request := requests.request_from_json(text), requests.TakeRequest):
@@ -115,10 +114,10 @@ def kept() -> tuple[Waiting, ...]:
                 found.append((place, Waiting(here, taken=taken, **known)))
     by_path: dict[str, Waiting] = {}
     for _place, each in sorted(found, key=lambda pair: pair[0]):
-        by_path.setdefault(each.request.path, each)  # a scene that was copied has copies of them
+        by_path.setdefault(each.request.path, each)  # copied scenes have copies of them
     return tuple(by_path.values())
 
 
 def _entry(place: int, job_id: str, text: str, taken: bool | None = None) -> tuple[int, str, str, bool]:
-    """What `keep` wrote of a take; earlier versions kept ids only of what the server had."""
+    """Parse an entry written by `keep`; earlier versions stored ids only of jobs that the server had."""
     return int(place), str(job_id), str(text), bool(job_id) if taken is None else bool(taken)

@@ -1,4 +1,4 @@
-"""Jobs of this user that other Blenders have asked for, as the server tells them for as long as a panel shows them."""
+"""This user's jobs from other Blenders, requested from the server while a panel shows them."""
 
 import time
 from dataclasses import dataclass
@@ -8,28 +8,28 @@ from ex4d.jobs.client import Client
 from ex4d.jobs.messages import Queue, QueueEntry
 
 SHOWN_S = 5.0
-"""A panel that was not drawn for so long shows nothing any more."""
+"""A panel that has not been drawn for this long counts as hidden."""
 AGAIN_S = 3.0
-"""How often the server is asked."""
+"""Interval at which the server is asked."""
 
 
 @dataclass(frozen=True)
 class Other:
-    """A job of another Blender, and whether it runs, waits, or is done and was not fetched."""
+    """A job of another Blender, and whether it is running, waiting, or done and not yet fetched."""
 
     entry: QueueEntry
     state: Literal["running", "waiting", "done"]
 
 
 class Others:
-    """What the server said last."""
+    """The server's latest answer."""
 
     def __init__(self) -> None:
         self._shown = self._asked = -SHOWN_S
         self._heard: Queue | None = None
 
     def of(self, client: Client | None) -> tuple[Other, ...]:
-        """The jobs, for panels. The server is asked again and again while this is."""
+        """The jobs, for panels. Polling the server continues while this is called."""
         self._shown = time.monotonic()
         heard = self._heard
         if client is None or heard is None:
@@ -42,7 +42,7 @@ class Others:
         return tuple(each for each in found if each.entry.own and each.entry.job_id not in client.jobs)
 
     def step(self, client: Client | None) -> bool:
-        """Ask, or hear; whether there is something new to show."""
+        """Ask the server or read its answer; returns whether there is something new to show."""
         now = time.monotonic()
         if client is None or client.status != "ready":
             changed, self._heard = self._heard is not None, None
@@ -58,5 +58,5 @@ class Others:
         return self._heard != before
 
     def ask_soon(self) -> None:
-        """Something was changed there: the next step asks."""
+        """Ask the server in the next step, because something has changed."""
         self._asked = -SHOWN_S

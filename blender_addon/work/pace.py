@@ -1,7 +1,7 @@
-"""How long things take and how much disk: learned from the jobs that ended, kept in the user's data folder.
+"""How much time and disk space things take, learned from finished jobs and stored in the user's data folder.
 
-Time is learned by stage, so that a job whose depth was there already does not make the next estimate too small. Most of
-it grows with frames times pixels; what does not is told apart by the name of its stage.
+Time is learned per stage, so that a job whose depth already existed does not make the next estimate too small. Most
+stages grow with frames times pixels; those that do not are recognised by name.
 """
 
 import json
@@ -20,35 +20,35 @@ from ..work import capabilities
 from ..work.requests import OpenRequest, Request, TakeRequest
 
 WORTH_TELLING_S, WORTH_TELLING_BYTES = 10.0, 1e9
-"""From here on an estimate is shown."""
+"""Time and size from which an estimate is worth showing."""
 
 WAITING = ("Queued", "Reconnecting", "Sending", "Uploading", "Upload")
-"""Stages that say nothing about the next job: they depend on other jobs, and on what the server has already."""
+"""Stages that say nothing about the next job, because they depend on other jobs and on what the server already has."""
 
 ONCE = ("Running", "Loading", "Starting", "Fetching", "Compiling")
-"""How the names of stages begin that take as long for a few frames as for many."""
+"""Prefixes of stages that take as long for a few frames as for many."""
 
 SOUGHT = ("auto", "rotation")
-"""What `camera_motion` is where the camera is looked for."""
+"""Values of `camera_motion` for which the camera is searched for."""
 
 OF_RESULT = (titled(FINISHING), "Writing Files")
-"""Stages that grow with the pixels of the result, which may be as large as the clip; all others grow with those of the
-working picture."""
+"""Stages that grow with the pixels of the result, which may be as large as the clip; all others grow with the pixels of
+the working picture."""
 
 ENOUGH = 5e6
-"""Pixels in all frames from which on a job tells more of the next one than the figures of another machine do."""
+"""Pixels in all frames above which a job says more about the next one than another machine's figures do."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of one kind of job.
+    """What has been learned about one kind of job.
 
     Attributes:
-        each: seconds for a million pixels (frames times width times height), by stage; those of the result in the
-            stages of `OF_RESULT`.
-        once: seconds whatever the size, by stage.
-        bytes: on disk for a pixel of the result.
-        pixels: how large the jobs were that this was learned from: small ones tell little.
+        each: seconds per million pixels (frames times width times height), by stage; pixels of the result for the
+            stages in `OF_RESULT`.
+        once: seconds regardless of size, by stage.
+        bytes: bytes on disk per pixel of the result.
+        pixels: combined size of the jobs that this was learned from: small ones say little.
     """
 
     each: Mapping[str, float] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Known:
     pixels: float = 0.0
 
     def seconds(self, pixels: int, result: int = 0) -> float:
-        """For so many pixels in all frames; `result` where those of the result are more."""
+        """Estimated seconds for `pixels` in all frames; `result` is the pixels of the result, if that is more."""
         result = max(result, pixels)
         each = sum(each * (result if stage in OF_RESULT else pixels) for stage, each in self.each.items())
         return each / 1e6 + sum(self.once.values())
@@ -65,7 +65,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a job will take; `seconds` is None if nobody knows, and `is_learned` where it was measured here."""
+    """What a job will take; `seconds` is None if unknown, and `is_learned` says whether it was measured here."""
 
     seconds: float | None
     bytes: float
@@ -73,12 +73,12 @@ class Estimate:
 
     @property
     def is_worth_telling(self) -> bool:
-        """Whether somebody would want to know beforehand."""
+        """Whether the artist would want to know beforehand."""
         return self.seconds is None or self.seconds >= WORTH_TELLING_S or self.bytes >= WORTH_TELLING_BYTES
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What to say, in lines as short as a sidebar is narrow."""
+        """The estimate in lines short enough for a sidebar."""
         disk = translations.told("{size} on disk", size=size(self.bytes))
         if self.seconds is None:
             return translations.told("About {disk}", disk=disk), translations.told(
@@ -98,18 +98,18 @@ class Estimate:
 
 
 def together(one: Estimate, other: Estimate) -> Estimate:
-    """What two things take, one after the other, whose files are the same."""
+    """Estimate for two consecutive steps that yield the same files, counted once."""
     known = one.seconds is not None and other.seconds is not None
     return Estimate(one.seconds + other.seconds if known else None, one.bytes, one.is_learned and other.is_learned)
 
 
 def of_both(one: Estimate, other: Estimate) -> Estimate:
-    """What two things take, one after the other, each with files of its own."""
+    """Estimate for two consecutive steps, each with its own files."""
     return replace(together(one, other), bytes=one.bytes + other.bytes)
 
 
 def kind_of_opening(estimator: str) -> str:
-    """The kind of a job that opens a clip; `estimator` names what makes its depth."""
+    """The kind of a job that opens a clip; `estimator` is the name of the depth estimator."""
     return f"open {estimator}"
 
 
@@ -119,39 +119,39 @@ def kind_of_take(generator: str, quality: str = "") -> str:
 
 
 def kind_of_export(written: str) -> str:
-    """The kind of Export Shot; `written` names the format. It grows with vertices times frames, as `DETAIL` does."""
+    """The kind of Export Shot to the format `written`. It grows with vertices times frames, as `DETAIL` does."""
     return f"export {written.lower()}"
 
 
 VIEW, CAMERA = "view", "camera"
-"""The kinds of Preview Path, and of looking for the source camera."""
+"""The kinds of Preview Path and of the search for the source camera."""
 
 DETAIL = "detail"
-"""The kind of Set Viewport Detail, which Blender does itself: what grows is vertices times frames."""
+"""The kind of Set Viewport Detail, which Blender does itself; it grows with vertices times frames."""
 
 ELSEWHERE = {
     "open file": Known({"all": 0.9}, {"start": 2.0}, 1.6),
     "open plane": Known({"all": 1.4}, {"start": 2.0}, 1.6),
     "open video-depth-anything": Known({"all": 1.6}, {"start": 10.0}, 1.6),
-    CAMERA: Known({"all": 1.0}, {"start": 40.0}, 1.6),  # small pictures are enlarged
+    CAMERA: Known({"all": 1.0}, {"start": 40.0}, 1.6),  # small frames are enlarged
     VIEW: Known({"all": 0.9}, {"start": 1.0}, 0.1),
     "generate preview": Known({"all": 4.5, titled(FINISHING): 0.3}, {"start": 1.0}, 0.2),
     DETAIL: Known({"all": 0.07}, {}, 12.0),
     "export alembic": Known({"all": 0.25}, {}, 13.5),
     "export usd": Known({"all": 0.12}, {}, 13.0),
 }
-"""What is known of kinds of which no job has ended here yet: clips of 25 and 49 frames on two cores without a GPU."""
+"""Figures for kinds of which no job has finished here yet: clips of 25 and 49 frames on two cores without a GPU."""
 
 DISK = {"open": 1.6, "camera": 1.6, "view": 0.1, "generate": 0.2}
-"""Bytes for a pixel by the first word of a kind, where even the time is not known."""
+"""Bytes per pixel by the first word of a kind, for kinds without any figures."""
 
 
 def of_job(request: Request, facts: Mapping[str, Any], size: tuple[int, int]) -> tuple[str, int] | None:
-    """The kind of a job that has ended and the pixels in all its frames; None if it tells nothing.
+    """The kind of a finished job and the number of pixels in all its frames; None if nothing can be learned from it.
 
     Args:
-        request: what was asked.
-        facts: what the server says of the result.
+        request: the job's request.
+        facts: the server's facts about the result.
         size: width and height of the shot.
     """
     if isinstance(request, OpenRequest):
@@ -159,9 +159,9 @@ def of_job(request: Request, facts: Mapping[str, Any], size: tuple[int, int]) ->
         if request.only_camera:
             return CAMERA, pixels
         if request.settings.get("camera_motion") in SOUGHT:
-            return None  # two things at once, of which each is known by itself
+            return None  # two kinds at once, each of which is learned on its own
         if request.standing:
-            return None  # a part of the frames was estimated, and all of them were brought in
+            return None  # some of the frames were estimated, but all were imported
         maker = capabilities.FILE if request.depth else facts.get("depth", {}).get("provider", "")
         return kind_of_opening(maker), pixels
     if isinstance(request, TakeRequest):
@@ -172,7 +172,7 @@ def of_job(request: Request, facts: Mapping[str, Any], size: tuple[int, int]) ->
 
 
 def estimate(kind: str, pixels: int, learned: Mapping[str, Known], result: int = 0) -> Estimate:
-    """What a job of a kind will take for so many pixels in all frames; `result` where those of the result are more."""
+    """Estimate for a job of a kind with `pixels` in all frames; `result` is the pixels of the result, if more."""
     result = max(result, pixels)
     here, elsewhere = learned.get(kind), ELSEWHERE.get(kind)
     known = here or elsewhere
@@ -185,18 +185,18 @@ def estimate(kind: str, pixels: int, learned: Mapping[str, Known], result: int =
 
 
 def learn(known: Known | None, stages: Mapping[str, float], pixels: int, bytes_: float, result: int = 0) -> Known:
-    """What is known after one more job.
+    """Update what is known with another finished job.
 
     Args:
-        known: before; None if it was the first of its kind.
+        known: what was known before; None if this is the first job of its kind.
         stages: seconds that each stage took.
-        pixels: in all its frames.
-        bytes_: that its files take on disk.
-        result: pixels in all frames of the result, where they are more.
+        pixels: number of pixels in all its frames.
+        bytes_: size of its files on disk.
+        result: number of pixels in all frames of the result, if that is more.
     """
     result = max(result, pixels)
     before = known or Known()
-    # As a line through the origin is fitted: jobs count by their size squared, earlier ones half.
+    # Like a least-squares line through the origin: jobs are weighted by their size squared, earlier ones by half that.
     each, once, weight = dict(before.each), dict(before.once), pixels**2 + before.pixels**2 / 2
     newest = pixels**2 / weight
     for stage, took in stages.items():
@@ -210,7 +210,7 @@ def learn(known: Known | None, stages: Mapping[str, float], pixels: int, bytes_:
 
 
 def load(file: Path, server: str) -> dict[str, Known]:
-    """What is known of the server at an address, by kind; nothing where the file is missing or damaged."""
+    """What is known about the server at an address, by kind; empty if the file is missing or damaged."""
     try:
         return {kind: Known(**known) for kind, known in _read(file).get(server, {}).items()}
     except (TypeError, AttributeError):
@@ -218,7 +218,7 @@ def load(file: Path, server: str) -> dict[str, Known]:
 
 
 def save(file: Path, server: str, known: Mapping[str, Known]) -> None:
-    """Keep what is known of a server; a disk that cannot take it is not worth a word."""
+    """Store what is known about a server; failure to write is ignored."""
     everything = {**_read(file), server: {kind: vars(each) for kind, each in known.items()}}
     try:
         with replacing(file) as temporary:
@@ -236,10 +236,10 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 class Stopwatch:
-    """Measures the stages of the job under way, from what the session goes through.
+    """Measures the stages of the job under way from the states of the session.
 
     Attributes:
-        stages: seconds by stage; None if the job was not seen from its beginning.
+        stages: seconds by stage; None if the job was not seen from its start.
     """
 
     def __init__(self) -> None:
@@ -247,11 +247,11 @@ class Stopwatch:
         self._stage, self._since = "", 0.0
 
     def begin(self, now: float) -> None:
-        """A job begins."""
+        """Start measuring a job."""
         self.stages, self._stage, self._since = {}, "", now
 
     def see(self, stage: str, now: float) -> None:
-        """The job is in a stage; "" where its time does not count, such as while no server answers."""
+        """Record that the job is in a stage; "" while time does not count, such as while no server answers."""
         if self.stages is None:
             return
         if self._stage:

@@ -1,7 +1,7 @@
-"""Takes that wait for the one under way, as a pure state machine around that of the one (`state.transition`).
+"""Takes that wait for the job under way, as a pure state machine around the one for that job (`state.transition`).
 
-A take that waits is handed to the server at once, which makes its takes in this order, also while Blender is closed.
-When the one under way has ended, whether well or not, the first that waits takes its place.
+A waiting take is handed to the server at once, which makes takes in this order, even while Blender is closed. When the
+job under way ends, successfully or not, the first waiting take replaces it.
 """
 
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from ..work.state import State
 
 @dataclass(frozen=True)
 class Waiting:
-    """A take that waits. Its camera was read when it was asked for, into the file `request.path`, which no other has.
+    """A waiting take. Its camera was sampled when it was requested, into a file of its own, `request.path`.
 
     Attributes:
-        request: what was asked.
-        job_id: the server's name for it, once it was handed over.
-        update: what the client said of it last; None if it has said nothing yet.
-        taken, again: as in `State`.
+        request: the take's request.
+        job_id: the job's id, once handed over.
+        update: the client's latest update on it; None if there is none yet.
+        taken, again: see `State`.
     """
 
     request: TakeRequest
@@ -34,12 +34,12 @@ class Waiting:
 
     @property
     def was_begun(self) -> bool:
-        """Whether the server has begun with it."""
+        """Whether the server has started it."""
         return self.update is not None and self.update.state not in ("uploading", "queued")
 
     @property
     def results(self) -> tuple[Path, ...]:
-        """Its files, and its proxy, where they came before its turn."""
+        """Its files and proxy, if they arrived before its turn."""
         if self.update is None:
             return ()
         return (*self.update.files.values(), *([] if self.update.proxy is None else [self.update.proxy]))
@@ -47,11 +47,11 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Queue:
-    """All that waits, in order.
+    """All waiting takes, in order.
 
     Attributes:
         waiting: the takes.
-        lost: sentences about takes that failed while others went on; until something is asked for anew.
+        lost: sentences about takes that failed while others continued; cleared by the next request.
     """
 
     waiting: tuple[Waiting, ...] = ()
@@ -63,7 +63,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class HandedOver:
-    """The client gave a job that waits its id; the request now knows its files."""
+    """The client has accepted a waiting job and given it an id; the request now includes its files."""
 
     request: TakeRequest
     job_id: str
@@ -71,7 +71,7 @@ class HandedOver:
 
 @dataclass(frozen=True)
 class NotTaken:
-    """A job that waits could not be handed over."""
+    """A waiting job could not be handed over."""
 
     request: TakeRequest
     message: str
@@ -79,21 +79,21 @@ class NotTaken:
 
 @dataclass(frozen=True)
 class CancelWaiting:
-    """The user does not want a take any more that waits; an empty path stands for all of them."""
+    """The user cancels a waiting take; an empty path stands for all of them."""
 
     path: str = ""
 
 
 @dataclass(frozen=True)
 class NextPressed:
-    """The user wants a take that waits to be the next."""
+    """The user wants a waiting take to be next."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A .blend was loaded that was saved while these waited."""
+    """A .blend was loaded that had been saved while these takes waited."""
 
     waiting: tuple[Waiting, ...]
 
@@ -110,7 +110,7 @@ QueueEvent = HandedOver | NotTaken | CancelWaiting | NextPressed | Restored | Di
 
 @dataclass(frozen=True)
 class HandOver:
-    """Give a job that waits to the client, under the id that it had already if there is one."""
+    """Hand a waiting job to the client, under the id that it had before, if any."""
 
     request: TakeRequest
     again: str = ""
@@ -118,21 +118,21 @@ class HandOver:
 
 @dataclass(frozen=True)
 class PutFirst:
-    """Tell the server which job comes first of those that wait."""
+    """Tell the server which waiting job comes first."""
 
     job_id: str
 
 
 @dataclass(frozen=True)
 class Discard:
-    """Nothing will come of a take that waited: tell the server where it has it, and remove its camera path."""
+    """Drop a waiting take: cancel it on the server if the server has it, and remove its camera path."""
 
     waiting: Waiting
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Write what waits into the .blend."""
+    """Write the waiting takes into the .blend."""
 
 
 QueueEffect = HandOver | PutFirst | Discard | Keep
@@ -140,7 +140,7 @@ Effects = tuple[state.Effect | QueueEffect, ...]
 
 
 def name_of(request: Request) -> str:
-    """What a take is called before it has a number."""
+    """The display name of a request before the take has a number."""
     if isinstance(request, OpenRequest):
         return translations.word("Source Camera")
     if not isinstance(request, TakeRequest) or request.preview:
@@ -149,7 +149,7 @@ def name_of(request: Request) -> str:
 
 
 def told(now: State, queue: Queue) -> str:
-    """What to say once a take was put into the queue."""
+    """The message after a take was queued."""
     if now.finds_camera:
         return translations.told(
             "Queued behind the camera search. It uses both cameras as they are now. Press Cancel to"
@@ -161,17 +161,17 @@ def told(now: State, queue: Queue) -> str:
 
 
 def may_ask_for_takes(now: State) -> bool:
-    """Whether takes can be asked for: nothing is under way, or takes are, or the search for a camera."""
+    """Whether takes can be requested: nothing is under way, or only takes or a camera search."""
     return not now.busy or isinstance(now.request, TakeRequest) or now.finds_camera
 
 
 def may_open(now: State, queue: Queue) -> bool:
-    """Whether a clip can be opened: nothing is under way, or only the search for a camera, which gives way."""
+    """Whether a clip can be opened: nothing is under way, or only a camera search, which is then cancelled."""
     return not now.busy or (now.finds_camera and not queue.waiting)
 
 
 def transition(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple[State, Queue, Effects]:
-    """The next state and queue, and what has to be done. Events that come too late change nothing."""
+    """The next state and queue, and the effects to carry out. Events that come too late change nothing."""
     after, left, effects = _stepped(now, queue, event)
     if left.waiting and not after.busy:
         after, left, more = _next(after, left)
@@ -184,7 +184,7 @@ def transition(now: State, queue: Queue, event: state.Event | QueueEvent) -> tup
 
 
 def _stepped(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple[State, Queue, Effects]:
-    """`transition`, but for who is next."""
+    """Like `transition`, without moving on to the next take."""
     match event:
         case state.Pressed(TakeRequest() as request) if now.busy:
             if not may_ask_for_takes(now):
@@ -205,7 +205,7 @@ def _stepped(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple
             wanted = [each for each in queue.waiting if each.request.path == path and each.taken]
             others = [each for each in queue.waiting if each not in wanted]
             left = replace(queue, waiting=(*wanted, *others))
-            # The one under way may wait on the server too: the last that is put first there is the first.
+            # The job under way may be waiting on the server, too. Whichever is put first last ends up first.
             first = [*(each.job_id for each in wanted), *([now.job_id] if wanted and now.taken else [])]
             return now, left, tuple(PutFirst(job_id) for job_id in first)
         case Restored(waiting):
@@ -220,7 +220,7 @@ def _stepped(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple
             return now, replace(queue, lost=()), ()
         case state.Updated(update) if any(each.job_id == update.job_id for each in queue.waiting):
             return now, *_updated(queue, update)
-    if isinstance(event, state.GaveUp) and now.busy:  # on the server, not on one take
+    if isinstance(event, state.GaveUp) and now.busy:  # on the server, not on a single take
         discarded = tuple(Discard(each) for each in queue.waiting)
         after, effects = state.transition(now, event)
         return after, Queue(), (*effects, *discarded)
@@ -235,7 +235,7 @@ def _stepped(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple
 
 
 def _next(ended: State, queue: Queue) -> tuple[State, Queue, Effects]:
-    """Let the first that waits take the place of what has ended, whose message stays."""
+    """Replace the job that has ended by the first waiting take, keeping the message."""
     first, left = queue.waiting[0], replace(queue, waiting=queue.waiting[1:])
     said = {"trouble": ended.trouble, "message": ended.message, "failed": ended.failed}
     if not first.job_id:
@@ -250,7 +250,7 @@ def _next(ended: State, queue: Queue) -> tuple[State, Queue, Effects]:
 
 
 def _updated(queue: Queue, update: Any) -> tuple[Queue, Effects]:
-    """Keep what the client said for the time when its job is the first; what comes to nothing is not waited for."""
+    """Store an update until its take's turn comes; drop the take if it failed or was cancelled."""
     path = next(each.request.path for each in queue.waiting if each.job_id == update.job_id)
     if update.state not in ("failed", "cancelled"):
         return _changed(queue, path, update=update, taken=update.state != "uploading"), ()
@@ -260,7 +260,7 @@ def _updated(queue: Queue, update: Any) -> tuple[Queue, Effects]:
 
 
 def _introduced(now: State, queue: Queue, known: frozenset[str]) -> tuple[Queue, Effects]:
-    """Let a new client follow what waits; it gets anew what the server has not said to have, as its turn comes."""
+    """Have a new client follow the waiting takes; those that the server has not confirmed are handed over again."""
     effects: Effects = ()
     for each in queue.waiting:
         if each.job_id in known or (each.update is not None and each.update.state == "done"):
@@ -285,7 +285,7 @@ def _changed(queue: Queue, path: str, **changes: Any) -> Queue:
 
 def _without(queue: Queue, path: str, lost: str = "") -> Queue:
     waiting = tuple(each for each in queue.waiting if each.request.path != path)
-    if len(waiting) == len(queue.waiting):  # it is the one under way by now
+    if len(waiting) == len(queue.waiting):  # it is the job under way by now
         return queue
     return Queue(waiting, (*queue.lost, lost) if lost else queue.lost)
 
@@ -295,5 +295,5 @@ def _discarded(queue: Queue, path: str) -> Effects:
 
 
 def _kept(queue: Queue) -> list[tuple[str, str, bool]]:
-    """What the .blend keeps of a queue, as far as it can change."""
+    """The changeable part of what the .blend stores of a queue."""
     return [(each.request.path, each.job_id or each.again, each.taken) for each in queue.waiting]

@@ -1,4 +1,4 @@
-"""What an artist can ask for, as data that the .blend keeps: opening, taking, finding the clip, another detail."""
+"""An artist's requests, as data that the .blend stores: opening, takes, finding the clip, viewport detail."""
 
 import json
 from collections.abc import Mapping
@@ -15,26 +15,26 @@ class OpenRequest:
 
     Attributes:
         scene: name of the scene.
-        scene_uid: Blender's `session_uid` of it, which stays when it is renamed; 0 where only the name is known.
-        shot: names the folder to make, or is the scene's own shot: then its camera and takes stay.
-        clip, depth, camera: files or folders; depth and camera are "" where there is none.
+        scene_uid: Blender's `session_uid` of the scene, which renaming does not change; 0 if only the name is known.
+        shot: name of the folder to make, or the scene's own shot, whose camera and takes are then kept.
+        clip, depth, camera: files or folders; depth and camera are "" if there is none.
         settings: `ex4d.pipeline.settings.SourceSettings` in plain JSON.
-        asked: the panel's settings behind all this, in JSON.
-        pixels: of the working picture; 0 where that is not known.
-        before: the panel's settings of the shot that stands, as long as it stands; empty if they are not others.
-        notes: what the add-on itself has to say.
+        asked: the panel's settings behind the request, in JSON.
+        pixels: number of pixels of the working picture; 0 if not known.
+        before: the panel's settings of the existing shot, while it exists; empty if they are the same.
+        notes: the add-on's own notes.
         match_scene: give a new shot's scene the clip's range, rate and size.
-        again: estimate the depth anew.
-        source, files: as below; known once the files are hashed.
-        viewport: address of the 3D View that was asked, which will look at the shot; 0 for any.
-        then: the `camera_motion` to look for by itself once the shot stands; "" looks for none.
-        only_camera: look for the camera of the shot that stands, and change nothing else.
-        moving: a mask of what moves, for that search; "" where there is none.
-        moving_mask: name of a mask drawn in Blender, whose pictures `moving` will be; "" where there is none.
-        said: what was said before the search, which its message goes on from.
-        standing: file with the depth of the shot, which stays while that of new frames is estimated; "" where all
-            frames are estimated, or none.
-        standing_source: what the shot was opened with, in JSON, where its depth is `standing`.
+        again: estimate the depth again.
+        source, files: see `TakeRequest`; known once the files are hashed.
+        viewport: address of the 3D View that the request came from, which will show the shot; 0 for any.
+        then: the `camera_motion` to search for separately once the shot is open; "" for none.
+        only_camera: only search for the camera of the existing shot.
+        moving: a mask of what moves, for that search; "" if there is none.
+        moving_mask: name of a mask drawn in Blender, which will be rendered to `moving`; "" if there is none.
+        said: the message from before the search, to be continued by the search's message.
+        standing: file with the depth of the existing shot, which is kept while only new frames are estimated; "" if
+            all frames are estimated, or none.
+        standing_source: the source that the shot was opened with, in JSON, if its depth is `standing`.
     """
 
     scene: str
@@ -64,19 +64,19 @@ class OpenRequest:
 
 @dataclass(frozen=True)
 class TakeRequest:
-    """Take the shot again along the camera file `path`.
+    """Make a take of the shot along the camera file `path`.
 
     Attributes:
         source: the job's source in JSON.
-        files: where the job's files are by hash.
+        files: paths of the job's files by hash.
         generation, render: `GenerateSettings` and `RenderSettings` of `ex4d.pipeline.settings`, in plain JSON.
-        preview: asks only for what the camera will see.
-        scene, scene_uid: as in `OpenRequest`.
-        seen: scene frame that was shown when it was asked for.
-        camera: name of the camera that is followed; "" where that is not known.
-        bystanders: what has to be said of the artist's own objects.
-        plate: absolute path of a clean plate; "" takes that of the source, if it has one.
-        earlier: absolute path of the folder of an earlier take; "" takes that of the source, if it has one.
+        preview: make only a path preview.
+        scene, scene_uid: see `OpenRequest`.
+        seen: current scene frame at the time of the request.
+        camera: name of the camera; "" if not known.
+        bystanders: the message about the artist's own objects.
+        plate: absolute path of a clean plate; "" for the source's, if it has one.
+        earlier: absolute path of the folder of an earlier take; "" for the source's, if it has one.
     """
 
     scene: str
@@ -97,11 +97,11 @@ class TakeRequest:
 
 @dataclass(frozen=True)
 class FindRequest:
-    """The shot's clip was moved: is it the file or folder `clip` now? Needs no server.
+    """Use the file or folder `clip` as the shot's clip, which was moved, if it is the same. Needs no server.
 
     Attributes:
-        scene, scene_uid, shot: as in `OpenRequest`.
-        clip: its absolute path.
+        scene, scene_uid, shot: see `OpenRequest`.
+        clip: absolute path.
     """
 
     scene: str
@@ -112,10 +112,10 @@ class FindRequest:
 
 @dataclass(frozen=True)
 class DetailRequest:
-    """Let the shot's mesh stand as fine as `detail` says, see `ClipChoices.detail`. Needs no server.
+    """Set the viewport detail of the shot's mesh to `detail`, see `ClipChoices.detail`. Needs no server.
 
     Attributes:
-        scene, scene_uid, shot: as in `OpenRequest`.
+        scene, scene_uid, shot: see `OpenRequest`.
     """
 
     scene: str
@@ -126,13 +126,13 @@ class DetailRequest:
 
 @dataclass(frozen=True)
 class FetchRequest:
-    """Fetch a take that another Blender of the same user has asked for and left on the server.
+    """Fetch a take that another Blender of the same user requested and left on the server.
 
     Attributes:
-        scene, scene_uid: as in `OpenRequest`, of the scene where this was asked.
-        shot: that the take is of; its folder may be known here or not.
-        job_id: the server's name for it.
-        file: name of the .blend that it was made for; "" where that is not known.
+        scene, scene_uid: see `OpenRequest`; the scene in which it was requested.
+        shot: shot of the take; its folder may or may not be known here.
+        job_id: id of the job on the server.
+        file: name of the .blend that it was made for; "" if not known.
     """
 
     scene: str
@@ -145,14 +145,14 @@ class FetchRequest:
 Request = OpenRequest | TakeRequest | FindRequest | DetailRequest | FetchRequest
 
 _KEPT = OpenRequest, TakeRequest, FetchRequest
-"""What a job of the server is for, so that a file which is opened again goes on with it."""
+"""Requests with a job on the server, which a file continues when it is opened again."""
 
 FORMAT = 2
-"""Of a request in the .blend; 0.1 wrote none."""
+"""Format number of a stored request; version 0.1 wrote none."""
 
 
 def undo_name(request: Request) -> str:
-    """What a request is called in Blender's list of undo steps, which has room for 64 bytes."""
+    """The name of a request in Blender's undo history, which has room for 64 bytes."""
     if isinstance(request, FindRequest):
         return told("EX-4D: Find Clip")
     if isinstance(request, DetailRequest):
@@ -167,12 +167,12 @@ def undo_name(request: Request) -> str:
 
 
 def request_to_json(request: Request) -> str:
-    """A request as it is kept in the .blend."""
+    """A request in the form stored in the .blend."""
     return json.dumps({"kind": type(request).__name__, "format": FORMAT, **asdict(request)})
 
 
 def request_from_json(text: str) -> Request | None:
-    """Inverse of `request_to_json`; None for what another version of the add-on wrote."""
+    """Inverse of `request_to_json`; None for requests written by another version of the add-on."""
     try:
         fields = json.loads(text)
         kind = {kind.__name__: kind for kind in _KEPT}[fields.pop("kind")]

@@ -1,4 +1,4 @@
-"""Start a server on this machine, end it with Blender, and find one that an earlier Blender has left."""
+"""Starting a server on this machine, ending it with Blender, and finding one left behind by an earlier Blender."""
 
 import atexit
 import json
@@ -19,11 +19,11 @@ from ..scene import compat
 from ..translations import told
 
 LINGER_S = 900
-"""A server that was started here ends after so long without a Blender and without a job: Blender may have crashed."""
+"""A server started here ends after this time without a Blender or a job, in case Blender has crashed."""
 
 
 class OwnServer:
-    """The server that was started here, if any: by this Blender, or by one that ended without stopping it."""
+    """The server started here, if any, by this Blender or by an earlier one that ended without stopping it."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen | None = None
@@ -31,9 +31,9 @@ class OwnServer:
 
     @property
     def state(self) -> Path:
-        """The folder in which servers that are started here keep what they have.
+        """The folder in which servers started here keep their data.
 
-        That of an earlier version is brought along when a server is started.
+        An earlier version's folder is moved to its new place when a server is started.
         """
         now = compat.user_folder(PACKAGE) / "server"
         earlier = [folder / "server" for folder in compat.former_user_folders(PACKAGE)]
@@ -41,19 +41,19 @@ class OwnServer:
 
     @property
     def log_file(self) -> Path:
-        """Where the started server writes what it does."""
+        """The log of the server started here."""
         return compat.user_folder(PACKAGE) / "server.log"
 
     def start(self, python: str, address: str) -> None:
-        """Run `python -m ex4d_server` at `address`, unless a server that we started is running already.
+        """Run `python -m ex4d_server` at `address`, unless a server that we started is already running.
 
         Raises:
-            InputError: no such Python, or an address that this version does not serve.
+            InputError: there is no such Python, it cannot be run, or the address is invalid.
         """
         if self.is_running:
             return
         parse_address(address)
-        # Blender's preferences may say ~, and Popen has another working directory. Links stay: a venv's python is one.
+        # The path may contain ~, and Popen gets another working directory. Keep links: a venv's python is one.
         python = python and os.path.abspath(os.path.expanduser(python))
         if not python:
             raise InputError(told("No server is set up on this machine: press Set Up Server."))
@@ -68,8 +68,8 @@ class OwnServer:
         if self.state != state:
             shutil.move(self.state, state)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state.chmod(0o700)  # one that an earlier version made is open to all
-        # Blender's own paths would make the server's Python take modules that were built for Blender.
+        state.chmod(0o700)  # earlier versions made it readable by everyone
+        # Blender's own paths would make the server's Python load modules built for Blender.
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         try:
             with self.log_file.open("wb") as log:
@@ -95,14 +95,14 @@ class OwnServer:
         return self.process is not None and self.process.poll() is None
 
     def is_instance(self, instance: str) -> bool:
-        """Whether the server that says this of itself works in our state folder, which nobody else can write to."""
-        if instance != self._seen[0]:  # panels ask whenever they are drawn
+        """Whether the server with this instance id uses our state folder, to which only this user can write."""
+        if instance != self._seen[0]:  # panels call this whenever they are drawn
             self._seen = (instance, self.about.get("instance") == instance)
         return self._seen[1]
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the server in our state folder says of itself there; nothing where none runs."""
+        """What the server using our state folder has written there about itself; empty if none is running."""
         try:
             return dict(json.loads((self.state / "server.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -110,7 +110,7 @@ class OwnServer:
 
     @property
     def trouble(self) -> str:
-        """Why the server that we started has ended by itself, in sentences; "" while all is well."""
+        """Why the server that we started has ended unexpectedly, in sentences; "" if it has not."""
         if self.process is None or (code := self.process.poll()) in (None, 0):
             return ""
         lines = self.log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -121,7 +121,7 @@ class OwnServer:
                 " Server, or choose another Python."
             )
         how = told("signal {signal}", signal=-code) if code < 0 else told("exit code {code}", code=code)
-        # The server leaves with code 2 and one sentence when it cannot serve; other last lines are no reasons.
+        # If it cannot serve, the server exits with code 2 and one sentence; other last lines are not explanations.
         why = f": {last.rstrip('.')}" if code == 2 and last else ""
         return told("The server has ended ({how}){why}. Its log is {log}.", how=how, why=why, log=self.log_file)
 
@@ -129,7 +129,7 @@ class OwnServer:
         """End the server that we started."""
         atexit.unregister(self.stop)
         if self.is_running:
-            # Not `terminate`, which on Windows leaves it no time to put the job back into its queue.
+            # Not `terminate`, which on Windows leaves the server no time to put the job back into its queue.
             self.ask_to_end()
             try:
                 self.process.wait(5)
@@ -139,7 +139,7 @@ class OwnServer:
         self.process = None
 
     def ask_to_end(self) -> None:
-        """Ask whatever server works in our state folder to end; it looks for this file a few times a second."""
+        """Ask the server using our state folder to end; it checks for the stop file a few times a second."""
         try:
             (self.state / "stop").touch()
         except OSError:
@@ -148,10 +148,10 @@ class OwnServer:
 
 
 class Probe:
-    """A look whether anybody listens at an address, without waiting: Windows takes two seconds to say that nobody does.
+    """Checks without blocking whether anything listens at an address; on Windows, a refusal takes two seconds.
 
     Raises:
-        InputError: the address is not one that may be used.
+        InputError: the address is invalid.
     """
 
     def __init__(self, address: str) -> None:
@@ -161,7 +161,7 @@ class Probe:
         self._socket.connect_ex(host_and_port)
 
     def answer(self, patience: float = 0.0) -> bool | None:
-        """Whether anybody does; None if that is not known after `patience` seconds."""
+        """Whether anything listens; None if not known after `patience` seconds."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_WRITE)
             if not selector.select(patience):
@@ -169,11 +169,11 @@ class Probe:
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         self._socket.close()
 
 
 def answers(address: str) -> bool:
-    """Whether anybody listens at `address`, which is on this machine: whoever is there answers at once."""
+    """Whether anything listens at `address`, which is on this machine, so that an answer comes at once."""
     with closing(Probe(address)) as probe:
         return bool(probe.answer(0.2))

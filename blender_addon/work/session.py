@@ -1,7 +1,7 @@
-"""What the add-on is doing: the state machine's runner, with its client, its server and the task under way.
+"""The add-on's session: runs the state machine, with its client, its server and the task under way.
 
-`tick()` does a few milliseconds of work. In a window a timer calls it; scripts and tests call it themselves, or
-`finish()`, which calls it until nothing is under way.
+`tick()` does a few milliseconds of work. With a window, a timer calls it; scripts and tests call it themselves, or call
+`finish()`, which ticks until nothing is under way.
 """
 
 import time
@@ -50,13 +50,13 @@ from ..work.requests import Request, TakeRequest
 from ..work.state import State
 
 TICK_S = 0.008
-"""Time that one tick may take from Blender's window; a single step of a task, or of moving a file, may need more."""
+"""Time that one tick may take from Blender's window; a single step of a task, or of moving a file, may take longer."""
 
 LOOK_S = 0.001
-"""The same for looking while a camera is moved, which goes on many times a second."""
+"""The same for looks while a camera is moved, which happen many times a second."""
 
 PATIENCE_S, SERVER_START_S = 5.0, 20.0
-"""How long a script waits for a server that does not answer, and for one that was started here."""
+"""How long a script waits for a server that does not answer, and for one that was started here, in seconds."""
 
 BUSY_INTERVAL_S, IDLE_INTERVAL_S = 0.03, 0.5
 
@@ -64,23 +64,23 @@ _NAME = "ex4d_session"
 
 
 class Session(Connection):
-    """All that the add-on holds between two calls of Blender.
+    """Everything that the add-on holds between two calls from Blender.
 
     Attributes:
-        state: what goes on, for panels.
-        queue: takes that wait for the one under way.
-        handing_over: those of them that the client does not have yet.
+        state: the current state, for panels.
+        queue: takes that wait for the job under way.
+        handing_over: waiting takes that the client does not have yet.
         generators: the properties of the generators that the server announced.
-        picture: of what is being made.
-        overlay: what is drawn into the 3D Views.
-        take_looks: what was seen of takes that a panel shows.
-        disk_use: what folders took when each was looked at last, and when that was.
+        picture: picture of what is being made.
+        overlay: drawn into the 3D Views.
+        take_looks: pictures of the takes that a panel shows.
+        disk_use: by folder, when its size was last measured, and the result.
         learning: how long things take.
-        clip_looks: what was seen of clips that a file dialog shows.
-        coverage: what is real from where the camera is, and along its path.
-        others: jobs of other Blenders of this user.
-        settled: what was done for the file that is being written right now.
-        paths: what is known of the chosen cameras' paths.
+        clip_looks: what was read of the clips that a file dialog shows.
+        coverage: how much is real at the camera's current place and along its path.
+        others: jobs of this user's other Blenders.
+        settled: what was moved for the file that is being saved right now.
+        paths: results of checks of the chosen cameras' paths.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Session(Connection):
         self._task_event: type = state.Prepared
 
     def press(self, request: Request) -> None:
-        """Start what the user asked for, and the server for it where none answers and one can be started.
+        """Start a request of the user, and a server for it if none answers and one can be started.
 
         Raises:
             InputError: the server's address may not be used, or the server cannot be started.
@@ -119,7 +119,7 @@ class Session(Connection):
             self.dispatch(state.Said(told("A server was started. It runs on this machine, and ends with Blender.")))
 
     def _lacks_own_server(self) -> bool:
-        """Whether a server on this machine is to do the work, none answers, and one can be started."""
+        """Whether this machine's server is chosen, does not answer, and can be started."""
         if self.hosts.name or not self.server_python or self.server.is_running:
             return False
         return not server.answers(preferences().address)
@@ -127,9 +127,9 @@ class Session(Connection):
     # -- events and effects
 
     def dispatch(self, event: state.Event | queue.QueueEvent) -> None:
-        """Feed one event to the state machine and carry out what comes of it.
+        """Feed an event to the state machine and carry out its effects.
 
-        All that panels say comes through here, so here its frames are counted as the timeline counts them.
+        Every message that panels show passes through here, so this is where frame numbers become those of the timeline.
         """
         before, waited = self.state, self.queue
         self.state, self.queue, effects = queue.transition(self.state, self.queue, event)
@@ -154,9 +154,9 @@ class Session(Connection):
         return isinstance(request, TakeRequest) and request.path == taken.request.path
 
     def on_timeline(self, sentence: str, request: Request | None = None) -> str:
-        """A sentence of the library or the server with its frames numbered as the timeline of the scene numbers them.
+        """A sentence of the library or the server, with frames numbered as in the scene's timeline.
 
-        The scene is that of a request, or the one that is shown.
+        The scene is that of the request, or else the current one.
         """
         scene = (objects.find_scene(request) if request is not None else None) or bpy.context.scene
         facts = scene.ex4d
@@ -164,7 +164,7 @@ class Session(Connection):
         return renumbered(sentence, facts.start if stands else scene.frame_start)
 
     def tick(self, budget: float = TICK_S) -> None:
-        """Hear the server and work for about `budget` seconds. Never raises: errors become the panel's message."""
+        """Listen to the server and work for about `budget` seconds. Never raises: errors become the panel's message."""
         end = time.monotonic() + budget
         try:
             self.enter_file()
@@ -179,7 +179,7 @@ class Session(Connection):
                 self._hear(self.client, budget / 2)
             if self.others.step(self.client):
                 _redraw()
-            # The panel shows the status, which is no part of the state: nothing else might draw it again.
+            # The panel shows the status, which is not part of the state, so nothing else may cause a redraw.
             if (status := "" if self.client is None else self.client.status) != self._drawn_status:
                 self._drawn_status = status
                 _redraw()
@@ -199,7 +199,10 @@ class Session(Connection):
             self.dispatch(state.Failed(f"{type(error).__name__}: {error}"))
 
     def look_around(self, budget: float = LOOK_S) -> float:
-        """Send looks and hear what was seen, for about `budget` seconds; returns when to do so again. Never raises."""
+        """Send looks and receive answers for about `budget` seconds; returns the delay until the next call in seconds.
+
+        Never raises.
+        """
         try:
             scene = live_coverage.scene_shown()
             if self.client is not None and self.coverage.is_waiting:
@@ -215,13 +218,13 @@ class Session(Connection):
         return again
 
     def look(self, scene: bpy.types.Scene) -> None:
-        """Someone sees through the chosen camera of a scene; for draw handlers."""
+        """Note that the view through the chosen camera of a scene is being drawn; for draw handlers."""
         self.coverage.look(scene, self.client)
         if self.coverage.is_waiting:
             look_soon()
 
     def finish(self) -> State:
-        """Tick until nothing is under way, for scripts; gives up on a server that does not answer."""
+        """Tick until nothing is under way, for scripts, and return the state; gives up if no server answers."""
         answered = time.monotonic()
         while self.state.busy:
             self.tick(0.1)
@@ -237,9 +240,9 @@ class Session(Connection):
         return self.state
 
     def _keep_away(self) -> None:
-        """Leave a server that there may be no talking to any more, and come back to it once there may.
+        """Disconnect from a server while talking to it is not allowed, and reconnect once it is.
 
-        It goes on with what it has, so nothing of that is given up here.
+        The server continues its jobs, so none of them is given up here.
         """
         barred = self.hosts.barred
         if barred:
@@ -247,11 +250,11 @@ class Session(Connection):
         if self.client is None and (barred or self.hosts.name) and self.state.trouble != barred:
             self.dispatch(state.Troubled(barred))
         if self.client is None and self.hosts.name and not barred and self.state.phase == "working":
-            with suppress(EX4DError):  # what is wrong is told when something is pressed
+            with suppress(EX4DError):  # errors are reported once a button is pressed
                 self.connect()
 
     def _take_up(self) -> None:
-        """Let a new client look after the jobs that the one before it did."""
+        """Have a new client follow the jobs of the one before it."""
         if self._is_new and self.client is not None:
             self._is_new = False
             self.dispatch(state.Reconnected(self.client.jobs))
@@ -270,7 +273,7 @@ class Session(Connection):
             self.dispatch(state.Said(client.refusal, failed=True))
             client.refusal = ""
         self.generators.follow(self.capabilities)
-        # Updates first: a last word from the server counts, even when it is gone by now.
+        # Updates first: the server's last message counts even if the server is gone by now.
         before, ended = self.state.trouble, self.server.trouble
         trouble = self.trouble(client, before)
         if ended and ended in trouble and ended not in before and not self.state.busy:
@@ -279,7 +282,7 @@ class Session(Connection):
             self.dispatch(state.Troubled(trouble))
 
     def _step(self) -> None:
-        """Let the running task do one step."""
+        """Run one step of the current task."""
         try:
             self.dispatch(state.Stepped(*next(self._task)))
         except StopIteration as end:
@@ -293,7 +296,7 @@ class Session(Connection):
             raise
 
     def start_task(self, work: Iterator, event: type) -> None:
-        """Let ticks step through work of Blender's own; its result becomes an event of this kind."""
+        """Have ticks step through work inside Blender; its result becomes an event of this type."""
         self._task, self._task_event = work, event
 
     def drop(self) -> None:
@@ -305,9 +308,9 @@ class Session(Connection):
     # -- the open file
 
     def enter_file(self) -> None:
-        """Once for each file: bring what an earlier version stored up to date, and follow the job that was under way.
+        """Once per file, update data of earlier versions and follow the job that was under way.
 
-        When the add-on is enabled, Blender lets nobody see the open file; so the first tick does it.
+        Blender hides the open file from add-ons while they are being enabled, so the first tick does this.
         """
         if self._entered:
             return
@@ -317,11 +320,11 @@ class Session(Connection):
         part.show_where_missing()
         proxies.remove()
         for scene in bpy.data.scenes:
-            comparison.show_after_render(scene)  # a render was under way when the file was saved
+            comparison.show_after_render(scene)  # the file was saved during a render
         self._follow_file(lost)
 
     def _follow_file(self, lost: list[str]) -> None:
-        """Follow the jobs of the open file that the chosen server has, and say which others have some."""
+        """Follow the open file's jobs on the chosen server, and say which other servers have some."""
         others, waiting = memory.turn(), memory.kept()
         for scene in bpy.data.scenes:
             if scene.library is None and (remembered := scene.ex4d.remembered) is not None:
@@ -330,13 +333,13 @@ class Session(Connection):
                 break
         if waiting:
             self.dispatch(queue.Restored(waiting))
-        self._tell([*lost, *map(_told_elsewhere, others)])  # last, as following a job takes away what was said before
+        self._tell([*lost, *map(_told_elsewhere, others)])  # last, because following a job clears the message
 
     def use_server(self, name: str) -> None:
-        """See `Connection.use_server`. Jobs of the open file that this server has are followed again.
+        """See `Connection.use_server`. Also follows the open file's jobs on this server again.
 
         Raises:
-            InputError: as there.
+            InputError: see `Connection.use_server`.
         """
         try:
             super().use_server(name)
@@ -344,17 +347,17 @@ class Session(Connection):
             self._follow_file([])
 
     def _tell(self, lost: list[str]) -> None:
-        """Say what an old file held that means nothing."""
+        """Show these sentences, if any, as a failure."""
         if lost:
             self.dispatch(state.Said(" ".join(lost), failed=True))
 
     def settle_copies(self) -> None:
-        """Let scenes that Blender has copied stand by themselves."""
+        """Make scenes that Blender has copied independent of their originals."""
         if said := copies.settle():
             self.dispatch(state.Said(said))
 
     def leave_file(self) -> None:
-        """Before another file is loaded: let go of what is under way; the server goes on with it."""
+        """Before another file is loaded, let go of the work under way, which the server continues."""
         self.drop()
         self.handing_over.forget()
         self.picture.forget()
@@ -365,7 +368,11 @@ class Session(Connection):
         self._entered = False
 
     def after_undo(self) -> None:
-        """Undo stops no server, so the .blend must say again what is under way; and it may bring old values back."""
+        """Update the scene after undo or redo.
+
+        Undo does not stop the server, so the work under way has to be stored in the .blend again. Undo may also bring
+        back values of earlier versions.
+        """
         self.dispatch(state.SteppedBack())
         if self.state.finds_camera and not found_camera.has_shot(self.state.request):
             self.dispatch(state.ShotGone())
@@ -384,7 +391,7 @@ class Session(Connection):
 
 
 def _told_elsewhere(name: str) -> str:
-    """What is said of jobs that a server has which was not chosen."""
+    """The message about jobs on a server other than the chosen one."""
     return told(
         "Jobs of this file are on {name}: choose it in the Server panel.",
         name=name or told("This Machine"),
@@ -392,29 +399,29 @@ def _told_elsewhere(name: str) -> str:
 
 
 def begin() -> None:
-    """Make the session, when the add-on is enabled.
+    """Make the session when the add-on is enabled.
 
-    Panels, operators, handlers and the timer are called by Blender, which passes nothing of ours to them. So the
-    session is kept where Blender keeps what add-ons add to its types, and nothing is kept in modules.
+    Blender calls panels, operators, handlers and timers without passing them anything of ours. So the session is an
+    attribute of a Blender type, as usual for add-ons, and modules hold no state.
     """
     setattr(bpy.types.WindowManager, _NAME, Session())
 
 
 def current() -> Session:
-    """The session, as long as the add-on is enabled."""
+    """The session, while the add-on is enabled."""
     return getattr(bpy.types.WindowManager, _NAME)
 
 
 def end() -> None:
-    """End the session, when the add-on is disabled."""
+    """End the session when the add-on is disabled."""
     current().end()
     delattr(bpy.types.WindowManager, _NAME)
 
 
 def timer() -> float:
-    """What the application's timer calls; returns when to call again."""
+    """Called by Blender's timer; returns the delay until the next call in seconds."""
     session = current()
-    if bpy.app.is_job_running("RENDER"):  # another thread reads the scene: what comes in can wait
+    if bpy.app.is_job_running("RENDER"):  # another thread reads the scene: results can wait
         return IDLE_INTERVAL_S
     session.look_for_server()
     session.tick()
@@ -424,19 +431,19 @@ def timer() -> float:
 
 
 def looking_timer() -> float:
-    """What the application's second timer calls, which goes faster while a camera is moved."""
+    """Called by a second timer, which runs faster while a camera is moved; returns the delay in seconds."""
     return current().look_around() if not bpy.app.is_job_running("RENDER") else IDLE_INTERVAL_S
 
 
 def look_soon() -> None:
-    """Let that timer call again at once, rather than when it meant to."""
+    """Make that timer call as soon as an answer can have arrived, instead of when it was due."""
     if bpy.app.timers.is_registered(looking_timer):
         bpy.app.timers.unregister(looking_timer)
     bpy.app.timers.register(looking_timer, first_interval=live_coverage.WAITING_S, persistent=True)
 
 
 def redraw(*kinds: str) -> None:
-    """Let all editors of these kinds be drawn again."""
+    """Redraw all editors of these types."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type in kinds:

@@ -1,9 +1,9 @@
-"""What the add-on is doing, as a pure state machine: `transition(state, event)` gives a state and effects.
+"""What the add-on is doing, as a pure state machine: `transition(state, event)` returns a state and effects.
 
     idle -> preparing (hash files) -> working (the server) -> importing (write caches, make objects) -> idle
 
-One thing at a time; takes that wait for it are in `queue.py`. Effects are data; `session.py` carries them out and turns
-what happens into events.
+One request at a time; takes that wait for it are in `queue.py`. Effects are data; `session.py` carries them out and
+turns whatever happens into events.
 """
 
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ from ..work.requests import DetailRequest, FetchRequest, FindRequest, OpenReques
 
 @dataclass(frozen=True)
 class State:
-    """All that panels show.
+    """Everything that panels show.
 
     Attributes:
-        phase: what goes on.
-        request, job_id: what was asked, and the server's name for it once it has one.
-        taken: whether the server has said that it has the job; until then it is in this Blender only.
-        stage, step, steps, rate, eta_s: progress of the present stage.
-        ahead: jobs that start before this one, while it waits; None if that is not known.
+        phase: what is being done.
+        request, job_id: the request under way, and its job's id once it has one.
+        taken: whether the server has confirmed that it has the job; until then only this Blender has it.
+        stage, step, steps, rate, eta_s: progress of the current stage.
+        ahead: number of jobs that start before this one, while it waits; None if not known.
         picture: JPEG of what is being made; empty if there is none.
         trouble: why the server cannot be reached right now; the job waits for it.
-        message, failed: how the last request ended, or what else was to be told.
-        again: the id under which the job went to a server that never said to have it: it is sent under the same one.
-        proxy: a small movie of the take stands in the sequencer until its files are here.
+        message, failed: how the last request ended, or another message.
+        again: the id under which the job was sent to a server that never confirmed it, to be used again.
+        proxy: whether a small movie of the take is in the sequencer until its files have arrived.
     """
 
     phase: Literal["idle", "preparing", "working", "importing"] = "idle"
@@ -58,7 +58,7 @@ class State:
 
     @property
     def finds_camera(self) -> bool:
-        """Whether the camera of a shot that stands is looked for: takes can be asked for, and another clip."""
+        """Whether an existing shot's camera is searched for, during which takes and another clip can be requested."""
         return isinstance(self.request, OpenRequest) and self.request.only_camera
 
 
@@ -67,14 +67,14 @@ class State:
 
 @dataclass(frozen=True)
 class Pressed:
-    """The user asked for something."""
+    """The user made a request."""
 
     request: Request
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Every file is hashed: `job` can go to the server; the request now knows its files."""
+    """All files are hashed, so `job` can go to the server; the request now includes its files."""
 
     request: Request
     job: Any
@@ -82,14 +82,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Submitted:
-    """The client gave the job its id."""
+    """The client gave the job an id."""
 
     job_id: str
 
 
 @dataclass(frozen=True)
 class Reopened:
-    """A .blend was loaded that was saved with a job under way."""
+    """A .blend was loaded that had been saved with a job under way."""
 
     request: Request
     job_id: str
@@ -97,7 +97,7 @@ class Reopened:
 
 @dataclass(frozen=True)
 class Stepped:
-    """Work inside Blender went on."""
+    """Work inside Blender made progress."""
 
     stage: str
     step: int
@@ -106,28 +106,28 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Updated:
-    """The client said something about a job (`ex4d.jobs.client.JobUpdate`)."""
+    """The client has news about a job (`ex4d.jobs.client.JobUpdate`)."""
 
     update: Any
 
 
 @dataclass(frozen=True)
 class Troubled:
-    """The connection changed: `text` is what is wrong with it, empty when it works."""
+    """The connection changed: `text` says what is wrong with it, and is empty if it works."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Reconnected:
-    """There is a new client, which looks after the jobs `known` and no others."""
+    """There is a new client, which follows only the jobs `known`."""
 
     known: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Imported:
-    """The result is in the scene; `changed` is False where it changed nothing that an undo would bring back."""
+    """The result is in the scene; `changed` is False if there is nothing to undo."""
 
     message: str
     changed: bool = True
@@ -142,7 +142,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Said:
-    """Something beside the request under way has ended; an empty text takes a message that failed away."""
+    """Show a message about something other than the request under way; an empty text clears a failure message."""
 
     text: str
     failed: bool = False
@@ -150,12 +150,12 @@ class Said:
 
 @dataclass(frozen=True)
 class SteppedBack:
-    """Undo or redo has changed the scene: what was said to be done there may not be so any more."""
+    """Undo or redo has changed the scene, so the message may no longer be true."""
 
 
 @dataclass(frozen=True)
 class ShotGone:
-    """Undo has taken away the shot whose camera is looked for."""
+    """Undo has removed the shot whose camera is being searched for."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class CancelPressed:
 
 @dataclass(frozen=True)
 class GaveUp:
-    """A script waited for a server that does not answer."""
+    """A script gave up waiting for a server that does not answer."""
 
 
 Event = (
@@ -191,14 +191,14 @@ Event = (
 
 @dataclass(frozen=True)
 class Prepare:
-    """Start hashing the request's files; what needs no server is done with that step."""
+    """Start hashing the request's files; a request that needs no server is carried out entirely."""
 
     request: Request
 
 
 @dataclass(frozen=True)
 class Submit:
-    """Give the job to the client, under the id that it had already if there is one."""
+    """Submit the job through the client, under the id that it had before, if any."""
 
     job: Any
     files: Mapping[str, str]
@@ -207,7 +207,7 @@ class Submit:
 
 @dataclass(frozen=True)
 class Remember:
-    """Keep request and job in the .blend, so that it can be followed after a restart, or sent anew if not `taken`."""
+    """Store request and job in the .blend, to be followed after a restart, or sent again if not `taken`."""
 
     request: Request
     job_id: str
@@ -216,7 +216,7 @@ class Remember:
 
 @dataclass(frozen=True)
 class Follow:
-    """Ask the server for what happened to the job."""
+    """Ask the server what has become of the job."""
 
     job_id: str
 
@@ -231,7 +231,7 @@ class Import:
 
 @dataclass(frozen=True)
 class ShowProxy:
-    """Put a small movie of the take into the sequencer until its files are here."""
+    """Put a small movie of the take into the sequencer until its files have arrived."""
 
     request: TakeRequest
     update: Any
@@ -239,40 +239,40 @@ class ShowProxy:
 
 @dataclass(frozen=True)
 class CancelJob:
-    """Tell the server to stop."""
+    """Tell the server to cancel the job."""
 
     job_id: str
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Stop preparing or importing, leaving nothing half-made."""
+    """Stop preparing or importing, and leave nothing incomplete."""
 
 
 @dataclass(frozen=True)
 class Forget:
-    """The .blend need not follow a job any more."""
+    """Remove the job from the .blend, and the files made for its request."""
 
     request: Request
 
 
 @dataclass(frozen=True)
 class ShowResult:
-    """The take is there: play it where a sequencer is in sight."""
+    """Play the finished take if a sequencer is visible."""
 
     request: TakeRequest
 
 
 @dataclass(frozen=True)
 class PushUndo:
-    """What came in by timer becomes one undo step of this name, as Blender's list of them shows it."""
+    """Make one undo step, with this name in Blender's undo history, of what a timer brought in."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class FindCamera:
-    """The shot of `request` stands: look for how its camera moved. `said` was told of the opening."""
+    """Search for the camera motion of the shot that `request` opened; `said` is the message about the opening."""
 
     request: OpenRequest
     said: str
@@ -295,7 +295,7 @@ Effect = (
 
 
 def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
-    """The next state, and what has to be done. Events that come too late change nothing."""
+    """The next state, and the effects to carry out. Events that come too late change nothing."""
     match event:
         case Pressed(FindRequest() | DetailRequest() as request) if not state.busy:
             reading = State("importing", request, stage="Reading Files", trouble=state.trouble)
@@ -307,10 +307,10 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return fetching, (Remember(request, request.job_id, taken=True), Follow(request.job_id))
         case Pressed(request) if not state.busy:
             begun = State("preparing", request, stage="Reading Files", trouble=state.trouble)
-            if begun.finds_camera:  # what was said of the opening can still be read
+            if begun.finds_camera:  # keep the message about the opening
                 begun = replace(begun, message=state.message)
             return begun, (Prepare(request),)
-        case Pressed(OpenRequest()) if state.finds_camera:  # the search gives way
+        case Pressed(OpenRequest()) if state.finds_camera:  # cancel the search
             cancelled, effects = transition(state, CancelPressed())
             begun, more = transition(cancelled, event)
             return begun, (*effects, *more)
@@ -351,7 +351,7 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return replace(state, message="", failed=False), ()
         case SteppedBack() if not state.busy:
             return State(trouble=state.trouble), ()
-        case SteppedBack() if state.finds_camera:  # its message is of the opening, which may be undone
+        case SteppedBack() if state.finds_camera:  # its message is about the opening, which may be undone
             return replace(state, message="", failed=False), ()
         case ShotGone() if state.finds_camera:
             cancel = (CancelJob(state.job_id),) if state.phase == "working" and state.job_id else ()

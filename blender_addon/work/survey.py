@@ -1,4 +1,4 @@
-"""What each server can do and how busy it is: a short visit to each, for as long as a panel shows it."""
+"""Finding out what each server can do and how busy it is, by short visits while a panel shows it."""
 
 import time
 from collections.abc import Iterable
@@ -14,21 +14,21 @@ from ex4d.jobs.refusals import no_answer
 from ..work.hosts import may_reach
 
 SHOWN_S = 5.0
-"""A panel that was not drawn for so long shows nothing any more."""
+"""A panel that has not been drawn for this long counts as hidden."""
 AGAIN_S = 10.0
-"""How often each server is visited."""
+"""Interval between visits to a server."""
 VISIT_S = 5.0
-"""How long a visit may take."""
+"""Time limit of a visit."""
 
 
 @dataclass(frozen=True)
 class Glance:
-    """What a server said when it was visited last.
+    """What a server said at the last visit.
 
     Attributes:
         able: titles of the generators that can run there, best first.
         load: how busy it was.
-        problem: why it said nothing, in a sentence; "" where it did.
+        problem: why the visit failed, as a sentence; "" if it did not.
     """
 
     able: tuple[str, ...] = ()
@@ -37,10 +37,10 @@ class Glance:
 
 
 class Survey:
-    """Visits servers by turns, and keeps what they said last.
+    """Visits servers regularly and keeps their latest answers.
 
     Args:
-        nothing: a folder; nothing is written there, as no job is sent.
+        nothing: a folder for the clients; nothing is written there, because no job is sent.
     """
 
     def __init__(self, nothing: Path) -> None:
@@ -51,12 +51,12 @@ class Survey:
         self._glances: dict[str, Glance] = {}
 
     def of(self, server: KnownServer) -> Glance | None:
-        """What was seen of a server, for panels; None if it was not visited yet. Visits go on while this is asked."""
+        """The latest answer of a server, for panels; None if not visited yet. Visits continue while this is called."""
         self._shown = time.monotonic()
         return self._glances.get(server.name)
 
     def step(self, servers: Iterable[KnownServer]) -> bool:
-        """Do a little of it; whether there is something new to show."""
+        """Continue visiting; returns whether there is something new to show."""
         now = time.monotonic()
         if now - self._shown > SHOWN_S:
             self.close()

@@ -1,4 +1,4 @@
-"""What a server might announce, with generators and estimators that no add-on has ever heard of."""
+"""A server's announcement, with generators and estimators that the add-on does not know."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -49,7 +49,7 @@ EVERYTHING = Capabilities((PAINTER, SKETCH), (FROM_FILE, CRYSTAL, RULER, DICE))
 
 
 def lacking(name: str, why: str) -> Capabilities:
-    """`EVERYTHING`, but a generator or an estimator cannot run."""
+    """`EVERYTHING`, except that one generator or estimator cannot run."""
 
     def with_reason(infos):
         return tuple(replace(info, missing=why) if info.name == name else info for info in infos)
@@ -58,12 +58,12 @@ def lacking(name: str, why: str) -> Capabilities:
 
 
 def welcome(capabilities: Capabilities = EVERYTHING) -> Welcome:
-    """What such a server says first."""
+    """The first message of such a server."""
     return Welcome(PROTOCOL_VERSION, "0.2.0", "instance", 5751, capabilities, Limits())
 
 
 def by(capabilities: Capabilities | None = EVERYTHING) -> None:
-    """Let the session have a client whose server has said this; None: has not said anything yet."""
+    """Give the session a client whose server has announced this; None for one that has not announced anything yet."""
     said = None if capabilities is None else welcome(capabilities)
     session.current().client = SimpleNamespace(
         server=said,

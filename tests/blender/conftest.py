@@ -1,4 +1,4 @@
-"""Every test starts from Blender's factory file with the add-on enabled, and leaves neither timer nor handler."""
+"""Every test starts from Blender's factory file with the add-on enabled, and leaves no timers or handlers behind."""
 
 import sys
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ NOBODYS_ADDRESS = "tcp://127.0.0.1:59737"
 
 @pytest.fixture(autouse=True)
 def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the add-on keeps files of unsaved scenes, in place of the user's own folder."""
+    """The folder for files of unsaved scenes, in place of the user's own."""
     folder = tmp_path / "user"
     folder.mkdir()
     return folder
@@ -32,7 +32,7 @@ def addon(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     module = addon_utils.enable(ADDON, default_set=True)
     assert module is not None
-    # Not the usual address, where a server of whoever runs the tests may listen.
+    # Not the default address, where the developer's own server may be listening.
     bpy.context.preferences.addons[ADDON].preferences.address = NOBODYS_ADDRESS
     monkeypatch.setattr("blender_addon.scene.compat.user_folder", lambda package: user_folder)
     monkeypatch.setattr("blender_addon.scene.compat.former_user_folders", lambda package: [])

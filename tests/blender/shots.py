@@ -1,4 +1,4 @@
-"""A small shot made from true files, as a `reconstruct` job delivers them, without a server."""
+"""A small shot made from real files, as a `reconstruct` job delivers them, without a server."""
 
 import json
 from dataclasses import replace
@@ -24,13 +24,13 @@ WIDTH, HEIGHT, FRAMES, FPS = 96, 64, 13, Fraction(24)
 
 
 def source_of(name: str, start: int = 0, frames: int = FRAMES, longest_side: int | None = 1024) -> str:
-    """A source as jobs name it, in JSON, whose clip has this name."""
+    """A job's source, in JSON, whose clip has this name."""
     settings = SourceSettings(start, frames, longest_side=longest_side)
     return json.dumps(to_plain(Source((Blob("1" * 64, 1, name),), settings=settings)))
 
 
 def small_depth(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> DepthVideo:
-    """A wavy wall with a box before it that moves to the right."""
+    """A wavy wall and, in front of it, a box that moves to the right."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     depth = np.empty((frames, height, width), np.float32)
     for t in range(frames):
@@ -42,7 +42,7 @@ def small_depth(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) 
 
 
 def small_frames(depth: DepthVideo) -> np.ndarray:
-    """Colours that never come near magenta."""
+    """Frames without any colour close to magenta."""
     near = np.clip(depth.depth / 10, 0, 1)
     frames = np.stack([0.2 * near, 0.3 + 0.6 * near, 0.9 - 0.6 * near], axis=-1)
     return (frames * 255).astype(np.uint8)
@@ -57,9 +57,9 @@ def deliver(
     of: int = 0,
     packed: bool = False,
 ) -> JobUpdate:
-    """The files of a `reconstruct` job of a clip that is `of` frames long (0: the server does not tell).
+    """The files of a `reconstruct` job for a clip with `of` frames (0 if the server does not report the number).
 
-    The depth is as exact as given, unless it is to be `packed` as a server does it.
+    The depth is stored exactly, unless it is to be `packed` as by a server.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mesh = DWMesh.from_depth(depth, poses)
@@ -95,7 +95,7 @@ def open_small(
     depth: DepthVideo | None = None,
     of: int = 0,
 ) -> DepthVideo:
-    """Put the small shot, which begins a clip that is `of` frames long, into the current scene."""
+    """Open the small shot, the beginning of a clip with `of` frames, in the current scene."""
     depth = depth or small_depth()
     said_when_opened(tmp_path, match_scene, fps, poses, depth, of)
     return depth
@@ -109,10 +109,10 @@ def said_when_opened(
     depth: DepthVideo | None = None,
     of: int = 0,
 ) -> str:
-    """Put the small shot into the current scene; returns what the artist is told."""
+    """Open the small shot in the current scene; returns the message for the artist."""
     scene, clip = bpy.context.scene, tmp_path / "small.mp4"
     clip.parent.mkdir(exist_ok=True)
-    clip.touch()  # what is in it nobody asks here
+    clip.touch()  # its content does not matter here
     request = OpenRequest(
         scene.name,
         source.new_shot(clip),
@@ -128,7 +128,7 @@ def said_when_opened(
 
 
 def open_again(tmp_path: Path, depth: DepthVideo, poses: np.ndarray | None = None, **more) -> str:
-    """Let the shot stand up again with other depth; returns what the artist is told."""
+    """Open the shot again with other depth; returns the message for the artist."""
     facts = bpy.context.scene.ex4d
     scene, asked = bpy.context.scene.name, asking.asked(facts)
     request = OpenRequest(
@@ -138,13 +138,13 @@ def open_again(tmp_path: Path, depth: DepthVideo, poses: np.ndarray | None = Non
 
 
 def bring_in(request: OpenRequest, update: JobUpdate) -> str:
-    """All steps of bringing a result in."""
-    known = replace(request, source=request.source or source_of("small.mp4"))  # as it is once files are hashed
+    """Run all steps of bringing in a result."""
+    known = replace(request, source=request.source or source_of("small.mp4"))  # as after hashing the files
     return outcome(source.bring_in(known, update))
 
 
 def outcome(work: source.Steps) -> Any:
-    """What work in steps returns at its end."""
+    """Run work in steps to its end and return its result."""
     while True:
         try:
             next(work)

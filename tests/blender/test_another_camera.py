@@ -1,4 +1,4 @@
-"""Several cameras of one shot, and own objects that are not in takes."""
+"""Several cameras of one shot, and the artist's own objects, which are not in takes."""
 
 import bpy
 import numpy as np
@@ -71,7 +71,7 @@ def test_a_new_camera_is_at_the_same_place_where_a_parent_moves_the_chosen_one_a
     bpy.context.view_layer.update()
     after = np.array(scene.ex4d.camera.matrix_world)
     assert after[:3, 3] == pytest.approx(before[:3, 3], abs=1e-5)
-    assert after[:3, :3] / 2 == pytest.approx(before[:3, :3], abs=1e-5)  # the shot's scale is no part of a pose
+    assert after[:3, :3] / 2 == pytest.approx(before[:3, :3], abs=1e-5)  # the shot's scale is not part of a pose
 
 
 def test_a_take_remembers_the_name_of_its_camera_and_the_panel_shows_it(scene, tmp_path):

@@ -1,4 +1,4 @@
-"""The add-on's conversion against Blender's own projection."""
+"""The add-on's conversion, compared with Blender's own projection."""
 
 import bpy
 import numpy as np
@@ -58,7 +58,7 @@ def test_pixels_are_where_blender_puts_them(scene, fit, picture):
 
 
 def view_in_float64(scene: bpy.types.Scene, of: bpy.types.Object, point: Vector) -> tuple[float, float]:
-    """`world_to_camera_view` of a perspective camera: its formula on Blender's view frame, with float64 matrices."""
+    """`world_to_camera_view` for a perspective camera: the same formula on Blender's view frame, but in float64."""
     local = np.linalg.inv(np.array(of.matrix_world, np.float64)) @ [*point, 1]
     frame = np.array([corner[:] for corner in of.data.view_frame(scene=scene)[:3]], np.float64)
     frame *= local[2] / frame[:, 2:]
@@ -120,5 +120,5 @@ def test_lenses_come_back_from_intrinsics():
 def test_the_source_view_stands_upright_and_looks_along_y():
     matrix = axes.pose_to_blender(np.eye(4))
     assert -matrix[:3, 2] == pytest.approx([0, 1, 0])  # where a Blender camera looks
-    assert matrix[:3, 1] == pytest.approx([0, 0, 1])  # its up
+    assert matrix[:3, 1] == pytest.approx([0, 0, 1])  # its up direction
     assert axes.points_to_blender(np.array([0.0, -1.0, 5.0])) == pytest.approx([0, 5, 1])

@@ -110,7 +110,7 @@ def test_the_path_does_not_depend_on_where_the_shot_stands_or_how_big_it_is(scen
 
 def test_an_uneven_scale_is_refused(scene):
     objects.find(scene, objects.ROOT).scale = (1, 2, 1)
-    scene.ex4d.camera.parent = None  # a child of the root would be stretched and stretched back
+    scene.ex4d.camera.parent = None  # for a child of the root, the stretch would cancel out
     scene.ex4d.camera.rotation_euler = (0.4, 0.5, 0.6)
     with pytest.raises(InputError, match="scaled unevenly"):
         camera.sample(scene)
@@ -198,7 +198,7 @@ def test_a_path_that_starts_elsewhere_is_warned_about_and_the_button_mends_it(sc
 
 
 def test_a_camera_whose_lens_was_keyed_before_its_place_takes_a_preset(scene, shot):
-    """Since 4.4 both share an action, whose first slot is that of the lens then."""
+    """Since 4.4 both share an action, whose first slot is then that of the lens."""
     chosen = scene.ex4d.camera
     chosen.data.keyframe_insert("lens", frame=1)
     assert [curve.data_path for curve in compat.fcurves(chosen.data)] == ["lens"]

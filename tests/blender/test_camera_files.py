@@ -1,4 +1,4 @@
-"""Camera paths of other tools: imported as keys of a camera, exported, and as the clip's own camera."""
+"""Camera paths of other tools: imported as keys, exported, and used as the clip's own camera."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def test_a_path_of_any_format_becomes_keys_with_its_exact_poses_and_lens(scene, 
     said = imported(file_of(tmp_path, name, track(zooms=True)))
     assert "13 keys" in said
     path = camera.sample(scene)
-    assert np.abs(path.camera_to_world - shots.walk()).max() < 2e-6  # Blender holds float32
+    assert np.abs(path.camera_to_world - shots.walk()).max() < 2e-6  # Blender stores float32
     if name in ("tum", "kitti", "rows16"):
         assert path.intrinsics == pytest.approx(np.repeat(shot.intrinsics[:1], shots.FRAMES, 0), rel=1e-6)
         assert "has no lens" in said
@@ -130,7 +130,7 @@ def test_an_export_never_replaces_a_folder_with_other_files(tmp_path):
 def test_a_model_of_colmap_goes_to_the_server_as_one_file_with_its_points_and_scale(scene, tmp_path):
     points = np.arange(30.0).reshape(10, 3)
     facts = scene.ex4d
-    facts.shot = facts.clip_path = ""  # settings say something about one clip only
+    facts.shot = facts.clip_path = ""  # settings apply to a single clip
     facts.motion, facts.motion_path = "FILE", str(file_of(tmp_path, "colmap", track(points=points)))
     facts.motion_scale = 3.5
     (tmp_path / "clip").mkdir()
@@ -159,7 +159,7 @@ def test_a_file_of_ours_is_imported_to_the_bit_of_blenders_numbers(scene, tmp_pa
 
 
 def test_angles_and_quaternions_are_those_of_blenders_own_library(tmp_path):
-    """Blender's former add-on for .chan files gave their angles to an Euler of the order that Nuke's camera has."""
+    """Blender's former .chan add-on passed their angles to an Euler with the rotation order of Nuke's camera."""
     angles = np.radians([(30, 40, 50), (-80, 170, 5), (12, -95, 100)])
     rows = "".join(f"{t + 1} 0 0 0 {x} {y} {z} 40\n" for t, (x, y, z) in enumerate(np.degrees(angles)))
     (tmp_path / "a.chan").write_text(rows)

@@ -1,4 +1,4 @@
-"""The search for the source camera in Blender: what goes on beside it, and what is made of its end. No server."""
+"""The camera search in Blender: what can be done during it, and what its result changes. No server."""
 
 import json
 from dataclasses import replace
@@ -32,7 +32,7 @@ SEARCHING = State("working", SEARCH, "job-1", message="clip.mp4 is open.")
 
 @pytest.fixture
 def shot(tmp_path, addon):
-    """The small shot, with a camera that stands; its files are there."""
+    """The small shot, with a still camera and existing files."""
     shots.open_small(tmp_path)
     facts = bpy.context.scene.ex4d
     known = facts.input_files
@@ -40,7 +40,7 @@ def shot(tmp_path, addon):
 
 
 def searched(facts, tmp_path, poses=None, notes=(), points=None, moving=None):
-    """Bring in what a search for the scene's camera found, `moving` (H,W) in each frame; returns what came of it."""
+    """Bring in the result of a camera search for the scene, `moving` (H,W) in each frame; returns the outcome."""
     wanted = json.loads(facts.source)
     known = {blob["sha256"]: facts.clip_path for blob in wanted["clip"]}
     facts.inputs = json.dumps({**json.loads(facts.inputs), **known})
@@ -131,7 +131,7 @@ def test_preset_keys_go_along_and_a_camera_that_a_constraint_moves_is_left_and_t
         assert tuple(there) == pytest.approx(tuple(source.matrix_world.translation), abs=1e-5)
     assert (path.parent, path.hide_render) == (objects.find(scene, objects.ROOT), True)
 
-    # Found once more, elsewhere: the same object with other points, and keys that are off by the difference alone.
+    # Found again, elsewhere: the same object with other points, and keys that differ only by the difference.
     other = shots.walk()
     other[:, 0, 3] *= 1.2
     searched(facts, tmp_path, other, ["Found again."], np.array([[1.0, 1, 1]]))
@@ -141,7 +141,7 @@ def test_preset_keys_go_along_and_a_camera_that_a_constraint_moves_is_left_and_t
     assert camera.sample(scene).camera_to_world == pytest.approx(other @ beside, abs=8e-3 * facts.radius)
     assert "The source camera was found." not in facts.notes, "what the first search said is no longer so"
     assert "Found again." in facts.notes
-    # And not found any more: the source camera stands, and there are no points.
+    # And no longer found: the source camera is still, and there are no points.
     searched(facts, tmp_path, None, ["Not found."])
     assert facts.path == ""
     assert objects.find(scene, objects.POINTS) is None
@@ -177,7 +177,7 @@ def test_what_moves_by_itself_is_tinted_as_strongly_as_one_wants(scene, shot, tm
     left[:, : facts.width // 3] = True
     searched(facts, tmp_path, poses, ["Found."], moving=left)
     strength = moving_tint.strength(scene)
-    assert strength.default_value == 0  # the footage as it is, until somebody asks
+    assert strength.default_value == 0  # the plain footage, until the artist asks for the tint
     scene.ex4d.camera = objects.find(scene, objects.SOURCE_CAMERA)
     plain = rendered(scene, facts.start + 4, tmp_path)
     strength.default_value = 1.0
@@ -187,7 +187,7 @@ def test_what_moves_by_itself_is_tinted_as_strongly_as_one_wants(scene, shot, tm
     (material,) = objects.find(scene, objects.MESH).data.materials
     assert material.node_tree.nodes.active.image == facts.image
 
-    # Looked for once more: the strength stays. Opened again without a search: nothing is known of what moves.
+    # After another search, the strength is kept. Opened again without a search, it is not known what moves.
     searched(facts, tmp_path / "two", poses, ["Found."], moving=~left)
     assert moving_tint.strength(scene).default_value == 1
     marked = near(rendered(scene, facts.start + 4, tmp_path), legend.MOVES, 24)
@@ -243,7 +243,7 @@ def test_a_shot_of_an_earlier_file_keeps_its_camera_that_stands_and_a_new_scene_
     assert facts.motion == "FOUND"
     names = list(facts.settings)
     then = json.loads(facts.asked)
-    then[names.index("motion")] = "STILL"  # as when that was the default, which files do not keep
+    then[names.index("motion")] = "STILL"  # as when it was the default, which files do not store
     facts.asked = json.dumps(then[: names.index("moving_path")])
     from_0_1.migrate_file()
     assert facts.motion == "STILL"

@@ -1,4 +1,4 @@
-"""CG in a take: real renders by Cycles, and everything as it was after Remove."""
+"""CG in a take: real Cycles renders, and Remove, which restores everything."""
 
 import math
 
@@ -19,7 +19,7 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.media.movie import write_movie
 
 GREY, STEP = 120, 8
-"""Every frame of the take is of one grey: 120, 128, 136, ..."""
+"""Every frame of the take is a uniform grey: 120, 128, 136, ..."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def shot(tmp_path, addon):
 
 @pytest.fixture
 def taken(scene, tmp_path):
-    """A take of grey frames along the source view, in a scene with a sun and nothing else of its own."""
+    """A take of grey frames along the source view, in a scene whose only own object is a sun."""
     for thing in [thing for thing in scene.objects if thing.type == "LIGHT" or thing.name == "Cube"]:
         bpy.data.objects.remove(thing)
     take(scene, tmp_path / "one")
@@ -55,9 +55,9 @@ def add_cube(location, size=1.0):
 
 
 def render(scene, frame, tmp_path):
-    """What F12 gives, (H,W,3) from 0 to 255."""
+    """An F12 render, (H,W,3), 0 to 255."""
     scene.frame_set(frame)
-    scene.ex4d.result_size = "model"  # the scene renders the working picture, which the places below are in
+    scene.ex4d.result_size = "model"  # render the working size, which positions below refer to
     scene.render.filepath = str(tmp_path / "render.png")
     if hasattr(scene.render.image_settings, "media_type"):
         scene.render.image_settings.media_type = "IMAGE"
@@ -83,7 +83,7 @@ def test_a_cube_before_the_wall_is_seen_on_the_take_and_casts_a_shadow_and_behin
     assert bpy.ops.ex4d.cg_set_up() == {"FINISHED"}
     picture = render(scene, scene.ex4d.start, tmp_path)
     assert picture.shape == (shots.HEIGHT, shots.WIDTH, 3)
-    # Its face is 4 away and reaches from 0.0 to 1.0 and from 0.4 up: 105.6 px is the focal length.
+    # Its face is 4 units away, from 0.0 to 1.0 across and from 0.4 up; the focal length is 105.6 px.
     rows, columns = np.nonzero(is_red(picture))
     assert (columns.min(), columns.max()) == pytest.approx((48, 48 + 105.6 / 4), abs=1.5)
     assert rows.max() == pytest.approx(32 - 0.4 * 105.6 / 4, abs=1.5)
@@ -136,7 +136,7 @@ def test_faces_that_only_bridge_are_taken_away_in_their_own_frame(scene, taken, 
     kept = {tuple(sorted(round(x, 2) for x in polygon.center)) for polygon in evaluated.data.polygons}
     vertices = axes.points_to_blender(mesh.vertices(number))[mesh.faces]
     surface = mesh.reliable_vertices(number).ravel()[mesh.faces]
-    sure = surface.all(axis=1) | ~surface.any(axis=1)  # of the others the picture's interpolation decides
+    sure = surface.all(axis=1) | ~surface.any(axis=1)  # the others depend on the image's interpolation
     found = np.array([tuple(sorted(round(float(x), 2) for x in c)) in kept for c in vertices.mean(axis=1)])
     assert (found == surface.all(axis=1))[sure].mean() > 0.995
     assert 100 < (~surface.any(axis=1)).sum() < len(mesh.faces) / 2
@@ -175,7 +175,7 @@ def test_remove_brings_everything_back(scene, taken, compositor):
     bpy.ops.ex4d.cg_set_up()
     assert state(scene)["render"] == [True, False, True]
     assert scene.camera == scene.ex4d.camera
-    bpy.ops.ex4d.cg_set_up()  # once more is as once
+    bpy.ops.ex4d.cg_set_up()  # a second time makes no difference
     assert sum("Catcher" in thing.name for thing in scene.objects) == 1
     assert bpy.ops.ex4d.cg_remove() == {"FINISHED"}
     after = state(scene)
@@ -203,7 +203,7 @@ def test_what_the_scene_composites_already_goes_over_the_take(scene, taken, tmp_
     tree = compat.begin_compositing(scene)
     layers = next((n for n in tree.nodes if n.type == "R_LAYERS"), None) or tree.nodes.new("CompositorNodeRLayers")
     mix = tree.nodes.new("CompositorNodeSetAlpha")
-    mix.inputs["Alpha"].default_value = 0.0  # nothing at all is left of what is rendered
+    mix.inputs["Alpha"].default_value = 0.0  # nothing remains of the render
     tree.links.new(mix.inputs["Image"], layers.outputs["Image"])
     tree.links.new(compat.composite_output(tree), mix.outputs[0])
     add_cube((0, 4.5, 0))

@@ -1,4 +1,4 @@
-"""What Check says before it says that all is ready."""
+"""The warnings of the Check panel, until it says that everything is ready."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ def shot(tmp_path, addon):
 
 @pytest.fixture
 def ready(scene):
-    """A server that answers, and a camera that moves: nothing is left to say."""
+    """A server that answers and a moving camera, so that there are no warnings."""
     announced.by()
     bpy.ops.ex4d.camera_preset(preset="30")
     assert not checks.warnings(scene)
@@ -74,7 +74,7 @@ def test_a_server_that_does_not_answer_is_told_at_the_top_with_its_button_and_no
 
 @pytest.fixture(params=["says nothing", "hangs up"])
 def stranger(request, addon):
-    """The port of another program, at which the add-on looks for its server."""
+    """Another program that listens on the port where the add-on looks for its server."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     if request.param == "hangs up":

@@ -1,4 +1,4 @@
-"""A clean plate in the add-on: takes name its file, and one that is gone is told."""
+"""Clean plates in the add-on: takes refer to the file, and a missing one is reported."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_a_take_names_the_plate_and_knows_where_it_lies(scene, shot, tmp_path): 
     folder = tmp_path / "plate"
     folder.mkdir()
     for number in range(2):
-        (folder / f"frame_{number:05d}.png").write_bytes(bytes([number]))  # they are not looked into here
+        (folder / f"frame_{number:05d}.png").write_bytes(bytes([number]))  # their content is not read here
     scene.ex4d.plate_path = str(folder)
     request, job = prepared(scene)
     assert [Path(request.files[blob.sha256]).name for blob in job.source.plate] == [
@@ -147,7 +147,7 @@ def test_a_queued_take_with_a_large_plate_is_handed_over_in_steps_and_the_plate_
     now.state = state.State("working", first, "job 1")
     for request in others:
         now.dispatch(state.Pressed(request))
-    assert read == []  # Blender does not wait
+    assert read == []  # Blender is not blocked
     now.tick(0)
     assert len(read) == 1
     now.dispatch(queue.CancelWaiting(others[0].path))
@@ -156,7 +156,7 @@ def test_a_queued_take_with_a_large_plate_is_handed_over_in_steps_and_the_plate_
     for _ in range(200):
         now.tick(0)
     assert now.queue.lost == ()
-    assert read.count(plate) == 41  # a megabyte at a time, and one that tells that it ends
+    assert read.count(plate) == 41  # a megabyte at a time, and a final empty read
     assert [Path(files[job.path.sha256]) for job, files in submitted] == [Path(others[1].path), Path(later.path)]
     assert {job.source.plate for job, _files in submitted} == {(blob_of(plate),)}
     assert [each.job_id for each in now.queue.waiting] == ["job 2", "job 3"]

@@ -1,4 +1,4 @@
-"""Source, view and take in one picture of the sequencer, and out of it again."""
+"""Comparing source, path preview and take in the sequencer, and ending the comparison."""
 
 from fractions import Fraction
 
@@ -19,7 +19,7 @@ RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 
 
 def paint(path, colour, frames=shots.FRAMES):
-    """A movie of one colour, which brightens with each frame."""
+    """Write a movie of one colour, which gets brighter with each frame."""
     shown = np.empty((frames, shots.HEIGHT, shots.WIDTH, 3), np.uint8)
     for t in range(frames):
         shown[t] = np.array(colour) * (t + 20) / 40
@@ -28,21 +28,21 @@ def paint(path, colour, frames=shots.FRAMES):
 
 @pytest.fixture
 def shot(tmp_path, scene, addon):
-    """A shot whose source is red, with a green take and a blue view."""
+    """A shot whose source is red, with a green take and a blue path preview."""
     depth = shots.open_small(tmp_path)
-    scene.ex4d.result_size = "model"  # the scene renders as many pixels as the movies below have
+    scene.ex4d.result_size = "model"  # render at the size of the movies below
     take(scene, tmp_path / "view", preview=True)
     take(scene, tmp_path / "one")
     paint(files.absolute(scene.ex4d.image.filepath), RED)
     paint(takes.take_folder(scene, 1) / "result.mp4", GREEN)
     paint(takes.take_folder(scene, 1, view=True) / "view.mp4", BLUE)
     for strip in compat.strips(scene):
-        strip.filepath = strip.filepath  # Blender looks at the file again
+        strip.filepath = strip.filepath  # makes Blender read the file again
     return depth
 
 
 def rendered(scene, tmp_path, frame=5):
-    """What F12 makes of the sequencer, RGB from the upper left corner on."""
+    """An F12 render of the sequencer, RGB, from the upper left corner."""
     render = scene.render
     render.use_sequencer, render.filepath = True, str(tmp_path / "f12.png")
     render.image_settings.file_format = "PNG"
@@ -57,7 +57,7 @@ def rendered(scene, tmp_path, frame=5):
 
 @pytest.fixture
 def preview(scene, tmp_path, monkeypatch):
-    """What the sequencer's preview shows: without a window that is a render in which nothing is hidden."""
+    """What the sequencer's preview shows: without a window, a render in which nothing is hidden."""
 
     def look(frame=5):
         with monkeypatch.context() as patch:
@@ -68,7 +68,7 @@ def preview(scene, tmp_path, monkeypatch):
 
 
 def colour(pixels, column, frame=5):
-    """Which of the colours stands in a column; its brightness has to be that of the frame."""
+    """The name of the colour in a column, whose brightness must be that of the frame."""
     found = pixels[shots.HEIGHT // 2, column]
     names = {"red": RED, "green": GREEN, "blue": BLUE}
     for name, wanted in names.items():

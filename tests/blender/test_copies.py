@@ -1,4 +1,4 @@
-"""Scenes that Blender has copied, and scenes of other files: each shot stays what it is."""
+"""Scenes copied by Blender, and scenes of other files: each shot is left unchanged."""
 
 import os
 
@@ -25,7 +25,7 @@ def copy(scene, kind):
 
 
 def pictures(scene):
-    """Paths of what the mesh of a scene's shot shows."""
+    """Paths of the movies that the mesh of a scene's shot shows."""
     materials = objects.find(scene, objects.MESH).data.materials
     return {files.absolute(n.image.filepath) for m in materials for n in m.node_tree.nodes if n.type == "TEX_IMAGE"}
 

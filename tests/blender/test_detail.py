@@ -1,4 +1,4 @@
-"""How fine the mesh stands in the viewport: light at first, changed on the open shot, playing without the add-on."""
+"""Viewport detail of the mesh: light at first, changed on the open shot, playing without the add-on."""
 
 import shutil
 import subprocess
@@ -28,18 +28,18 @@ WIDTH, HEIGHT, FRAMES = 512, 288, 3
 
 @pytest.fixture
 def shot(tmp_path, addon):
-    """A shot whose picture is so large that half of it stands."""
+    """A shot so large that the mesh has only every second row and column."""
     return shots.open_small(tmp_path, depth=shots.small_depth(FRAMES, WIDTH, HEIGHT))
 
 
 def whole(depth, t, poses=None):
-    """Vertices of the whole mesh, (H,W,3), in Blender's axes."""
+    """Vertices (H,W,3) of the full mesh, in Blender axes."""
     mesh = DWMesh.from_depth(depth, poses)
     return axes.points_to_blender(mesh.vertices(t)).reshape(mesh.height, mesh.width, 3)
 
 
 def stands(scene, depth, step, poses=None):
-    """Assert that all frames show every `step`-th row and column of the whole mesh."""
+    """Assert that all frames show every `step`-th row and column of the full mesh."""
     height, width = depth.depth.shape[1:]
     rows = np.unique([0, *range(1, height - 1, step), height - 2, height - 1])
     columns = np.unique([0, *range(1, width - 1, step), width - 2, width - 1])
@@ -98,7 +98,7 @@ def test_undo_brings_the_earlier_detail_back_with_its_cache(scene, shot):
 def test_the_panel_says_which_detail_stands_and_what_another_one_costs(scene, shot):
     drawn = draw(draw_frames)
     assert "1/2: 258 x 146 points" in drawn.labels
-    assert {"detail", "default_value"} <= set(drawn.shown)  # and the strength of the tint
+    assert {"detail", "default_value"} <= set(drawn.shown)  # including the strength of the tint
     assert not [text for text in drawn.buttons if text.startswith("Show ")]
     scene.ex4d.detail = "FULL"
     (button,) = [text for text in draw(draw_frames).buttons if text.startswith("Show ")]
@@ -183,7 +183,7 @@ def test_packed_depth_stands_within_its_error(scene, shot, tmp_path):
 
 
 def small_step(monkeypatch, step):
-    """Let small shots stand with every `step`-th row and column."""
+    """Make small shots use every `step`-th row and column."""
     monkeypatch.setitem(mesh_object.ACROSS, "LIGHT", shots.WIDTH / step)
 
 
@@ -229,7 +229,7 @@ def test_the_tint_can_be_made_weaker_and_switched_off(scene, tmp_path):
 
 
 def as_an_earlier_version_left_it(scene, folder):
-    """The shot's material with the nodes of 0.1, and the movie that Solid view once showed."""
+    """Give the shot's material the nodes of 0.1, with the movie that Solid view used to show."""
     (material,) = objects.find(scene, objects.MESH).data.materials
     tree = material.node_tree
     images = {Path(n.image.filepath).name: n.image for n in tree.nodes if n.type == "TEX_IMAGE"}

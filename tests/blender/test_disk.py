@@ -1,4 +1,4 @@
-"""What a shot takes on disk, and removing what is not needed."""
+"""Disk space of a shot, and removing unused files."""
 
 import json
 import shutil

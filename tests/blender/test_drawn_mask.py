@@ -1,4 +1,4 @@
-"""A mask drawn in Blender becomes pictures of what moves: the right frames, the right places, nothing else touched."""
+"""A mask drawn in Blender becomes images of what moves, in the right frames and places, and touches nothing else."""
 
 import json
 import os
@@ -23,7 +23,7 @@ CORNERS = ((0, 0), (1, 0), (1, 1), (0, 1))
 
 
 def square(layer, left, bottom, side):
-    """A square of a mask; the mask's unit is the longer side of the picture, its middle (0.5, 0.5), up is up."""
+    """Add a square to a mask's layer; the unit is the picture's longer side, the centre (0.5, 0.5), and y is up."""
     spline = layer.splines.new()
     spline.points.add(4 - len(spline.points))
     spline.use_cyclic = True
@@ -40,7 +40,7 @@ def place(spline, left, bottom, side):
 
 
 def moving_square(scene, keys, side=0.1):
-    """A mask whose square is at `keys` {scene frame: (left, bottom)}, keyed as an artist does with I."""
+    """A mask with a square at `keys`, {scene frame: (left, bottom)}, keyed as by an artist with I."""
     mask = bpy.data.masks.new("Walker")
     layer = mask.layers.new(name="Body")
     layer.select = True
@@ -62,13 +62,13 @@ def moving_square(scene, keys, side=0.1):
 
 
 def picture(file):
-    """A picture (H,W), 0 to 1, its first row on top."""
+    """An image (H,W), 0 to 1, first row at the top."""
     (width, height), values = pixels.read(Path(file))
     return values.reshape(height, width, 4)[::-1, :, 0]
 
 
 def drawn(scene, folder, mask, **settings):
-    """The pictures (H,W) of a mask for the scene's shot, or for the part of its clip that `settings` ask for."""
+    """Images (H,W) of a mask for the scene's shot, or for the part of its clip that `settings` describe."""
     folder.mkdir()
     known = {**json.loads(scene.ex4d.source)["settings"], **settings}
     request = replace(SEARCH, scene=scene.name, settings=known, moving_mask=mask.name, moving="")
@@ -79,13 +79,13 @@ def drawn(scene, folder, mask, **settings):
 
 
 def centre(one):
-    """Centre of mass (column, row) in pixels from the upper left corner, and the area in pixels."""
+    """Centroid (column, row) in pixels from the upper left corner, and area in pixels."""
     rows, columns = np.mgrid[: one.shape[0], : one.shape[1]] + 0.5
     return (one * columns).sum() / one.sum(), (one * rows).sum() / one.sum(), one.sum()
 
 
 def expected(left, bottom, side, width, height):
-    """As `centre`, by what Blender's manual says of a mask's coordinates."""
+    """What `centre` should return, according to Blender's manual on mask coordinates."""
     longer = max(width, height)
     across = (left + side / 2 - 0.5) * longer + width / 2
     down = height / 2 - (bottom + side / 2 - 0.5) * longer
@@ -93,7 +93,7 @@ def expected(left, bottom, side, width, height):
 
 
 def open_shot(folder, width=96, height=64):
-    """The small shot of this size; its clip is twice as wide and high."""
+    """Open the small shot at this size; its clip is twice as wide and high."""
     shots.open_small(folder, depth=shots.small_depth(width=width, height=height))
 
 
@@ -130,7 +130,7 @@ def test_layers_that_are_inverted_or_half_transparent_come_out_as_blender_shows_
 
 
 def movie_clip(tmp_path, scene):
-    """The shot's clip as the Clip Editor has it."""
+    """The shot's clip, opened in the Clip Editor."""
     job = scene.ex4d.folder / "source.mp4"
     (tmp_path / "small.mp4").write_bytes(job.read_bytes())
     return bpy.data.movieclips.load(str(tmp_path / "small.mp4"))
@@ -166,7 +166,7 @@ def test_over_the_clip_in_the_clip_editor_a_mask_belongs_to_the_frames_of_the_cl
 
 
 def test_the_clip_editor_shows_a_frame_of_the_clip_when_the_mask_is_read_for_it(scene, addon, tmp_path):
-    """Blender itself tells which picture its clip shows: pictures whose grey is their number."""
+    """Blender itself shows which image its clip is at, because each image's grey level is its number."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(5, 15):
@@ -212,7 +212,7 @@ def test_pictures_beside_the_clip_that_have_another_name_are_another_clip(scene,
 
 
 def test_a_mask_over_a_clip_that_the_clip_editor_shows_on_its_side_is_refused(scene, addon, tmp_path):
-    """As Blender 4.2 shows what a telephone has taken upright."""
+    """As Blender 4.2 shows upright clips from phones."""
     open_shot(tmp_path)
     mask = moving_square(scene, {1: (0.3, 0.4)})
     clip = movie_clip(tmp_path, scene)
@@ -224,7 +224,7 @@ def test_a_mask_over_a_clip_that_the_clip_editor_shows_on_its_side_is_refused(sc
 
 
 def seen_in_clip_editor(clip, frame):
-    """The number of the picture that Blender's clip shows in a scene frame, by its compositor's Movie Clip node."""
+    """The number of the image that Blender's clip shows in a scene frame, through the compositor's Movie Clip node."""
     made = bpy.data.scenes.new("look")
     tree = compat.begin_compositing(made)
     tree.nodes.clear()
@@ -243,7 +243,7 @@ def seen_in_clip_editor(clip, frame):
 
 
 def everything_of(scene):
-    """What an artist would notice: the scene's settings, what is open, and what the file holds."""
+    """Everything an artist would notice: the scene's settings, what is open, and what the file contains."""
     render = scene.render
     plain = {
         name: getattr(render, name)
@@ -331,7 +331,7 @@ def test_a_disk_that_takes_no_pictures_is_told_of_and_nothing_stays_in_the_file(
 
 
 def searching(scene, tmp_path):
-    """The request for the camera of the scene's shot, whose files are there."""
+    """The camera search request for the scene's shot, whose files exist."""
     facts = scene.ex4d
     facts.inputs = json.dumps(
         {**json.loads(facts.inputs), **{blob["sha256"]: facts.clip_path for blob in json.loads(facts.source)["clip"]}}

@@ -1,4 +1,4 @@
-"""What is dropped into a 3D View, as Blender hands it over, and File > Import."""
+"""Dropping files into a 3D View, as Blender passes them on, and File > Import."""
 
 from fractions import Fraction
 from types import SimpleNamespace
@@ -16,14 +16,14 @@ JOB = "11111111-1111-4111-8111-111111111111"
 
 @pytest.fixture
 def asked(monkeypatch, addon):
-    """What Open Clip is asked for, which nothing is made of."""
+    """Requests of Open Clip, which are recorded but not carried out."""
     found = []
     monkeypatch.setattr(session.Session, "press", lambda self, request: found.append(request))
     return found
 
 
 def drop(folder, *names):
-    """As the file handler calls the operator."""
+    """Call the operator as the file handler does."""
     view = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == "VIEW_3D")
     with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=view):
         kind = bpy.types.EX4D_FH_footage

@@ -1,4 +1,4 @@
-"""The menu Earlier Take: which takes it offers, what a job then names, and what is told where a take cannot be used."""
+"""The Earlier Take menu: the takes it offers, what goes into a job, and messages for takes that cannot be used."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from ex4d.pipeline.take import CAMERA, EARLIER_DEPTH, RESULT, SIDECAR, TakeRecor
 
 @pytest.fixture
 def with_take(scene, shot, tmp_path):  # noqa: F811
-    """The shot with take 1, and that take's folder."""
+    """The folder of take 1 of the shot."""
     take(scene, tmp_path / "one")
     folder = takes.take_folder(scene, 1)
     source = Source((Blob("0" * 64, 1, "clip.mp4"),))

@@ -1,4 +1,4 @@
-"""Seconds and bytes before anything that takes more than a moment, learned from what has ended here."""
+"""Estimates of time and disk space before long tasks, learned from finished jobs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ PIXELS = shots.FRAMES * shots.WIDTH * shots.HEIGHT
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time as the test wants it."""
+    """A clock that the test controls."""
 
     class Clock:
         now = 100.0
@@ -43,7 +43,7 @@ def clock(monkeypatch):
 
 
 def go_through(clock, request, update, stages):
-    """Let the session live through a job whose stages take the seconds given, without a server."""
+    """Run the session through a job whose stages take the given seconds, without a server."""
     here = session.current()
     here.state = state.State("working", request, JOB, stage="Queued")
     here.learning.watch.begin(clock.now)
@@ -114,7 +114,7 @@ def test_a_clip_that_was_opened_tells_how_long_more_of_it_will_take(scene, tmp_p
     assert estimates.of_part(facts, part.asked(facts)).seconds > 78 + camera, "the camera is looked for as well"
     facts.motion = "STILL"
 
-    session.current().learning.known = None  # Blender is started again
+    session.current().learning.known = None  # as after a restart of Blender
     assert estimates.of_opening(facts, Path("other.mp4"), PIXELS).seconds == pytest.approx(7.8, rel=1e-6)
     bpy.context.preferences.addons["blender_addon"].preferences.address = "tcp://127.0.0.1:5999"
     assert estimates.of_opening(facts, Path("other.mp4"), PIXELS).seconds is None, "another server has another pace"
@@ -234,7 +234,7 @@ def test_of_more_frames_only_the_new_ones_and_those_they_are_fitted_to_count_as_
         {"open dice": pace.Known({"all": 1e4}, {}, 16.0), "open file": pace.Known({"all": 0.0}, {}, 16.0, 1e9)},
     )
     facts.part_frames = 20
-    # 7 new frames and 8 beside them, of 96x64 pixels; about a minute each. Disk is that of all 20.
+    # 7 new frames and 8 next to them, of 96x64 pixels, at about a minute each. Disk space is for all 20.
     assert estimates.of_part(facts, part.asked(facts)).seconds == pytest.approx(15 * 61.44)
     assert estimates.of_part(facts, part.asked(facts)).bytes == 20 * 96 * 64 * 16
     assert "About 15 min, " in draw(panels.draw_frames).text
@@ -262,7 +262,7 @@ def test_what_is_told_when_more_frames_begin_is_what_stood_beside_the_button_wit
 
 
 def in_dialog(clip, scene, **settings):
-    """What the sidebar of the file dialog says of a file that is chosen there."""
+    """What the sidebar of the file dialog says about the chosen file."""
     operator = SimpleNamespace(
         **{"first_frame": 1, "frames": 49, "longest_side": 1024, "step": 1, "fps": "", "gaps": "hold", **settings}
     )

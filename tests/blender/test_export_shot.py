@@ -1,4 +1,4 @@
-"""Camera and mesh as Alembic and USD, read again by Blender's own importers."""
+"""Camera and mesh as Alembic and USD, read back by Blender's own importers."""
 
 import re
 import struct
@@ -33,7 +33,7 @@ def vertices(scene, thing, frame):
 
 
 def pose(scene, thing, frame):
-    """Place, directions without scale, and the part of the sensor's width that the lens is long."""
+    """Matrix (4,4) without scale, and the focal length divided by the sensor width."""
     scene.frame_set(frame)
     evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
     matrix = np.array(evaluated.matrix_world)
@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_written_leaves_the_one_that_was_there(scene, tmp_
     file = tmp_path / ("shot" + interchange.ENDINGS[kind][0])
     file.write_text("what was there")
     monkeypatch.setattr(interchange, "_alembic" if kind == "ALEMBIC" else "_usd", lambda *arguments: None)
-    with pytest.raises(RuntimeError, match=f"could not write {file.name}"):  # as where an exporter fails and says so
+    with pytest.raises(RuntimeError, match=f"could not write {file.name}"):  # as if an exporter failed and reported it
         bpy.ops.ex4d.export_shot(filepath=str(file))
     assert file.read_text() == "what was there"
     monkeypatch.undo()

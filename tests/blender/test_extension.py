@@ -1,4 +1,4 @@
-"""The zip, as an artist gets it."""
+"""The extension's zip, as artists get it."""
 
 import ast
 import json
@@ -41,7 +41,7 @@ os._exit(0)  # the module 4.2 crashes when Python ends, see tests/conftest.py
 
 @pytest.fixture(scope="module")
 def extension() -> Path:
-    """The zip, built by the one command."""
+    """The zip, built by its script."""
     done = subprocess.run([sys.executable, str(REPO / "scripts/build_extension.py")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(done.stdout.split()[-1])
@@ -53,7 +53,7 @@ def manifest(extension: Path) -> dict:
 
 
 def test_the_zip_installs_and_works_in_a_clean_user_folder(extension, tmp_path):
-    # Only what Blender itself brings: no ex4d, zmq or msgpack of this environment.
+    # Only what Blender itself includes: no ex4d, zmq or msgpack from this environment.
     clean = tmp_path / "site"
     clean.mkdir()
     site = Path(sysconfig.get_path("purelib"))
@@ -89,7 +89,7 @@ def test_the_zip_installs_and_works_in_a_clean_user_folder(extension, tmp_path):
 
 def test_the_wheels_load_in_the_pythons_of_all_blenders(extension):
     wheels = [Path(wheel).name for wheel in manifest(extension)["wheels"]]
-    # Blender takes the union of the exact tags; cp312-abi3 does not count beside cp311.
+    # Blender uses the union of the exact tags; cp312-abi3 does not count next to cp311.
     pythons = {wheel.split("-")[2] for wheel in wheels if wheel.startswith("msgpack")}
     assert {"cp311", "cp313"} <= pythons
     for platform in ("manylinux", "win_amd64", "macosx_11_0_arm64", "x86_64.whl"):
@@ -115,7 +115,7 @@ def test_the_manifest_has_the_librarys_version_and_the_zip_its_licence(extension
 
 @pytest.fixture(scope="module")
 def library(extension) -> dict[str, str]:
-    """The text of every Python file of ex4d in the zip, by its name in the wheel."""
+    """The text of every Python file of ex4d in the zip, by name in the wheel."""
     with zipfile.ZipFile(extension) as archive:
         (name,) = (name for name in archive.namelist() if name.startswith("wheels/ex4d-"))
         with zipfile.ZipFile(BytesIO(archive.read(name))) as wheel:
@@ -123,7 +123,7 @@ def library(extension) -> dict[str, str]:
 
 
 def imports(text: str) -> set[str]:
-    """What a file may import at any time, lazily too: `a.b` for `import a.b`, `a.b.c` for `from a.b import c`."""
+    """Everything a file may import, even lazily: `a.b` for `import a.b`, `a.b.c` for `from a.b import c`."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -138,7 +138,7 @@ def imports(text: str) -> set[str]:
 
 
 def is_in(library: dict[str, str], name: str) -> bool:
-    """Whether `a.b.c`, a module or something in the module `a.b`, is in the wheel."""
+    """Whether `a.b.c`, a module or a member of module `a.b`, is in the wheel."""
     path = name.replace(".", "/")
     names = {f"{path}.py", f"{path}/__init__.py", f"{path.rpartition('/')[0]}.py"}
     package = f"{path.rpartition('/')[0]}/__init__.py"

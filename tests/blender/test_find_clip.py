@@ -1,4 +1,4 @@
-"""A clip that was moved is found again by its content."""
+"""Finding a moved clip again by its content."""
 
 import json
 from dataclasses import asdict
@@ -31,7 +31,7 @@ def shot(scene, tmp_path, clip, addon):
 
 
 def knows(scene, files):
-    """Let the shot know its files as it does once they were sent."""
+    """Record the shot's files as if they had been sent."""
     blobs = [blob_of(file) for file in files]
     source = {**json.loads(scene.ex4d.source), "clip": [asdict(blob) for blob in blobs]}
     places = {blob.sha256: str(file) for blob, file in zip(blobs, files, strict=True)}

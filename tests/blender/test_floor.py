@@ -1,4 +1,4 @@
-"""Set Floor: the shot stands upright, through chosen vertices or on the ground that is found."""
+"""Set Floor: making the shot upright, through chosen vertices or on the ground that is found."""
 
 import bpy
 import numpy as np
@@ -13,19 +13,19 @@ from ex4d.geometry.depth_video import DepthVideo
 
 
 def ground_depth(height: float, pitch: float) -> DepthVideo:
-    """Depth of a ground `height` under a camera that looks down by `pitch` degrees, with a wall in front."""
+    """Depth of ground `height` below a camera pitched down by `pitch` degrees, with a wall ahead."""
     depth = shots.small_depth()
     count, rows, columns = depth.depth.shape
     k = depth.intrinsics[0]
     down = (np.arange(rows) + 0.5 - k[1, 2]) / k[1, 1]
-    falls = np.cos(np.radians(pitch)) * down + np.sin(np.radians(pitch))  # of a ray, for each unit of depth
+    falls = np.cos(np.radians(pitch)) * down + np.sin(np.radians(pitch))  # drop of a ray per unit of depth
     reach = np.where(falls > 1e-3, height / np.maximum(falls, 1e-3), np.inf)
     picture = np.repeat(np.minimum(reach, 9.0)[:, None], columns, 1).astype(np.float32)
     return DepthVideo(np.repeat(picture[None], count, 0), depth.intrinsics, "test")
 
 
 def points_object(scene, points):
-    """A mesh with these points of the world, in Edit Mode, all selected."""
+    """A mesh with these world points, in Edit Mode, all selected."""
     mesh = bpy.data.meshes.new("points")
     mesh.from_pydata([tuple(point) for point in points], [], [])
     thing = bpy.data.objects.new("points", mesh)
@@ -38,7 +38,7 @@ def points_object(scene, points):
 
 @pytest.fixture
 def tilted(scene, tmp_path):
-    """A shot from 1.5 over a ground, looking down by 25 degrees, that somebody has turned and moved."""
+    """The root, turned and moved, of a shot from 1.5 above the ground, pitched down by 25 degrees."""
     shots.open_small(tmp_path, depth=ground_depth(1.5, 25.0))
     root = objects.find(scene, objects.ROOT)
     root.location, root.rotation_euler = (3, -2, 5), Euler((0.2, -0.1, 0.9))
@@ -64,7 +64,7 @@ def test_the_ground_that_is_found_becomes_the_floor(tilted, scene):
     after = eye(scene)
     assert after == pytest.approx([*before[:2], 1.5], abs=0.02)
     matrix = camera.matrix_of(objects.find(scene, objects.SOURCE_CAMERA))
-    assert np.degrees(np.arcsin(matrix[2, 2])) == pytest.approx(25, abs=0.5)  # looks down so far, and is level
+    assert np.degrees(np.arcsin(matrix[2, 2])) == pytest.approx(25, abs=0.5)  # pitched down this far, without roll
     assert abs(np.degrees(np.arcsin(matrix[2, 0]))) < 0.5
     heights = mesh_object.shown_points(scene)[:, 2]
     assert np.quantile(np.abs(heights), 0.3) < 0.02

@@ -1,4 +1,4 @@
-"""After Open Clip a 3D View looks at the shot, all of it, from beside the source camera."""
+"""After Open Clip, a 3D View shows all of the shot from beside the source camera."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ def area():
 
 
 def seen_at(area, point):
-    """Where a 3D View shows a point, in pixels from its middle, x right, y up."""
+    """Position of a point in a 3D View, in pixels from its centre, x right, y up."""
     view, lens = area.spaces.active.region_3d, area.spaces.active.lens
     window = next(region for region in area.regions if region.type == "WINDOW")
     eye = np.array(view.view_location) + np.array(view.view_rotation.to_matrix())[:, 2] * view.view_distance
@@ -54,7 +54,7 @@ def test_the_shot_is_in_the_middle_of_what_no_sidebar_covers_from_a_little_to_th
 
 
 def clear_pixels(area):
-    """The corners of the clear part in pixels from the view's middle."""
+    """The corners of the clear part, in pixels from the view's centre."""
     window = next(region for region in area.regions if region.type == "WINDOW")
     lens = area.spaces.active.lens
     return framing.clear_part(area, lens) * lens / framing.SENSOR_MM * max(window.width, window.height)

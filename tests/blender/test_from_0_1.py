@@ -1,4 +1,4 @@
-"""Files that version 0.1 saved, in every Blender: not one stored value is lost, and takes can be remade."""
+"""Files saved by version 0.1, in every Blender: no stored value is lost, and takes can be remade."""
 
 import hashlib
 import json
@@ -39,14 +39,14 @@ def expected(blend):
 
 
 def as_today(name, value):
-    """A value of 0.1 as today's property of the name holds it."""
+    """A value of 0.1 in the form of the current property of that name."""
     if name == "source" and value:
         return json.dumps(since_0_1.source(json.loads(value)))
     return value
 
 
 def found(facts, name):
-    """What today's properties say to what 0.1 called by a name."""
+    """The current value of what 0.1 called `name`."""
     if name in ("quality", "model_size"):
         return options.stored(facts).get(since_0_1.MODEL, {}).get(name)
     value = getattr(facts, name)
@@ -54,7 +54,7 @@ def found(facts, name):
 
 
 def all_is_there(blend):
-    """Assert it, of every scene."""
+    """Assert that every scene has all its values."""
     assert {scene.name for scene in bpy.data.scenes} == set(expected(blend))
     for name, then in expected(blend).items():
         facts = bpy.data.scenes[name].ex4d
@@ -63,9 +63,9 @@ def all_is_there(blend):
             if value in ("quality", "model_size") and value not in then["stored"]:
                 wanted = None  # nobody had chosen
             if value == "depth_convention" and value not in then["stored"]:
-                wanted = "auto"  # the default has changed, and nobody had opened a shot with the other
+                wanted = "auto"  # the default has changed, and no shot was opened with the old one
             if value == "motion" and value not in then["stored"] and not facts.shot:
-                wanted = "FOUND"  # a shot keeps its camera that stands
+                wanted = "FOUND"  # a shot keeps its still camera
             assert found(facts, value) == wanted, (name, value)
         assert facts.version == from_0_1.VERSION
         assert not NUMBERS_OF_0_1 & set(facts.keys())
@@ -161,7 +161,7 @@ def test_the_camera_of_a_take_comes_back(blend):
     bpy.ops.ex4d.take_restore_camera(number=1)
     keys = {(c.data_path, c.array_index): len(c.keyframe_points) for c in compat.fcurves(bpy.context.scene.ex4d.camera)}
     assert len(keys) == 6
-    assert len(list(compat.fcurves(bpy.context.scene.ex4d.camera.data))) == 3  # the clip's lens zooms
+    assert len(list(compat.fcurves(bpy.context.scene.ex4d.camera.data))) == 3  # the clip zooms
 
 
 def test_the_shot_of_0_1_is_opened_again_from_its_clip(blend):
@@ -218,7 +218,7 @@ def test_a_damaged_value_is_left_out_with_a_sentence_and_all_others_come_over(bl
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     damaged = next(scene for scene in bpy.data.scenes if expected(blend)[scene.name]["stored"])
     holder = bpy.data.scenes[damaged.name]
-    if hasattr(holder, "bl_system_properties_get"):  # since 5.0 an add-on's properties are no custom ones
+    if hasattr(holder, "bl_system_properties_get"):  # since 5.0 an add-on's properties are not custom properties
         holder = holder.bl_system_properties_get()
     holder["ex4d"][name] = value
     scene_name = damaged.name
@@ -248,8 +248,8 @@ def test_a_shot_whose_source_was_damaged_says_what_to_do(blend, source):
         with pytest.raises(InputError) as told:
             ask()
         assert str(told.value) == said
-    request = takes.request_again(scene, 1)  # a take has a source of its own
-    steps = takes.prepare(replace(request, source=source))  # as a request that the file remembers
+    request = takes.request_again(scene, 1)  # a take has its own source
+    steps = takes.prepare(replace(request, source=source))  # as in a request stored in the file
     with pytest.raises(InputError) as told:
         for _ in steps:
             pass

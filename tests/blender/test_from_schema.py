@@ -1,4 +1,4 @@
-"""Blender's properties say what the schema says, and numbers come out as they were meant."""
+"""Blender's properties match the schema, and numbers survive the conversion."""
 
 import announced
 import bpy
@@ -65,7 +65,7 @@ def test_what_buttons_ask_for_is_the_schemas(operator, addon):
 
 def test_every_setting_of_a_source_can_be_chosen_in_blender_or_is_made_from_what_can():
     made = {"start", "frames", "step", "longest_side", "fps", "gaps", "accept_licence", "depth_unit", "focal_px"}
-    made |= {"camera_motion"}  # of Camera Motion, which has more choices
+    made |= {"camera_motion"}  # from Camera Motion, which has more choices
     drawn = {setting.name for setting, _name in DRAWN}
     assert {setting.name for setting in describe(SourceSettings)} <= made | drawn
 

@@ -1,4 +1,4 @@
-"""Takes that are as large as the clip, in scenes that render the working picture or the clip's own size."""
+"""Takes at the clip's size, in scenes that render at the working size or at the clip's."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -21,7 +21,7 @@ from ex4d.pipeline.settings import GenerateSettings
 from ex4d.plain import from_plain
 
 WIDTH, HEIGHT = 2 * shots.WIDTH, 2 * shots.HEIGHT
-"""Of the clip; the working picture has half of that, see `shots.deliver`."""
+"""Size of the clip; the working size is half of that, see `shots.deliver`."""
 
 CORNERS = np.array([[[200, 0, 0], [0, 200, 0]], [[0, 0, 200], [200, 200, 0]]], np.uint8)
 """Colours of the corners of a take."""
@@ -33,7 +33,7 @@ def shot(tmp_path, addon):
 
 
 def bring_large(scene, folder):
-    """A take of the clip's size whose four quarters have colours of their own."""
+    """Bring in a take at the clip's size whose quadrants have different colours."""
     request, update = deliver(scene, folder)
     picture = CORNERS.repeat(HEIGHT // 2, axis=0).repeat(WIDTH // 2, axis=1)
     for name in ("result.mp4", "colour.mp4"):
@@ -45,7 +45,7 @@ def bring_large(scene, folder):
 
 
 def corners(picture):
-    """The colours near the corners of a picture."""
+    """The colours near the corners of an image."""
     return picture[[4, 4, -5, -5], [4, -5, 4, -5]]
 
 
@@ -158,7 +158,7 @@ def test_the_estimate_counts_the_pixels_of_the_result(scene):
     small = estimates.of_take(facts)
     assert large.bytes == pytest.approx(4 * small.bytes)
     facts.result_size = "clip"
-    facts.clip_width = 0  # a server of an earlier version does not tell
+    facts.clip_width = 0  # earlier servers do not report it
     assert estimates.of_take(facts).bytes == small.bytes
     longer = pace.estimate("generate preview", 1_000_000, {}, 4_000_000)
     assert longer.seconds > pace.estimate("generate preview", 1_000_000, {}).seconds

@@ -1,4 +1,4 @@
-"""A generator that only the server knows: its settings are properties, and the .blend keeps what was chosen."""
+"""A generator that only the server knows: its settings become properties, and the .blend stores the choices."""
 
 import json
 from dataclasses import replace
@@ -141,7 +141,7 @@ def test_a_value_of_another_kind_than_the_servers_shows_the_default(scene):
 def test_a_job_has_the_settings_of_its_generator_and_of_all_where_the_server_chooses(scene):
     stored = {"painter": {"steps": 4, "sparkle": 3}, "sketch": {"radius": 2}, "sculptor": {"clay": True}}
     scene.ex4d.options = json.dumps(stored)
-    assert options.for_job(scene.ex4d, None) == stored  # the server will look
+    assert options.for_job(scene.ex4d, None) == stored  # the server will check
     assert options.for_job(scene.ex4d, announced.EVERYTHING) == {"painter": {"steps": 4}}
     scene.ex4d.generator_name = "sculptor"
     assert options.for_job(scene.ex4d, None) == {"sculptor": {"clay": True}}
@@ -152,14 +152,14 @@ def test_a_server_that_learns_a_setting_brings_it_to_the_panel(scene):
     announced.by()
     first = type(scene.ex4d_generators)
     announced.by()
-    assert type(scene.ex4d_generators) is first  # nothing is made anew without a reason
+    assert type(scene.ex4d_generators) is first  # nothing is recreated without a reason
     scene.ex4d_generators.painter.steps = 4
     more = replace(
         announced.PAINTER, settings=(*announced.PAINTER.settings, Setting("depth", "whole", 3, "Depth", "How deep"))
     )
     announced.by(replace(announced.EVERYTHING, generators=(more, announced.SKETCH)))
     assert (scene.ex4d_generators.painter.depth, scene.ex4d_generators.painter.steps) == (3, 4)
-    assert group(scene) is None  # of what was announced before
+    assert group(scene) is None  # of the previous announcement
 
 
 def test_names_that_python_or_blender_do_not_take_get_others(scene):

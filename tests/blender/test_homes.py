@@ -1,4 +1,4 @@
-"""Where shots of files that were never saved lie: in the user's own data folder, also those of earlier versions."""
+"""Shots of unsaved files are in the user's data folder, including those of earlier versions."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ OWN_USER_FOLDER = compat.user_folder
 
 @pytest.fixture
 def former(tmp_path, monkeypatch, addon):
-    """A folder in which an earlier version kept everything."""
+    """The folder in which an earlier version kept everything."""
     folder = tmp_path / "extension"
     folder.mkdir()
     monkeypatch.setattr("blender_addon.scene.compat.former_user_folders", lambda package: [folder])
@@ -26,14 +26,14 @@ def former(tmp_path, monkeypatch, addon):
 
 @pytest.fixture
 def of_earlier_version(scene, tmp_path, former, user_folder, monkeypatch):
-    """A shot with a take, as an earlier version has left it in a file that was only saved automatically."""
+    """A shot with a take, as an earlier version left it in a file that was only auto-saved."""
     with monkeypatch.context() as patch:
         patch.setattr("blender_addon.scene.compat.user_folder", lambda package: former)
         shots.open_small(tmp_path)
         take(scene, tmp_path / "one")
     assert scene.ex4d.folder.is_relative_to(former)
     autosave = tmp_path / "autosave.blend"
-    with monkeypatch.context() as patch:  # automatic saves call no handlers
+    with monkeypatch.context() as patch:  # auto-save calls no handlers
         patch.setattr("blender_addon.shot.saving.settle", lambda blend: saving.Settled(blend))
         bpy.ops.wm.save_as_mainfile(filepath=str(autosave), copy=True, relative_remap=False)
     return autosave

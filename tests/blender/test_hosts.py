@@ -1,4 +1,4 @@
-"""The list of servers in Blender: who comes into it, which does the work, and when Blender may talk to it."""
+"""The list of servers in Blender: adding servers, choosing one, and when Blender may talk to it."""
 
 import json
 import socket
@@ -166,13 +166,13 @@ def test_a_server_is_left_when_blender_may_not_go_online_any_more(monkeypatch):
 
 @pytest.fixture
 def queued(tmp_path, monkeypatch):
-    """Take A is made on gpu-box, B waits there, and C waits here as the server has not said to have it."""
+    """Take A is being made on gpu-box, B waits there, and C waits here because the server has not confirmed it."""
     shots.open_small(tmp_path)
     hosts.add(BOX)
     clients = []
 
     class Box:
-        """What of a client the session uses."""
+        """The part of a client that the session uses."""
 
         def __init__(self, *given, **named):
             self.did, self.jobs, self.updates = [], set(), []
@@ -341,7 +341,7 @@ def asked(scene, seed) -> requests.TakeRequest:
 
 @pytest.fixture
 def two_scenes(scene, monkeypatch):
-    """A file with a take on gpu-box in one scene and one here in the other, where this machine does the work now."""
+    """A file with a take on gpu-box in one scene and one on this machine, which is chosen, in the other."""
     hosts.add(BOX)
     online()
     followed, now, other = [], session.current(), bpy.data.scenes.new("Other")
@@ -386,7 +386,7 @@ def test_takes_made_here_meanwhile_do_not_make_the_file_forget_those_on_another_
     now.enter_file()
     now.state = state.State()
     other.ex4d.forget()
-    scene.ex4d.remember(asked(scene, 4), D, True)  # in the scene that has takes over there
+    scene.ex4d.remember(asked(scene, 4), D, True)  # in the scene with takes on the other server
     memory.keep((queue.Waiting(asked(scene, 5), "", taken=False), queue.Waiting(asked(other, 6), "", taken=False)))
     now.state = state.State()
     scene.ex4d.forget()

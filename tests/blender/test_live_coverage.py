@@ -1,4 +1,4 @@
-"""Live coverage in Blender: what is asked of the server, when, and what would be drawn; the server is played here."""
+"""Live coverage in Blender: which looks are sent when, and what would be drawn; the server is simulated."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ def seen(number: int, real: float = 0.5) -> Seen:
 
 
 class PlayedServer:
-    """A client whose server answers when it is told to."""
+    """A client whose simulated server answers on demand."""
 
     def __init__(self) -> None:
         self.status, self.unloaded, self.refusal, self.moving, self.server = "ready", None, "", False, None
@@ -62,7 +62,7 @@ class PlayedServer:
 
 @pytest.fixture
 def played(scene, tmp_path):
-    """The small shot, its camera swung around it, and a server that is played."""
+    """The small shot with an orbiting camera, and a simulated server."""
     shots.open_small(tmp_path)
     bpy.ops.ex4d.camera_preset(preset="30", amount=30)
     session.current().client = PlayedServer()
@@ -70,19 +70,19 @@ def played(scene, tmp_path):
 
 
 def settle(server: PlayedServer, scene, real=0.5) -> int:
-    """Step until all is known; returns how many looks it took."""
+    """Step until everything is known; returns the number of looks."""
     coverage, count = session.current().coverage, 0
     for steps in range(200):
         coverage.step(scene, server, True)
         count += len(server.looks)
         server.answer(real)
         _news, again = coverage.step(scene, server, True)
-        if steps >= shots.FRAMES and again == live_coverage.SETTLED_S:  # by then each frame was read anew
+        if steps >= shots.FRAMES and again == live_coverage.SETTLED_S:  # by then every frame was read again
             return count
     raise AssertionError("it never settles")
 
 
-# -- which look is asked when
+# -- which looks are sent when
 
 
 def test_the_newest_camera_is_asked_first_and_no_more_than_a_few_looks_are_under_way():
@@ -132,7 +132,7 @@ def test_what_the_path_has_is_not_asked_again_while_it_plays():
         for look in looks.next(0):
             looks.hear(seen(look.number, 1 - look.frame / 10), 0)
     for frame in range(3):
-        looks.want(a_look(frame, frame + 1e-7))  # as the evaluated camera differs from its keys
+        looks.want(a_look(frame, frame + 1e-7))  # as much as the evaluated camera differs from its keys
         assert looks.next(0) == []
         assert looks.shown(50).invented == pytest.approx(frame / 10)
     assert looks.invented_along() == pytest.approx({0: 0, 1: 0.1, 2: 0.2})
@@ -172,7 +172,7 @@ def test_a_camera_that_is_known_only_as_it_plays_is_forgotten_elsewhere_once_it_
     assert looks.places == 1
 
 
-# -- what Blender's camera says
+# -- reading Blender's camera
 
 
 def test_looks_along_the_path_are_the_cameras_that_the_take_is_made_with(played, scene):
@@ -224,7 +224,7 @@ def test_a_source_that_moves_is_looked_at_from_where_it_was(scene, tmp_path):
     np.testing.assert_allclose(np.reshape(look.source_to_world, (4, 4)), shots.walk()[5], atol=1e-6)
 
 
-# -- the whole in the scene
+# -- all together in the scene
 
 
 def test_the_path_settles_with_one_look_a_frame_and_a_moved_key_asks_only_for_what_changed(played, scene):
@@ -310,7 +310,7 @@ def test_the_timer_never_ends_whatever_happens(played, scene, monkeypatch, capsy
         assert session.looking_timer() == session.IDLE_INTERVAL_S
     assert "ZeroDivisionError" in session.current().state.message
     assert "ZeroDivisionError" in capsys.readouterr().err
-    assert session.looking_timer() == live_coverage.IDLE_S  # what went wrong is not done again and again
+    assert session.looking_timer() == live_coverage.IDLE_S  # a failed step is not repeated
     assert "ZeroDivisionError" in session.current().coverage.problem
     session.current().leave_file()
     assert session.current().coverage.problem == ""

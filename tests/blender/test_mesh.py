@@ -1,4 +1,4 @@
-"""The moving mesh: its cache, its footage, and Blender's own picture of it against the library's."""
+"""The moving mesh: its cache, its footage, and Blender's render of it compared with the library's."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ from ex4d.render import legend
 REPO = Path(__file__).parents[2]
 PYTHON = os.environ.get("EX4D_PYTHON", str(REPO / ".venv/bin/python"))
 
-# numba is not in Blender's Python, as on an artist's machine: the library draws in its own.
+# As on an artist's machine, Blender's Python has no numba, so the library renders in its own Python.
 DRAW = """
 import sys
 from pathlib import Path
@@ -129,7 +129,7 @@ def test_rates_come_back_from_the_scene_exactly(scene, rate):
 
 
 def shadings():
-    """How the 3D views of each workspace are shaded."""
+    """Shading of the 3D Views of each workspace."""
     return {
         workspace.name: [
             area.spaces.active.shading.type
@@ -179,33 +179,33 @@ def test_a_second_clip_hides_the_first_and_loses_nothing(scene, tmp_path):
 
 
 def tinted(picture):
-    """Where a picture (H,W,4) has the colours of what must be invented, or one between the two (H,W)."""
+    """Mask (H,W) of where an image (H,W,4) has the colours for what must be invented, or a mix of the two."""
     red, green, blue = np.moveaxis(picture[..., :3] * 255, -1, 0)
     return (green < 64) & (np.abs(red - blue) < 32) & (red > legend.STRIPE[0] - 16)
 
 
 def near(picture, colour, levels):
-    """Where a picture (H,W,4) has a colour (H,W)."""
+    """Mask (H,W) of where an image (H,W,4) has a colour, up to `levels`."""
     return np.abs(picture[..., :3] * 255 - colour).max(axis=-1) < levels
 
 
 def linear(picture):
-    """Colours (...,3) as light adds up, from those of sRGB pictures (...,4)."""
+    """Linear colours (...,3) of sRGB images (...,4)."""
     coded = picture[..., :3]
     return np.where(coded < 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
 
 
 def rendered(scene, frame, folder, strength=1.0):
-    """Blender's own picture of `frame` through the chosen camera with the tint at a strength; (H,W,4) as on disk."""
-    scene.camera, scene.ex4d.result_size = scene.ex4d.camera, "model"  # the scene renders the working picture
+    """Blender's render (H,W,4) of `frame` through the chosen camera, with the tint at this strength, as on disk."""
+    scene.camera, scene.ex4d.result_size = scene.ex4d.camera, "model"  # render at the working size
     (material,) = objects.find(scene, objects.MESH).data.materials
     footage.tint_strength(material).default_value = strength
     render = scene.render
     render.engine, scene.cycles.device, scene.cycles.samples = "CYCLES", "CPU", 64
     scene.cycles.use_denoising = False
-    render.filter_size = scene.cycles.filter_width = 0.01  # one pixel is one point, as in the library
+    render.filter_size = scene.cycles.filter_width = 0.01  # sample a single point per pixel, as the library does
     render.dither_intensity = 0
-    render.film_transparent = True  # past the mesh's edge there is nothing, which is to be invented as well
+    render.film_transparent = True  # nothing past the mesh's edge, which has to be invented as well
     render.image_settings.file_format, render.image_settings.color_mode = "PNG", "RGBA"
     render.filepath = str(folder / "picture.png")
     scene.frame_set(frame)
@@ -221,7 +221,7 @@ def test_the_tint_is_striped_and_lets_what_it_covers_show_through(scene, shot, t
     scene.ex4d.camera.location.x += 1.5
     picture, weaker, untinted = (rendered(scene, scene.ex4d.start + 3, tmp_path, part) for part in (1.0, 0.6, 0.0))
     stripe, plain = near(picture, legend.STRIPE, 16), near(picture, legend.INVENTED, 16)
-    assert 0.15 < stripe.sum() / tinted(picture).sum() < 0.35  # a quarter, as in every other picture of ours
+    assert 0.15 < stripe.sum() / tinted(picture).sum() < 0.35  # a quarter, as everywhere else
     expected = 0.6 * linear(picture[plain]) + 0.4 * linear(untinted[plain])
     assert np.abs(linear(weaker[plain]) - expected).max() < 0.03
 
@@ -251,7 +251,7 @@ def test_the_librarys_mask_agrees_with_blenders_render_of_the_mesh(scene, shot, 
 def test_the_first_view_in_a_new_file_is_the_source_frame(scene, shot, tmp_path):
     assert [scene.objects["Cube"].hide_render, scene.objects["Cube"].hide_viewport] == [True, True]
     picture = rendered(scene, scene.ex4d.start, tmp_path)[1:-1, 1:-1]
-    assert tinted(picture).mean() == 0  # nothing is missing from there
+    assert tinted(picture).mean() == 0  # nothing is missing there
     difference = np.abs(picture[..., :3] * 255 - shots.small_frames(shot)[0, 1:-1, 1:-1])
     assert difference.mean() < 6
 
@@ -279,7 +279,7 @@ def test_the_tint_follows_a_source_that_moves_and_what_opening_again_says_of_it(
         for t in (0, 6, shots.FRAMES - 1):
             picture = rendered(scene, scene.ex4d.start + t, tmp_path)[1:-1, 1:-1]
         assert tinted(picture).mean() == 0
-    for t in (0, 6):  # from where the source was when it began
+    for t in (0, 6):  # from where the source was at the start
         scene.ex4d.camera = objects.find(scene, objects.CAMERA)
         assert (tinted(rendered(scene, scene.ex4d.start + t, tmp_path)).mean() > 0) == (t > 0 or poses is None)
 

@@ -1,4 +1,4 @@
-"""A source camera that moves: Blender renders it, and all frames must live in one world."""
+"""A moving source camera, rendered by Blender: all frames must share one world."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ REPO = Path(__file__).parents[2]
 PYTHON = os.environ.get("EX4D_PYTHON", str(REPO / ".venv/bin/python"))
 WIDTH, HEIGHT, FRAMES, LENS = 256, 144, 4, 26.0
 
-# The library draws in its own Python: all four frames from the one fixed camera.
+# The library renders in its own Python: all four frames from the same fixed camera.
 DRAW = """
 import sys
 import numpy as np
@@ -30,7 +30,7 @@ np.savez(sys.argv[2], colour=drawn.colour, mask=drawn.mask)
 
 
 def pattern(name: str, scale: float, dark, bright) -> bpy.types.Material:
-    """Glows with a soft pattern fixed to the world, so that no point changes its colour with the camera."""
+    """An emissive soft pattern fixed to the world, so that no point changes colour with the camera."""
     material = bpy.data.materials.new(name)
     if bpy.app.version < (5, 0):
         material.use_nodes = True
@@ -56,7 +56,7 @@ def pattern(name: str, scale: float, dark, bright) -> bpy.types.Material:
 
 
 def build(scene: bpy.types.Scene) -> bpy.types.Object:
-    """A wall, a floor and two boxes that stand still; returns the camera."""
+    """Build a wall, a floor and two static boxes; returns the camera."""
     for thing in list(bpy.data.objects):
         bpy.data.objects.remove(thing)
     for place, turn, size, colours in (
@@ -83,7 +83,7 @@ def build(scene: bpy.types.Scene) -> bpy.types.Object:
 
 
 def picture(scene: bpy.types.Scene, file: Path) -> np.ndarray:
-    """Blender's picture (H,W,3) uint8 of what the camera sees now."""
+    """Blender's render (H,W,3), uint8, of the camera's current view."""
     scene.render.filepath = str(file)
     bpy.ops.render.render(write_still=True)
     image = bpy.data.images.load(str(file), check_existing=False)
@@ -93,7 +93,7 @@ def picture(scene: bpy.types.Scene, file: Path) -> np.ndarray:
 
 
 def true_depth(scene: bpy.types.Scene, camera: bpy.types.Object) -> np.ndarray:
-    """Distance along the optical axis (H,W) float32, by a ray through the centre of every pixel."""
+    """Distance along the optical axis (H,W), float32, from a ray through the centre of every pixel."""
     graph = bpy.context.evaluated_depsgraph_get()
     pose, focal = camera.matrix_world, LENS / 36.0 * WIDTH
     eye, depth = pose.translation, np.empty((HEIGHT, WIDTH), np.float32)
@@ -108,7 +108,7 @@ def true_depth(scene: bpy.types.Scene, camera: bpy.types.Object) -> np.ndarray:
 
 
 def pose_of(camera: bpy.types.Object) -> np.ndarray:
-    """Camera-to-world (4,4), OpenCV camera axes."""
+    """Camera-to-world (4,4) in OpenCV camera axes."""
     return np.array(camera.matrix_world) @ np.diag([1.0, -1, -1, 1])
 
 
@@ -152,6 +152,6 @@ def test_what_stands_still_stays_where_it_is_while_the_source_camera_moves(scene
         assert inner.mean() > 0.5
         error = np.mean((colour[t].astype(float) - truth)[inner] ** 2)
         assert 10 * np.log10(255**2 / error) >= 30, f"frame {t}"
-    # Held still, the first frame would lie elsewhere by many pixels: the poses matter.
+    # With a still camera, the first frame would be off by many pixels, so the poses matter.
     both = mask[0] & mask[-1]
     assert np.abs(colour[0].astype(int) - colour[-1])[both].mean() < 3

@@ -1,4 +1,4 @@
-"""Opening the clip again: other depth, lens or motion comes, and nothing of the artist's is lost."""
+"""Opening the clip again with other depth, lens or motion, without losing any of the artist's work."""
 
 import json
 from dataclasses import replace
@@ -39,7 +39,7 @@ def test_camera_takes_and_strips_stay_when_the_clip_is_opened_again(scene, shot,
     take(scene, tmp_path / "one")
     facts = scene.ex4d
     chosen, keys, name, folder = facts.camera, keys_of(facts.camera), facts.shot, facts.folder
-    scene.frame_start, scene.render.fps = 3, 30  # what the artist has changed
+    scene.frame_start, scene.render.fps = 3, 30  # changes by the artist
     views = [a.spaces.active for s in bpy.context.workspace.screens for a in s.areas if a.type == "VIEW_3D"]
     assert {view.shading.type for view in views} == {"MATERIAL"}
     views[0].shading.type = "SOLID"
@@ -208,7 +208,7 @@ CLIP_SETTINGS = [
 
 @pytest.fixture
 def settings(scene, shot, tmp_path):
-    """Settings that the standing shot was made with."""
+    """Settings that the current shot was made with."""
     facts = scene.ex4d
     facts.estimator_name, facts.field_of_view, facts.depth_unit, facts.motion = "some", 40, "cm", "CAMERA"
     facts.tracked_camera = bpy.data.objects.new("tracked", bpy.data.cameras.new("tracked"))
@@ -226,7 +226,7 @@ def test_settings_of_one_clip_are_not_used_for_another(scene, settings, tmp_path
     request = asking.request_open(scene, other_clip(tmp_path), "", 0, 49, None)
     sent = request.settings
     assert (sent["estimator"], sent["field_of_view"], request.camera) == ("some", None, "")
-    settings.depth_unit = "mm"  # changed while the clip opens
+    settings.depth_unit = "mm"  # changed while the clip is being opened
     shots.bring_in(request, shots.deliver(tmp_path / "other", shots.small_depth()))
     assert (settings.estimator, settings.field_of_view, settings.depth_unit) == ("some", 0, "mm")
     assert (settings.motion, settings.tracked_camera) == ("FOUND", None)
@@ -253,7 +253,7 @@ def test_a_shot_keeps_its_settings_when_another_clip_cannot_be_opened(scene, set
     assert list(settings.settings.values()) == CLIP_SETTINGS
     assert not checks.depth_trouble(scene)
     assert (settings.clip_path, settings.opened) == (str(tmp_path / "other.mp4"), str(tmp_path / "small.mp4"))
-    # The next try is made with what was said for that clip, there and in the panel meanwhile.
+    # The next try uses what was set for that clip, in the request and since then in the panel.
     other_clip(tmp_path)
     settings.field_of_view, settings.estimator_name = 50, "file"
     request = asking.request_open(scene, tmp_path / "other.mp4", "", 0, 49, None)
@@ -276,7 +276,7 @@ JOB = "11111111-1111-4111-8111-111111111111"
 
 @pytest.fixture
 def two_scenes(scene, shot, tmp_path):
-    """The scene, whose clip is being opened again by the session, and another with a shot and a take."""
+    """The scene, whose clip the session is opening again, and another one with a shot and a take."""
     facts = scene.ex4d
     request = source.OpenRequest(
         scene.name,
@@ -346,7 +346,7 @@ def test_a_clip_that_was_opening_when_the_file_was_saved_finds_its_scene_in_the_
 def test_a_root_that_was_deleted_comes_back_with_all_its_children(scene, shot, tmp_path):
     bpy.ops.ex4d.camera_preset(preset="60")
     before = camera.sample(scene).camera_to_world
-    free = scene.ex4d.camera.copy()  # what the artist has given another parent stays with that
+    free = scene.ex4d.camera.copy()  # a camera that the artist has reparented keeps its parent
     scene.collection.objects.link(free)
     free.parent = scene.objects["Light"]
     bpy.data.objects.remove(objects.find(scene, objects.ROOT))
@@ -406,5 +406,5 @@ def test_opening_another_clip_tells_where_the_earlier_shots_takes_are(scene, sho
         shots.deliver(tmp_path / "again", shots.small_depth()),
     )
     assert told in second
-    assert takes.strip_of(scene, 1) is None  # of the new shot
+    assert takes.strip_of(scene, 1) is None  # in the new shot
     assert len(compat.all_strips(scene)) == 1

@@ -1,4 +1,4 @@
-"""What other frames saw, in the add-on: the setting, what takes are told, and what the panel says."""
+"""Other frames in the add-on: the setting, what goes into takes, and what the panel says."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What panels say, drawn into a layout that writes down what it is given."""
+"""The content of panels, drawn into a layout that records it."""
 
 import json
 from dataclasses import replace
@@ -27,11 +27,11 @@ OPEN = requests.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
 WHY_NOT = "Files of the EX-4D Model are missing (adapter): `ex4d models` says how to get them."
 
 LAST = ("lead_in", "result_size", "master", "persistence", "seed", "variations")
-"""Settings that every generator has, as they are drawn below its own."""
+"""Settings common to all generators, in the order in which they are drawn below its own."""
 
 
 class Layout:
-    """Takes the place of `UILayout`, which only Blender can make; parts of it are the layout itself."""
+    """Stands in for `UILayout`, which only Blender can create; its rows and columns are the layout itself."""
 
     def __init__(self):
         self.labels, self.buttons, self.shown, self.icons, self.bars = [], [], [], [], []
@@ -87,12 +87,12 @@ class Layout:
 
     @property
     def text(self):
-        """All that is said, with what a click on a line shows."""
+        """All text, including what a click on a line shows."""
         return " ".join([*self.labels, *(details.text for _, details in self.lines)])
 
 
 def draw(content):
-    """What one of the functions of `panels` draws."""
+    """The layout drawn by one of the functions of `panels`."""
     layout = Layout()
     preferences = SimpleNamespace(system=SimpleNamespace(ui_scale=1.0))
     views = [area.spaces.active for area in bpy.context.screen.areas if area.type == "VIEW_3D"]
@@ -236,7 +236,7 @@ def test_the_picture_of_what_is_made_is_in_the_panel_while_there_is_one(scene, s
     session.current().connect()
     session.current().dispatch(state.Reopened(TAKE, JOB))
     assert draw(panels.draw_generate).icons == []
-    monkeypatch.setattr(Picture, "icon", 1234)  # without a window icons have no numbers
+    monkeypatch.setattr(Picture, "icon", 1234)  # without a window, icons have no ids
     assert draw(panels.draw_generate).icons == [1234]
     session.current().dispatch(state.CancelPressed())
     assert draw(panels.draw_generate).icons == []
@@ -374,7 +374,7 @@ def test_a_clip_that_could_not_be_opened_is_offered_again_beside_the_one_that_st
 
 
 def rows(drawn):
-    """How many lines a panel has that was drawn."""
+    """Number of lines in a drawn panel."""
     return len(drawn.labels) + len([text for text, _ in drawn.lines if text]) + len(drawn.bars)
 
 
@@ -465,7 +465,7 @@ def test_no_panel_says_the_same_thing_twice(scene, shot, busy):
 
 
 def height(drawn):
-    """How many things stand in a panel."""
+    """Number of items in a drawn panel."""
     return len([*drawn.labels, *drawn.lines, *drawn.shown, *drawn.buttons, *drawn.bars])
 
 
@@ -590,7 +590,7 @@ def test_a_length_is_advised_where_the_model_would_have_to_fill_it_up_and_nowher
     announced.by()
     found = [advice.text for advice in checks.warnings(scene) if "would suit The Painter best" in advice.text]
     assert bool(found) == told
-    announced.by(Capabilities(announced.EVERYTHING.generators[1:]))  # one that takes any length
+    announced.by(Capabilities(announced.EVERYTHING.generators[1:]))  # the remaining one takes any length
     assert not [advice for advice in checks.warnings(scene) if "frames are open" in advice.text]
 
 

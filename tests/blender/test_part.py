@@ -1,4 +1,4 @@
-"""Which frames of the clip are open, and opening others: camera, takes and pictures stay where they are."""
+"""The open frames of the clip, and opening others: camera, takes and frames stay in place."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ OF = 40
 
 @pytest.fixture
 def whole():
-    """Depth of the whole clip, of which the shot shows the first frames."""
+    """Depth of the whole clip; the shot shows its first frames."""
     return shots.small_depth(OF)
 
 
@@ -49,7 +49,7 @@ def shot(tmp_path, addon, whole):
 
 
 def open_part(tmp_path, whole, start, frames, poses=None, longest_side=1024):
-    """What Open Again brings once the server has made another part."""
+    """Bring in another part of the clip, as Open Again does once the server is done."""
     facts = bpy.context.scene.ex4d
     source = shots.source_of("small.mp4", start, frames, longest_side)
     request = OpenRequest(
@@ -60,7 +60,7 @@ def open_part(tmp_path, whole, start, frames, poses=None, longest_side=1024):
 
 
 def a_clip(tmp_path, scene, frames=OF):
-    """A true file in the place of the shot's clip."""
+    """Write a real file in place of the shot's clip."""
     write_movie(Path(scene.ex4d.opened), np.zeros((frames, shots.HEIGHT, shots.WIDTH, 3), np.uint8), shots.FPS)
 
 
@@ -131,7 +131,7 @@ def test_fewer_frames_take_their_depth_from_the_shot_and_nothing_is_estimated(sc
 
 
 def more(scene, shot, tmp_path, first, frames):
-    """What is asked for when other frames of a shot with estimated depth are opened."""
+    """The request for opening other frames of a shot with estimated depth."""
     facts = scene.ex4d
     facts.estimator_name = "some"
     a_clip(tmp_path, scene)
@@ -268,7 +268,7 @@ def test_a_take_of_an_earlier_part_that_is_made_again_goes_to_its_own_place(scen
 
 @pytest.mark.parametrize("start", [5, 0])
 def test_the_world_stays_where_it_is_when_the_source_camera_moves(scene, tmp_path, addon, whole, start):
-    """Its origin is the source camera of the first frame that is open, which is another one now."""
+    """Its origin is the source camera of the first open frame, which has changed."""
     walk, stood = shots.walk(OF), 5 - start
     first = inverse(walk[stood]) @ walk[stood:][:13]
     scene.ex4d.opened = str(tmp_path / "small.mp4")
@@ -297,9 +297,9 @@ def test_the_world_stays_where_it_is_when_the_source_camera_moves(scene, tmp_pat
 def test_keys_go_along_with_the_camera_that_is_found_anew_for_other_frames_in_one_undo_step(
     scene, tmp_path, addon, whole, start, frames
 ):
-    """They stand beside the source camera as they did, and in new frames as in the nearest one that was open."""
+    """They keep their place relative to the source camera, in new frames as in the nearest one that was open."""
     stood, walk, other = 5, shots.walk(OF), shots.walk(OF)
-    other[:, 0, 3] *= 1.3  # what the search makes of more frames
+    other[:, 0, 3] *= 1.3  # the result of a search with more frames
     open_found(scene, tmp_path, whole, stood, 13, walk)
     bpy.ops.ex4d.camera_preset(preset="60")
     before, at, keys = beside_source(scene), at_clip(scene, max(stood, start)), keys_of(scene.ex4d.camera)
@@ -329,7 +329,7 @@ def test_keys_stay_where_the_camera_is_found_for_frames_of_which_none_was_open(s
 
 
 def open_found(scene, tmp_path, whole, start, frames, walk):
-    """Open a part of the clip whose camera walks as a search for it has found; returns what is told."""
+    """Open a part of the clip whose camera, as found by a search, walks; returns the message."""
     shot = scene.ex4d.shot or "walk"
     name, poses = "small.mp4", inverse(walk[start]) @ walk[start:][:frames]
     scene.ex4d.opened = str(tmp_path / name)
@@ -340,12 +340,12 @@ def open_found(scene, tmp_path, whole, start, frames, walk):
 
 
 def beside_source(scene):
-    """Where the shot's camera is beside the source camera (T,4,4) in each frame."""
+    """Pose (T,4,4) of the shot's camera relative to the source camera in each frame."""
     return inverse(scene.ex4d.poses) @ camera.sample(scene).camera_to_world
 
 
 def at_clip(scene, frame):
-    """Where the source camera is in Blender's world at a frame of the clip."""
+    """World matrix (4,4) of the source camera in Blender at a frame of the clip."""
     scene.frame_set(part.scene_frame(scene.ex4d, frame))
     return np.array(objects.find(scene, objects.SOURCE_CAMERA).matrix_world)
 
@@ -368,14 +368,14 @@ def test_a_shot_of_an_earlier_version_shows_what_is_open(scene, shot):
 
 @pytest.fixture
 def stepped(scene, tmp_path, addon, whole):
-    """Every second one of a clip's 40 frames from the third on, 13 of them, at half the rate that was asked for."""
+    """13 frames of a clip of 40, every second one from the third on, at half the requested rate."""
     clip = tmp_path / "small.mp4"
     write_movie(clip, np.zeros((OF, shots.HEIGHT, shots.WIDTH, 3), np.uint8), shots.FPS)
     bring_stepped(tmp_path / "first", whole, asking.request_open(scene, clip, "", 2, 13, None, 2, "20", "leave"))
 
 
 def bring_stepped(folder, whole, request):
-    """What comes once the server has done what a request for every second frame asks for."""
+    """Bring in the result of a request for every second frame."""
     request, job = shots.outcome(source.prepare(request))
     settings = job.source.settings
     used = np.arange(settings.start, OF, settings.step)[: settings.frames]
@@ -390,7 +390,7 @@ def test_a_clip_opened_with_a_step_keeps_it_and_its_scene_frames_when_its_range_
     assert "Frames 3 to 27 of 40, every 2nd one, 96x64 px" in draw(panels.draw_source).labels
     assert (facts.start, facts.last) == (1, 13)
     take(scene, tmp_path / "one")
-    at_seven = evaluated_vertices(scene, 7)  # frame 14, from 0, of the clip
+    at_seven = evaluated_vertices(scene, 7)  # frame 14 of the clip, counted from 0
     facts.part_first, facts.part_frames = 11, 999
     assert "Open Frames 11 to 39 of 40, every 2nd one" in draw(panels.draw_frames).buttons
     request = asking.request_again(scene, estimate=False)
@@ -440,7 +440,7 @@ def test_the_panel_of_a_shot_whose_source_is_damaged_says_what_to_do(scene, shot
 
 
 def walking(tmp_path, scene, whole, start):
-    """A shot whose source camera walks, open from frame 5 on, with a take, a view, and then other frames open."""
+    """A shot with a walking source camera, opened from frame 5 with a take and a path preview, then at other frames."""
     walk = shots.walk(OF)
     first = inverse(walk[5]) @ walk[5:][:13]
     scene.ex4d.opened = str(tmp_path / "small.mp4")

@@ -1,4 +1,4 @@
-"""The small picture of what is being made: true JPEG bytes into a true icon."""
+"""The small picture of the take in progress: real JPEG bytes into a real icon."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ TAKE = requests.TakeRequest("Scene", "shot", "path.npz", "{}", {})
 
 
 def jpeg(colour, width=160, height=96):
-    """A picture of one colour with a black band along its top."""
+    """A JPEG of one colour with a black band along the top."""
     pixels = np.full((height, width, 3), colour, np.uint8)
     pixels[: height // 4] = 0
     codec = av.CodecContext.create("mjpeg", "w")
@@ -26,7 +26,7 @@ def jpeg(colour, width=160, height=96):
 
 
 def shown():
-    """The icon's pixels (h,w,3), first row on top, 0 to 255."""
+    """The icon's pixels (H,W,3), first row at the top, 0 to 255."""
     icon = session.current().picture.preview
     width, height = icon.image_size
     pixels = np.empty(width * height * 4, np.float32)

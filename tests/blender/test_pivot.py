@@ -1,4 +1,4 @@
-"""Presets about the 3D cursor and about selected objects."""
+"""Presets around the 3D cursor and around selected objects."""
 
 import bpy
 import numpy as np
@@ -9,7 +9,7 @@ from mathutils import Matrix, Vector
 from blender_addon.scene import axes, camera, objects
 
 MARKED = (0.8, 5.0, 0.4)
-"""In Blender's axes: right of the source camera's axis, and above it."""
+"""A point in Blender axes, to the right of the source camera's axis and above it."""
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def shot(tmp_path, addon):
 
 
 def seen(scene, point):
-    """Where the chosen camera sees a point of Blender's world, (T,2) pixels."""
+    """Where the chosen camera sees a point of Blender's world, (T,2) in pixels, and the camera's path."""
     root = camera.matrix_of(objects.find(scene, objects.ROOT))
     path = camera.sample(scene)
     local = axes.points_from_blender((np.linalg.inv(root) @ [*point, 1])[:3])
@@ -57,7 +57,7 @@ def test_the_middle_of_selected_objects_counts_and_neither_the_shot_nor_its_came
     for x in (0.3, 1.3):
         bpy.ops.mesh.primitive_cube_add(size=0.2, location=(x, 5.0, 0.4))
         made.append(bpy.context.object)
-    made[1].data.transform(Matrix.Translation((0.4, 0, 0)))  # its origin is not its middle
+    made[1].data.transform(Matrix.Translation((0.4, 0, 0)))  # its origin is not its centre
     for thing in (*made, objects.find(scene, objects.MESH), scene.ex4d.camera):
         thing.select_set(True)
     bpy.ops.ex4d.camera_preset(preset="arc", amount=30, pivot="SELECTION")

@@ -1,4 +1,4 @@
-"""Takes that wait for the one under way: their order, cancelling, errors, and what the .blend keeps of them."""
+"""Waiting takes: their order, cancelling, errors, and what the .blend stores of them."""
 
 import json
 from dataclasses import replace
@@ -38,7 +38,7 @@ def after(*events, now=None, held=None):
 
 
 def under_way():
-    """The first is on the server, and so are two that wait."""
+    """The first take is on the server, and so are two waiting ones."""
     now, held, _effects = after(
         state.Pressed(ONE),
         state.Prepared(ONE, "a job"),
@@ -62,7 +62,7 @@ def test_a_take_that_is_asked_for_while_one_is_made_is_handed_to_the_server_at_o
 
 
 def test_the_server_gets_takes_in_the_order_in_which_they_were_asked_for():
-    """What waits is handed over after the first, whose files are still being read."""
+    """Waiting takes are handed over after the first one, whose files are still being read."""
     now, held, effects = after(state.Pressed(ONE), state.Pressed(TWO), state.Pressed(THREE))
     assert queue.HandOver(TWO) not in effects
     assert seeds(held) == [2, 3]
@@ -153,7 +153,7 @@ def test_the_take_that_shall_be_next_comes_before_the_others_here_and_on_the_ser
 
 
 def test_what_a_server_never_said_to_have_is_sent_again_under_its_own_id_so_that_none_is_made_twice():
-    """The answer may have been lost, and the job not."""
+    """The answer may have been lost, but not the job."""
     now, held = under_way()
     now, held, effects = after(state.Reconnected(), now=now, held=held)
     assert (now.phase, now.again, [each.again for each in held.waiting]) == ("preparing", "job 1", ["job 2", "job 3"])
@@ -184,7 +184,7 @@ def test_the_file_keeps_the_ids_of_takes_that_were_sent_and_not_confirmed(scene)
     ]
     scene.ex4d.waiting = json.dumps(
         [entry[:3] for entry in json.loads(scene.ex4d.waiting)][:1]
-    )  # of an earlier version
+    )  # as written by an earlier version
     assert [(each.job_id, each.taken) for each in memory.kept()] == [("job 1", True)]
 
 
@@ -232,7 +232,7 @@ def shot(tmp_path, addon):
 
 @pytest.fixture
 def from_panel(shot, monkeypatch):
-    """Buttons return at once, as in the panel: without a window Blender runs them as a script does."""
+    """Make buttons return at once, as in the panel; without a window, Blender runs them as scripts do."""
     monkeypatch.setattr(session.Session, "finish", lambda self: self.state)
 
 
@@ -326,7 +326,7 @@ def test_the_file_keeps_what_waits_in_order_and_its_scene(scene, shot, tmp_path)
     blend = tmp_path / "a.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))
     session.current().leave_file()
-    session.current()._entered = True  # look at the file before it is followed
+    session.current()._entered = True  # check the file before its jobs are followed
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     assert memory.kept() == ()
     with bpy.data.libraries.load(str(blend)) as (there, here):

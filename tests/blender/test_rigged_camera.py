@@ -1,4 +1,4 @@
-"""Cameras that constraints, parents and drivers move: read as they are evaluated, and never written to."""
+"""Cameras moved by constraints, parents and drivers: read as evaluated, never written to."""
 
 import bpy
 import numpy as np
@@ -17,7 +17,7 @@ def shot(tmp_path, addon):
 
 @pytest.fixture
 def on_a_path(scene):
-    """The chosen camera on a curve, by Follow Path with a keyed offset."""
+    """Put the chosen camera on a curve, with Follow Path and a keyed offset."""
     curve = bpy.data.curves.new("way", "CURVE")
     curve.dimensions, curve.use_path, curve.path_duration = "3D", True, 100
     spline = curve.splines.new("POLY")

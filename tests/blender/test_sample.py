@@ -1,4 +1,4 @@
-"""The committed sample: its files belong together, and to the scene that they were rendered from."""
+"""The committed sample: its files match each other and the scene that they were rendered from."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ SAMPLE = Path(__file__).resolve().parents[2] / "sample"
 
 
 def pictures(path):
-    """(T,H,W,3) and the rate; decoded here, since Blender's Python has no cv2 for `read_clip`."""
+    """Frames (T,H,W,3), uint8, and the rate; decoded here because Blender's Python has no cv2 for `read_clip`."""
     with av.open(str(path)) as container:
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         return np.stack(decoded), container.streams.video[0].average_rate
@@ -36,7 +36,7 @@ def truth_frames():
 
 @pytest.fixture
 def built(monkeypatch):
-    """The scene, and its two cameras; a factory-fresh file is left behind."""
+    """The scene and its two cameras; leaves a factory-fresh file behind."""
     monkeypatch.setattr(sys, "path", [str(SAMPLE), *sys.path])
     import scene
 

@@ -1,4 +1,4 @@
-"""Camera moves of the user's own, by Blender's preset system."""
+"""The user's own camera moves, stored by Blender's preset system."""
 
 from pathlib import Path
 

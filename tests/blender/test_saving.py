@@ -1,4 +1,4 @@
-"""Saving a file into another folder: its shots come along, and each file keeps its own."""
+"""Saving a file to another folder: its shots are brought along, and each file keeps its own."""
 
 import shutil
 from pathlib import Path
@@ -38,7 +38,7 @@ def paths(scene):
 
 @pytest.fixture
 def two(scene, shot, tmp_path):
-    """A file with a take that was saved into one folder, and then into another."""
+    """A file with a take, saved to one folder and then to another."""
     one = save(tmp_path / "one" / "a.blend")
     take(scene, tmp_path / "job_one")
     bpy.ops.wm.save_mainfile()
@@ -56,7 +56,7 @@ def test_new_takes_go_beside_the_file_that_it_was_saved_as_and_earlier_ones_are_
     assert takes.take_folder(scene, 1).is_dir()
     bpy.ops.wm.save_mainfile()
     shutil.rmtree(one.parent)
-    moved = other.parent.rename(tmp_path / "moved")  # with all that is beside it
+    moved = other.parent.rename(tmp_path / "moved")  # with everything next to it
     fresh = load(moved / "b.blend")
     assert all(path.startswith("//ex4d/") for path in paths(fresh))
     assert all_paths_are_right(fresh)
@@ -158,7 +158,7 @@ def test_settling_twice_changes_nothing(two):
 
 
 def test_a_shot_that_lies_in_a_third_place_comes_along_as_a_whole(two, tmp_path):
-    """As in files that an earlier version saved into another folder: they show what lies beside the first file."""
+    """As in files that an earlier version saved to another folder, which use what is next to the first file."""
     _one, other = two
     scene = load(other)
     name = scene.ex4d.shot

@@ -1,4 +1,4 @@
-"""What is asked of the server for image sequences, and for files that Blender knows nothing of."""
+"""Requests to the server for image sequences, and for files that Blender cannot read."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ JOB_ID = "00000000-0000-0000-0000-000000000000"
 
 
 def pictures(folder: Path, names: list[str]) -> Path:
-    """Small pictures, each with a content of its own."""
+    """Small images, each with different content."""
     folder.mkdir(exist_ok=True)
     image = bpy.data.images.new("picture", 64, 48)
     image.filepath_raw, image.file_format = str(folder / names[0]), "PNG"
@@ -34,7 +34,7 @@ def pictures(folder: Path, names: list[str]) -> Path:
     bpy.data.images.remove(image)
     png = (folder / names[0]).read_bytes()
     for name in names:
-        (folder / name).write_bytes(png + name.encode())  # what follows the end of a picture is not read
+        (folder / name).write_bytes(png + name.encode())  # anything after the end of an image is not read
     return folder
 
 
@@ -135,7 +135,7 @@ def test_takes_and_opening_again_keep_which_frames_are_used(scene, tmp_path):
     assert kept["numbering"] == {"runs": [[1, 19], [21, 39]], "step": 1}
     again = shots.outcome(source.prepare(asking.request_again(scene, False)))[1]
     assert (again.source.clip, again.source.numbering) == (job.source.clip, job.source.numbering)
-    # A clip that is opened stands up at once and its camera is looked for then; opened again, it is looked for with it.
+    # A new clip opens at once, and its camera is searched for afterwards; opening it again includes the search.
     assert (job.source.settings.camera_motion, again.source.settings.camera_motion) == ("file", "auto")
     assert replace(again.source.settings, camera_motion="file") == job.source.settings
 

@@ -35,7 +35,7 @@ needs_server = pytest.mark.skipif("EX4D_PYTHON" not in os.environ, reason="needs
 
 @pytest.fixture(scope="module")
 def carried(tmp_path_factory) -> Path:
-    """What the extension carries of the server."""
+    """The server's files that the extension includes."""
     folder = tmp_path_factory.mktemp("server parts")  # with a space, as user folders have
     words = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, REPO]
     subprocess.run([sys.executable, *map(str, words)], check=True)
@@ -44,18 +44,18 @@ def carried(tmp_path_factory) -> Path:
 
 
 def record(version: str = __version__, python=sys.executable, base=sys.executable, kind: str = "cpu") -> str:
-    """What current.json says of an environment."""
+    """The content of current.json for an environment."""
     return json.dumps({"python": python, "base": base, "version": version, "kind": kind})
 
 
 def installer(folder: Path) -> install.Installer:
-    """One that works at an environment in `folder`, which is there."""
+    """An installer for an existing environment in `folder`."""
     (folder / "env-1").mkdir()
     return install.Installer(folder / "env-1", Path("none.whl"), Path("constraints.txt"), "cpu")
 
 
 def through(chore, seconds: float = 60.0) -> Progress:
-    """What a chore says at its end."""
+    """The final progress of a chore."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         progress = chore.poll()
@@ -236,7 +236,7 @@ def test_a_second_blender_is_told_that_another_sets_up_the_server_until_that_end
     setup = ServerEnvironment(tmp_path)
     code = BUSY_BLENDER.format(repo=str(REPO), log=str(setup.log))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
-        assert any(line == "on\n" for line in other.stdout)  # 5.3 says more before that
+        assert any(line == "on\n" for line in other.stdout)  # 5.3 prints more before that
         before = setup.log.read_text()
         for act in (lambda: setup.set_up("cpu", carried), setup.remove):
             with pytest.raises(InputError) as refused:
@@ -246,7 +246,7 @@ def test_a_second_blender_is_told_that_another_sets_up_the_server_until_that_end
             )
         assert setup.log.read_text() == before
         assert not setup.busy
-        other.kill()  # as a crash does: its process ends with its input, and the lock with that
+        other.kill()  # like a crash: the process ends when its input closes, which releases the lock
     end = time.monotonic() + 20
     while time.monotonic() < end:
         try:
@@ -484,7 +484,7 @@ def tell(**said):
 
 
 def test_a_download_tells_its_amount_in_both_places_and_after_a_while_the_time_that_is_left(tmp_path):
-    """One that goes on where it was paused does not count what it began with."""
+    """A resumed download does not count what it started with."""
     script = """
 for gigabyte in (41.6, 41.65, 41.7):
     tell(stage="Fetching Painter", step=int(1e9 * gigabyte), steps=83 * 10**9)
@@ -559,7 +559,7 @@ def test_a_server_that_cannot_tell_what_is_lacking_is_to_be_updated(tmp_path):
     old.chmod(0o755)
     with pytest.raises(InputError, match="press Update or Repair"):
         model_fetch.look(str(old), "vace")
-    for other in ("{}", "[]", '{"title": "VACE", "files": []}', '{"files": [["a"]], "title": 1}'):  # another version's
+    for other in ("{}", "[]", '{"title": "VACE", "files": []}', '{"files": [["a"]], "title": 1}'):  # another version
         old.write_text(f"#!/bin/sh\necho '{other}'\n")
         with pytest.raises(InputError, match="press Update or Repair"):
             model_fetch.look(str(old), "vace")
@@ -581,7 +581,7 @@ def test_a_model_that_comes_while_a_job_runs_is_asked_for_once_that_has_ended(tm
         now.tick(0.02)
         time.sleep(0.02)
     assert now.state.busy
-    assert now.client is before  # the job would lose its connection
+    assert now.client is before  # otherwise the job would lose its connection
     assert now.state.message == ("The Painter has been downloaded. It can be used once the work under way has ended.")
     drawn = draw(panels.draw_models)
     assert "The Painter can be used after this" in drawn.labels
@@ -645,9 +645,9 @@ def test_blender_goes_on_while_pythons_are_looked_for_of_which_one_hangs(carried
     slow.write_text(f'#!/bin/sh\nwhile [ ! -e "{go_on}" ]; do sleep 0.05; done\nexec "{sys.executable}" "$@"\n')
     slow.chmod(0o755)
     monkeypatch.setattr(pythons, "_others", lambda: iter([slow]))
-    monkeypatch.setattr(pythons, "find", partial(pythons.find, ""))  # Blender's own is not asked
+    monkeypatch.setattr(pythons, "find", partial(pythons.find, ""))  # Blender's own is not tried
     setup = ServerEnvironment(tmp_path / "setup")
-    setup.set_up("cpu", carried)  # comes back although that Python does not answer
+    setup.set_up("cpu", carried)  # returns although that Python does not answer
     for _ in range(20):
         assert not setup.poll()
         assert setup.busy

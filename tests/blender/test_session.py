@@ -1,4 +1,4 @@
-"""What the add-on does when: the pure state machine, and the runner when things go wrong."""
+"""The pure state machine, and how the session that runs it handles errors."""
 
 import json
 import socket
@@ -173,10 +173,10 @@ def test_a_server_is_looked_for_without_waiting_for_an_answer(addon):
     now = session.current()
     with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
         settings.address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        with closing(socket.create_connection(silent.getsockname())):  # the queue is full: the next waits
+        with closing(socket.create_connection(silent.getsockname())):  # the backlog is full, so the next one waits
             began = time.monotonic()
             now.look_for_server()
-            assert time.monotonic() - began < 0.1  # Windows takes 2 s to say that nobody listens
+            assert time.monotonic() - began < 0.1  # on Windows, a refusal takes 2 s
             assert now.client is None
         silent.accept()[0].close()
         end = time.monotonic() + 10
@@ -194,7 +194,7 @@ def test_start_server_says_what_is_missing(addon, tmp_path):
     settings.python = str(tmp_path / "nowhere")
     with pytest.raises(RuntimeError, match="There is no Python at"):
         bpy.ops.ex4d.server_start()
-    bare = tmp_path / "bare_python"  # a Python without any package
+    bare = tmp_path / "bare_python"  # a Python without packages
     bare.write_text(f'#!/bin/sh\nexec "{Path(sys.executable)}" -S "$@"\n')
     bare.chmod(0o755)
     settings.python = str(bare)
@@ -330,7 +330,7 @@ def test_a_server_that_is_started_lingers_and_is_asked_before_it_is_ended(addon,
 
 
 def test_the_folder_of_a_server_that_is_started_here_is_private(addon, user_folder, tmp_path):
-    """Also one that an earlier version made for all to read."""
+    """Even one that an earlier version made readable by everyone."""
     (user_folder / "server").mkdir(mode=0o755)
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexit 0\n")

@@ -1,4 +1,4 @@
-"""Several shots in a file: another one in a scene of its own, and the way from each to each."""
+"""Several shots in a file: adding one as a new scene, and switching between them."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +33,7 @@ def clip(tmp_path):
 
 @pytest.fixture
 def press_new_shot(clip, monkeypatch):
-    """Press New Shot as in the panel: the job is sent off and nobody waits."""
+    """Press New Shot as in the panel: the job is started, and nothing waits for it."""
     monkeypatch.setattr(session.Session, "finish", lambda self: self.state)
 
     def press(path=clip):

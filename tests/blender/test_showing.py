@@ -1,4 +1,4 @@
-"""What is on the screen: results, the source's own view, the footage, the tint, and the menu that F3 searches."""
+"""What is on the screen: results, the source view, the footage, the tint, and the menu that F3 searches."""
 
 from types import SimpleNamespace
 
@@ -38,7 +38,7 @@ def show(**more):
 
 @pytest.fixture(autouse=True)
 def playing(addon):
-    """Whether the animation plays; it is stopped after each test."""
+    """A function that says whether the animation is playing; stops it after each test."""
     (window,) = bpy.context.window_manager.windows
     yield lambda: window.screen.is_animation_playing
     if window.screen.is_animation_playing:
@@ -65,7 +65,7 @@ def test_show_result_plays_and_pressed_again_goes_on_from_the_first_frame(scene,
 
 
 def arrive(scene, folder):
-    """A take comes while frame 9 is shown; frame 9 was shown when it was asked for."""
+    """Let a take arrive while the scene is at frame 9, as it was when the take was requested."""
     scene.frame_set(9)
     request = takes.request_take(scene, preview=False)
     assert request.seen == 9
@@ -221,7 +221,7 @@ def test_solid_view_shows_the_footage_alone_in_flat_colours(scene):
     shading = areas("VIEW_3D")[0].spaces.active.shading
     assert (shading.type, shading.light, shading.color_type) == ("SOLID", "FLAT", "TEXTURE")
     (material,) = objects.find(scene, objects.MESH).data.materials
-    node = material.node_tree.nodes.active  # what Solid view takes its texture from
+    node = material.node_tree.nodes.active  # Solid view shows its texture
     assert node.image.filepath.endswith("source.mp4")
     assert (node.image_user.frame_duration, node.image_user.use_auto_refresh) == (shots.FRAMES, True)
     pixels = np.array(node.image.pixels[:]).reshape(-1, 4)[:, :3] * 255
@@ -233,7 +233,7 @@ def test_behind_the_mesh_our_cameras_have_the_legends_tint_and_others_when_asked
     (background,) = own.background_images
     pixels = np.array(background.image.pixels[:]).reshape(-1, 4)[:, :3] * 255
     assert {tuple(colour) for colour in np.rint(pixels).astype(int)} == {legend.INVENTED, legend.STRIPE}
-    assert background.image.packed_file is not None  # a painted picture would be lost with the file
+    assert background.image.packed_file is not None  # an unpacked generated image would be lost with the file
     assert (background.display_depth, background.frame_method, background.alpha) == ("BACK", "STRETCH", 1.0)
     assert own.show_background_images
     other = bpy.data.objects.new("other", bpy.data.cameras.new("other"))
@@ -250,7 +250,7 @@ def test_the_menu_that_f3_searches_has_every_operator_under_the_name_of_the_addo
     menu.draw_operators(layout)
     labels = {getattr(bpy.ops.ex4d, name).get_rna_type().name for name in dir(bpy.ops.ex4d)}
     assert {"Open Clip", "Generate EX-4D", "Show Result", "Bake to New Camera"} <= set(layout.buttons)
-    of_one_thing = {"Show Scene", "Use Server", "Remove Server from List"}  # which the button names
+    of_one_thing = {"Show Scene", "Use Server", "Remove Server from List"}  # they need a name from their button
     of_one_thing |= {"Next", "Fetch Take", "Cancel in Another Blender"}
     assert labels - set(layout.buttons) == {"Details", "Got It", "Hide", "Footage as EX-4D Shot", *of_one_thing}
     entry = SimpleNamespace(layout=SimpleNamespace(separator=lambda: None, menu=lambda name: entries.append(name)))

@@ -1,4 +1,4 @@
-"""A source camera that moves: what stands still stays where it is, and cameras find the source view in every frame."""
+"""A moving source camera: static things stay in place, and cameras find the source view in every frame."""
 
 from dataclasses import replace
 
@@ -28,13 +28,13 @@ def matrix_at(scene, thing, frame):
 
 @pytest.fixture
 def walking(tmp_path, addon):
-    """The small shot, taken walking."""
+    """The small shot, with a walking source camera."""
     return shots.open_small(tmp_path, poses=shots.walk())
 
 
 @pytest.fixture
 def tracked(scene):
-    """A camera of the scene that walks, turned, scaled and away from the origin; and its poses as keyed."""
+    """A walking scene camera, rotated, scaled and away from the origin, and its keyed poses."""
     made = bpy.data.objects.new("Tracked", bpy.data.cameras.new("Tracked"))
     scene.collection.objects.link(made)
     made.scale = (2, 2, 2)
@@ -60,7 +60,7 @@ def test_mesh_and_source_camera_move_together(scene, walking):
 
 def test_a_camera_snapped_in_every_frame_has_exactly_the_sources_path(scene, walking):
     chosen = scene.ex4d.camera
-    assert camera.sample(scene).camera_to_world[3] == pytest.approx(np.eye(4), abs=1e-6)  # a new camera stands still
+    assert camera.sample(scene).camera_to_world[3] == pytest.approx(np.eye(4), abs=1e-6)  # a new camera is still
     root = objects.find(scene, objects.ROOT)
     root.location, root.rotation_euler, root.scale = (1, 2, 0.5), (0.1, 0, 0.4), (1.5, 1.5, 1.5)
     for frame in range(1, 1 + shots.FRAMES):
@@ -129,7 +129,7 @@ def test_a_tracked_camera_is_read_as_it_is_evaluated_without_its_scale(scene, tr
 def test_the_scenes_frames_show_the_frames_of_the_clip_that_are_used_whichever_those_are(
     scene, walking, tracked, again
 ):
-    scene.ex4d.start, scene.frame_start = (3, 9) if again else (9, 3)  # another clip will begin at the scene's own
+    scene.ex4d.start, scene.frame_start = (3, 9) if again else (9, 3)  # a new clip will begin at the scene's start
     scene.ex4d.source = shots.source_of("small.mp4", start=100)
     recorded = motion.record(scene, 100, 4, PICTURE, again)
     wanted = transforms.inverse(shots.walk()[2]) @ shots.walk()[2:6]
@@ -164,7 +164,7 @@ def test_a_tracked_camera_that_cannot_be_used_is_told(scene, tracked):
 
 
 def test_a_camera_that_is_hidden_is_still_read_as_it_moves(scene, tracked):
-    scene.camera = None  # that one is always evaluated
+    scene.camera = None  # the scene's camera is always evaluated
     tracked.hide_viewport = tracked.hide_render = True
     recorded = motion.record(scene, 0, shots.FRAMES, PICTURE)
     assert transforms.inverse(recorded.poses[0]) @ recorded.poses == pytest.approx(shots.walk(), abs=1e-5)
@@ -182,7 +182,7 @@ def test_what_was_read_from_a_camera_is_removed_when_opening_is_given_up(scene, 
     recorded = motion.record(scene, 0, shots.FRAMES, PICTURE)
     for own in (True, False):
         file = motion.save(recorded)
-        if not own:  # a file of the artist's
+        if not own:  # a file of the artist's own
             file = file.rename(tmp_path / "mine.npz")
         request = requests.OpenRequest(
             scene.name, "shot", "clip.mp4", "", str(file), {}, source=shots.source_of("small.mp4")
@@ -197,7 +197,7 @@ def test_what_was_read_from_a_camera_is_removed_when_opening_is_given_up(scene, 
 
 
 def cursor_on(scene, row, column, frame):
-    """Put the 3D cursor on a vertex of the mesh; returns its number."""
+    """Put the 3D cursor on a vertex of the mesh; returns the vertex index."""
     number = row * shots.WIDTH + column
     root = objects.find(scene, objects.ROOT)
     place = np.array(root.matrix_world) @ [*evaluated_vertices(scene, frame)[number], 1]
@@ -212,7 +212,7 @@ def test_set_scale_brings_what_the_cursor_marks_to_its_distance_and_no_path_chan
     root.location, root.rotation_euler = (1, 2, 3), (0, 0, 0.5)
     bpy.context.view_layer.update()
     number = cursor_on(scene, 30, 40, 9)
-    for _again in range(2):  # the cursor goes along, so that a second press changes nothing
+    for _again in range(2):  # the cursor moves along, so a second press changes nothing
         bpy.ops.ex4d.set_scale(distance=25.0)
         bpy.context.view_layer.update()
         to_world, vertex = np.array(root.matrix_world), evaluated_vertices(scene, 9)[number]
@@ -249,7 +249,7 @@ def test_a_cursor_at_the_source_camera_and_a_deleted_root_are_told(scene, walkin
         bpy.ops.ex4d.set_scale(distance=3)
 
 
-# -- what is asked for ------------------------------------------------------------------------------
+# -- requests ---------------------------------------------------------------------------------------
 
 
 def a_clip(tmp_path):

@@ -1,4 +1,4 @@
-"""The source under its takes, with the clip's sound at the right place."""
+"""The source strip below its takes, with the clip's sound in the right place."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,7 @@ needs_sound = pytest.mark.skipif(not bpy.app.build_options.audaspace, reason="th
 
 
 def write_clip(path: Path, seconds: float = 4.0, sound: bool = True) -> None:
-    """A clip at 24 frames per second that is silent up to second `CLICK`, and loud from there on."""
+    """Write a clip at 24 frames per second that is silent until second `CLICK` and loud from then on."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=24)
         video.width, video.height, video.pix_fmt = shots.WIDTH, shots.HEIGHT, "yuv420p"
@@ -42,7 +42,7 @@ def write_clip(path: Path, seconds: float = 4.0, sound: bool = True) -> None:
 
 @pytest.fixture
 def shot(tmp_path, scene, addon):
-    """The small shot, whose clip is a real one with sound, and begins at its frame 24."""
+    """The small shot, whose clip is a real file with sound, opened from frame 24."""
     depth = shots.open_small(tmp_path)
     write_clip(tmp_path / "small.mov")
     scene.ex4d.opened = str(tmp_path / "small.mov")
@@ -55,7 +55,7 @@ def ours(scene, kind):
 
 
 def loud_from(scene, tmp_path):
-    """The scene frame, a fraction, from which on the sequencer's sound is loud, mixed down by Blender."""
+    """The fractional scene frame from which the sequencer's sound, mixed down by Blender, is loud."""
     out = tmp_path / "mixed.wav"
     bpy.ops.sound.mixdown(filepath=str(out), container="WAV", codec="PCM", format="S16")
     with av.open(str(out)) as container:
@@ -83,7 +83,7 @@ def test_source_and_sound_lie_under_the_takes_at_the_frames_that_are_open(scene,
 @needs_sound
 @pytest.mark.parametrize(("start", "step", "rate"), [(40, 1, "24"), (46, 1, "24"), (36, 2, "12"), (20, 4, "6")])
 def test_what_is_heard_is_what_is_seen(scene, shot, tmp_path, start, step, rate):
-    """The click at second 2, frame 48 of the clip, is heard where that frame is seen, from wherever it is opened."""
+    """The click at second 2, frame 48 of the clip, is heard when that frame is seen, whichever part is open."""
     facts = scene.ex4d
     facts.source = shots.source_of("small.mov", start=start).replace('"step": 1', f'"step": {step}')
     facts.rate = rate

@@ -1,4 +1,4 @@
-"""What was done stands on one line of the status box, and is a whole sentence there."""
+"""Messages fit on one line of the status box, where they are whole sentences."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def shot(tmp_path, addon):
 
 
 def line(message):
-    """What the box shows of a message, at the width that the sidebar has at first."""
+    """What the box shows of a message at the sidebar's default width."""
     session.current().dispatch(state.Said(message))
     return draw(panels.draw_status).lines[0][0]
 

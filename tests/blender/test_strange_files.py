@@ -1,4 +1,4 @@
-"""A .blend from a stranger names any file of this machine: opening it removes and moves none of them."""
+"""A .blend from a stranger may name any file on this machine: opening it neither removes nor moves them."""
 
 import os
 import time
@@ -15,7 +15,7 @@ BAD_JOB = "no job's id"
 
 
 def open_with(request, folder: Path) -> None:
-    """Save a file whose scene remembers a request, open it as one opens a stranger's, and let the add-on work."""
+    """Save a file whose scene stores a request, open it like a stranger's file, and let the add-on work."""
     bpy.context.scene.ex4d.remember(request, BAD_JOB, True)
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "strange.blend"))
     session.current().leave_file()
@@ -32,7 +32,7 @@ def search(**more) -> requests.OpenRequest:
 
 
 def victim_in(folder: Path) -> Path:
-    """A folder with a file in it that is none of ours."""
+    """A folder with a file that is not ours."""
     folder.mkdir(parents=True)
     (folder / "thesis.txt").write_text("years of work")
     return folder
@@ -91,7 +91,7 @@ def test_a_take_that_comes_copies_a_camera_path_that_is_not_ours_and_moves_one_t
 
 def test_the_movie_of_a_proxy_that_a_closed_blender_has_left_goes_after_a_day(addon, user_folder):
     movies = {hours: user_folder / f"downloads/job_{hours}/proxy.mp4" for hours in (1, 25)}
-    part = user_folder / "downloads/job_25/1234.part"  # of the result, which may still be fetched
+    part = user_folder / "downloads/job_25/1234.part"  # part of the result, which may still be fetched
     for hours, movie in movies.items():
         movie.parent.mkdir(parents=True)
         movie.write_bytes(b"movie")

@@ -1,4 +1,4 @@
-"""A prompt to begin with, from the name of the clip."""
+"""Suggesting a prompt from the name of the clip."""
 
 import announced
 import bpy
@@ -12,7 +12,7 @@ from blender_addon.ui import generate_panels
 
 @pytest.fixture
 def shot(scene, tmp_path):
-    """A shot of a clip whose name says something, and a server whose painter takes a prompt."""
+    """A shot of a clip with a telling name, and a server whose painter takes a prompt."""
     shots.open_small(tmp_path)
     announced.by()
     scene.ex4d.generator = "painter"

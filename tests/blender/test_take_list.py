@@ -1,4 +1,4 @@
-"""The list of takes: names and notes of one's own, deleting with files, and listing what is on the disk."""
+"""The list of takes: custom names and notes, deleting with files, and listing takes found on disk."""
 
 import bpy
 import pytest

@@ -1,4 +1,4 @@
-"""What the panel shows of the active take: its picture, and what its record says of it."""
+"""What the panel shows of the active take: its picture and facts from its record."""
 
 import json
 from fractions import Fraction
@@ -24,7 +24,7 @@ def shot(tmp_path, addon):
 
 
 def frames():
-    """Each frame has a colour of its own, and the lower half another one than the upper."""
+    """Frames with distinct colours, different in the upper and the lower half."""
     made = np.zeros((shots.FRAMES, shots.HEIGHT, shots.WIDTH, 3), np.uint8)
     for t in range(shots.FRAMES):
         made[t, : shots.HEIGHT // 2] = 15 * t, 0, 100
@@ -33,7 +33,7 @@ def frames():
 
 
 def write_thumbnail(folder):
-    """As the server does, which has cv2."""
+    """Write a thumbnail as the server, which has cv2, does."""
     image = bpy.data.images.new("still", shots.WIDTH, shots.HEIGHT)
     middle = frames()[shots.FRAMES // 2] / np.float32(255)
     image.pixels.foreach_set(np.dstack([middle[::-1], np.ones_like(middle[..., :1])]).ravel())
@@ -43,7 +43,7 @@ def write_thumbnail(folder):
 
 
 def picture(scene, number=1, view=False):
-    """What the panel would show, RGB from the upper left corner on; None without a picture."""
+    """The picture that the panel would show, RGB, from the upper left corner; None if there is none."""
     looks, entry = session.current().take_looks, takes.entry_of(scene.ex4d, number, view)
     looks.of(scene, entry)
     looks.take()

@@ -1,4 +1,4 @@
-"""Takes: strips at any rate, numbers that never come twice, undo, saving and loading."""
+"""Takes: strips at any rate, numbers that are never reused, undo, saving and loading."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def shot(tmp_path, addon):
 
 
 def deliver(scene, folder, fps=None, preview=False, made_by="preview"):
-    """A finished `generate` job along the chosen camera, and what was asked."""
+    """The request and the update of a finished `generate` job along the chosen camera."""
     folder.mkdir(parents=True)
     request = takes.request_take(scene, preview)
     is_preview = made_by == "preview"
@@ -92,7 +92,7 @@ def test_takes_are_numbered_and_never_overwrite(scene, tmp_path):
 
 
 def f12(scene, folder):
-    """Mean colour of what F12 renders."""
+    """Mean colour of an F12 render."""
     render = scene.render
     render.engine, scene.cycles.device, scene.cycles.samples = "CYCLES", "CPU", 1
     scene.cycles.use_denoising = False
@@ -109,7 +109,7 @@ def test_f12_renders_the_scene_also_when_there_are_takes(scene, tmp_path):
     said = shots.outcome(takes.bring_in(*deliver(scene, tmp_path / "one")))
     assert f12(scene, tmp_path) == pytest.approx(before, abs=0.02)
     assert "F12 still renders the scene: turn on Sequencer under Post Processing" in said
-    scene.render.use_sequencer = True  # as the artist wants it now
+    scene.render.use_sequencer = True  # the artist turns it on
     assert f12(scene, tmp_path) == pytest.approx(0, abs=0.01)
     assert "F12" not in shots.outcome(takes.bring_in(*deliver(scene, tmp_path / "two")))
     assert scene.render.use_sequencer
@@ -239,7 +239,7 @@ def test_undo_while_a_job_runs_does_not_lose_it(scene):
     session.current().drop()
     session.current().dispatch(
         state.Reopened(session.current().state.request, job_id)
-    )  # too late: something is under way
+    )  # too late: another job is already under way
     assert session.current().state.phase == "preparing"
     session.current().dispatch(state.CancelPressed())
     request = takes.request_take(scene, preview=False)
@@ -275,7 +275,7 @@ def test_the_first_save_brings_all_files_beside_the_blend(scene, tmp_path, user_
 
 
 def test_a_save_that_fails_loses_nothing(scene, tmp_path):
-    too_long = tmp_path / ("x" * 249 + ".blend")  # Blender writes to this name and one character more
+    too_long = tmp_path / ("x" * 249 + ".blend")  # Blender writes to this name plus one character
     with pytest.raises(RuntimeError):
         bpy.ops.wm.save_as_mainfile(filepath=str(too_long))
     cache = objects.find(scene, objects.MESH).modifiers[0].filepath
@@ -341,7 +341,7 @@ def test_a_folder_that_cannot_be_written_is_told_and_the_shot_stays_in_the_user_
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder with room for 32 kB."""
+    """A folder on a disk of 32 kB."""
     folder = tmp_path / "small_disk"
     folder.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "none", folder], capture_output=True)
@@ -352,7 +352,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_told_and_nothing_half_copied_stays(scene, tmp_path, user_folder, small_disk):
-    with suppress(RuntimeError):  # 5.0 says that all is well though its own file is cut off
+    with suppress(RuntimeError):  # 5.0 reports success although its own file is truncated
         bpy.ops.wm.save_as_mainfile(filepath=str(small_disk / "shot.blend"))
     assert "No space left on device" in session.current().state.message
     assert not list(small_disk.rglob("*.part"))
@@ -390,7 +390,7 @@ def test_a_take_says_what_made_it_and_only_a_preview_is_called_one(scene, tmp_pa
 
 
 def record_of(scene, folder, made_by, render=None, **settings):
-    """The sidecar that a server writes."""
+    """The record that a server writes."""
     blob = Blob("0" * 64, 1, "file.npz")
     camera = blob_of(folder / "camera.npz")
     source_settings = SourceSettings(frames=shots.FRAMES)
@@ -433,7 +433,7 @@ def test_a_take_is_made_again_by_the_very_same_job(scene, tmp_path):
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
     scene.ex4d.seed, scene.ex4d.options = 3, json.dumps({"painter": {"quality": "final"}})
     again = takes.request_again(scene, 1)
-    assert again.path != str(folder / "camera.npz")  # that one is removed after the job
+    assert again.path != str(folder / "camera.npz")  # the request's own file is removed after the job
     assert requests.request_from_json(requests.request_to_json(again)) == again
     assert canonical(job_of(again)) == canonical(job)
 
@@ -447,7 +447,7 @@ def test_what_the_server_chose_then_is_named_only_where_it_would_choose_another_
 
     assert generator(announced.EVERYTHING) == "auto"
     assert generator(announced.lacking("painter", "It has no brush.")) == "painter"
-    assert generator(None) == "painter"  # nobody knows
+    assert generator(None) == "painter"  # it is not known
 
 
 def test_a_take_is_made_again_with_other_settings_or_by_another_generator(scene, tmp_path):
@@ -493,7 +493,7 @@ def test_the_record_of_a_take_says_where_its_files_are_so_that_it_can_be_made_ag
     assert place_of(record, folder, record.job.path) == folder / "camera.npz"
     assert len(record.inputs) == 2
 
-    # The shot's folder goes beside the first .blend: the clip stays where it is, the camera goes along.
+    # The shot's folder goes next to the first .blend: the clip stays where it is, and the camera moves along.
     (tmp_path / "deeper" / "project").mkdir(parents=True)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "deeper" / "project" / "shot.blend"))
     moved = takes.take_folder(scene, 1)
@@ -528,7 +528,7 @@ def sequencer_scenes():
 
 
 def add_video_editing():
-    """What the + behind the workspaces' names does."""
+    """Do what the + after the workspace tabs does."""
     template = Path(bpy.utils.system_resource("SCRIPTS"), "startup/bl_app_templates_system/Video_Editing/startup.blend")
     bpy.ops.workspace.append_activate(idname="Video Editing", filepath=str(template))
     return bpy.data.workspaces["Video Editing"]

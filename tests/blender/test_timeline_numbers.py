@@ -1,4 +1,4 @@
-"""Frames in messages are those of the timeline, wherever a message comes from."""
+"""Frame numbers in messages are those of the timeline, wherever a message comes from."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def shot(scene, tmp_path, addon):
 
 
 def through_the_wall(depth):
-    """What the library says of a camera that goes through the surface at its sixth frame."""
+    """The library's note on a camera that passes through the surface in its sixth frame."""
     mesh, poses = DWMesh.from_depth(depth), np.repeat(np.eye(4)[None], len(depth.depth), 0)
     poses[5:, 2, 3] = 50
     (note,) = path_notes(mesh, CameraPath(poses, mesh.intrinsics, mesh.width, mesh.height))

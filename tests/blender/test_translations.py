@@ -1,4 +1,4 @@
-"""Texts that can be translated, and those that are."""
+"""Translatable texts and their translations."""
 
 import ast
 import re
@@ -52,7 +52,7 @@ def test_a_language_translates_texts_that_are_there_and_keeps_their_fields(langu
 
 
 def test_in_german_a_guess_does_not_pass_for_an_estimate():
-    """The warning is there because no estimator ran."""
+    """The warning exists because no estimator ran."""
     german = translations.LANGUAGES["de_DE"]
     guesses = [word for english, word in german.items() if re.search(r"\bguess", english, re.IGNORECASE)]
     assert len(guesses) >= 4
@@ -61,7 +61,7 @@ def test_in_german_a_guess_does_not_pass_for_an_estimate():
 
 
 def test_german_has_nearly_all_panels_and_buttons(addon):
-    """Not all, so that a new button needs nobody who knows German."""
+    """Not all, so that adding a button does not require German."""
     labels = {cls.bl_label for cls in registration.CLASSES if issubclass(cls, bpy.types.Panel | bpy.types.Operator)}
     missing = labels - set(translations.LANGUAGES["de_DE"])
     assert len(missing) < len(labels) / 10, sorted(missing)
@@ -74,13 +74,13 @@ def test_blender_is_told_the_words_for_labels_and_for_buttons(addon):
 
 
 TRANSLATES = {"told", "word", "count", "of_parts", "of_error"}
-"""Calls that translate what they are given."""
+"""Calls that translate their arguments."""
 SHOWS = {"report", "tell", "Said", "poll_message_set", "InputError", "Advice", "say", "say_briefly", "draw_line"}
-"""Calls that show a text as it is, or raise it for somebody else to show."""
+"""Calls that show a text as it is, or raise it to be shown elsewhere."""
 DRAWS = {"label", "operator", "prop", "menu", "progress"}
-"""Calls that translate a text which is a constant, since Blender does."""
+"""Calls whose constant texts Blender translates."""
 NAMES = re.compile(r"\0( min|; 0: .*)$|EX-4D (?!.*[.?!:])|(open|generate|export) \0|\s*void main|\nvoid main")
-"""Names of objects and strips, kinds of jobs, and shaders."""
+"""Names of objects and strips, kinds of jobs, and shaders, which need no translation."""
 
 
 def called(call):
@@ -88,14 +88,14 @@ def called(call):
 
 
 def literal(node):
-    """A text with \0 for each value in it; None for what is no literal."""
+    """A text literal with \0 for each value in it; None for anything else."""
     if isinstance(node, ast.JoinedStr):
         return "".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def untranslated(code):
-    """Line and text of all literals that somebody reads as they stand, whatever Blender's language."""
+    """Line and text of all literals that are shown untranslated, whatever Blender's language."""
     tree = ast.parse(code)
     passed = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
     shown = set()
@@ -126,7 +126,7 @@ def untranslated(code):
 
 
 def test_no_sentence_of_the_add_on_is_shown_in_english_alone():
-    """`setup` does without Blender: what it says is put together of templates, see `setup.chore.Parts`."""
+    """`setup` works without Blender, so its messages consist of templates, see `setup.chore.Parts`."""
     files = [file for file in (REPO / "blender_addon").rglob("*.py") if "translations" not in file.parts]
     assert len(files) > 80
     found = [
@@ -176,7 +176,7 @@ def test_what_is_translated_is_not(code):
 
 @pytest.mark.parametrize("language", translations.LANGUAGES)
 def test_a_language_has_all_sentences(language):
-    """All that goes through `told` and ends as sentences do; a new one needs its translation."""
+    """All texts passed to `told` that end like sentences; a new one needs a translation."""
     sentences = {text for text in ENGLISH if re.search(r"\w+ .*[.?!]$", text) and "{" in text}
     assert sorted(sentences - set(translations.LANGUAGES[language])) == []
 
@@ -187,11 +187,11 @@ def test_without_a_language_texts_are_english_with_their_values(addon):
 
 @pytest.fixture
 def german(monkeypatch):
-    """German: by Blender's own setting where this build has the language, else by what Blender would have been told."""
+    """Switch to German: with Blender's own setting if this build has it, else with the add-on's dictionary."""
     view = bpy.context.preferences.view
     try:
         view.language = "de_DE"
-    except TypeError:  # built, or packaged, without languages
+    except TypeError:  # built or packaged without languages
         known = translations.dictionary()["de_DE"]
         monkeypatch.setattr(translations, "_found", lambda text: known.get(("*", text), text))
         yield

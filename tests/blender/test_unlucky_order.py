@@ -1,4 +1,4 @@
-"""What artists do in an unlucky order: undo while a take is made, damaged files, dialogs without a name."""
+"""Things done in an unlucky order: undo while a take is made, damaged files, dialogs without a name."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ def shot(tmp_path, addon):
 
 
 def reported(name, *how, **settings):
-    """What a button says that cannot do its work."""
+    """The error that an operator reports."""
     with pytest.raises(RuntimeError) as said:
         getattr(bpy.ops.ex4d, name)(*how, **settings)
     return str(said.value)

@@ -1,4 +1,4 @@
-"""A real backend process and a real bpy: the add-on is enabled in the factory file around each test."""
+"""A real backend process and a real bpy, with the add-on enabled in the factory file for each test."""
 
 import contextlib
 import os
@@ -21,9 +21,9 @@ sys.path.insert(0, str(REPO))
 
 @dataclass
 class Server:
-    """A server that the test started; `address` stays the same over restarts.
+    """A server started by the test; `address` stays the same across restarts.
 
-    `environment` is added to that of the test; `prefix` makes its command run elsewhere.
+    `environment` is added to the test's own; `prefix` makes its command run elsewhere.
     """
 
     state: Path
@@ -33,7 +33,7 @@ class Server:
     prefix: tuple[str, ...] = ()
 
     def start(self) -> None:
-        """Start it and wait until it says where it listens."""
+        """Start it and wait until it reports its address."""
         log = (self.state / "test.log").open("ab")
         began = log.tell()
         command = [*self.prefix, PYTHON, "-m", "ex4d_server", "--address", self.address]
@@ -52,7 +52,7 @@ class Server:
         raise AssertionError(f"the server says no address: {said}")
 
     def kill(self) -> None:
-        """End it and its workers without warning."""
+        """Kill it and its workers without warning."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -78,7 +78,7 @@ def addon(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> It
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     assert addon_utils.enable("blender_addon", default_set=True) is not None
     user = tmp_path / "user"
-    user.mkdir(exist_ok=True)  # enabling the add-on makes it
+    user.mkdir(exist_ok=True)  # enabling the add-on creates it
     monkeypatch.setattr("blender_addon.scene.compat.user_folder", lambda package: user)
     settings = bpy.context.preferences.addons["blender_addon"].preferences
     settings.address, settings.python = server.address, PYTHON

@@ -1,4 +1,4 @@
-"""Blender here, the server on another machine, a cable between them: as `docs/another-host.md` says to set it up."""
+"""Blender here, and the server on another machine over a network, set up as `docs/another-host.md` says."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from ex4d.jobs.keys import shown_key
 
 @pytest.fixture(autouse=True)
 def offline_again():
-    """Blender is not allowed to go online before a test allows it."""
+    """Blender may not go online until a test allows it."""
     system = bpy.context.preferences.system
     system.use_online_access = False
     yield
@@ -29,7 +29,7 @@ def offline_again():
 
 @pytest.fixture
 def box(tmp_path, far, monkeypatch):
-    """A server over there, which lets nobody in but its own user, and no server of ours is known here."""
+    """A server on the other machine, which admits only its own user; no server is known here."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "artist"))
     theirs = {"XDG_CONFIG_HOME": str(tmp_path / "their config")}
     made = Server(tmp_path / "box", theirs, f"tcp://{far.ip}:5750", prefix=tuple(far.on_it))
@@ -41,7 +41,7 @@ def box(tmp_path, far, monkeypatch):
 
 
 def on_box(box: Server, *arguments: str) -> str:
-    """What whoever looks after the server types there."""
+    """Run a command as the server's administrator; returns its output."""
     command = [*box.prefix, PYTHON, "-m", "ex4d.cli", "server", *arguments, "--state", str(box.state / "server")]
     ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | box.environment)
     assert ran.returncode == 0, ran.stderr
@@ -49,7 +49,7 @@ def on_box(box: Server, *arguments: str) -> str:
 
 
 def introduce(box: Server, tmp_path: Path) -> None:
-    """The artist's key is let in, the server runs, and its file is imported."""
+    """Authorize the artist's key, start the server, and import its file."""
     on_box(box, "authorize", shown_key(hosts.own_pair().public), "--name", "anna")
     box.start()
     file = tmp_path / "gpu-box.json"
@@ -58,7 +58,7 @@ def introduce(box: Server, tmp_path: Path) -> None:
 
 
 def check_the_whole_way(scene, tmp_path, monkeypatch, box: Server) -> None:
-    """Open, look around, preview, generate: the strip lies in the sequencer, and its real part is the clip."""
+    """Open, look around, preview, generate: the strip is in the sequencer, and its real part is the clip."""
     from blender_addon.scene import compat
     from blender_addon.shot import live_coverage, takes
     from blender_addon.work import session
@@ -165,7 +165,7 @@ def test_the_menu_says_what_each_server_can_do_and_how_busy_it_is(scene, tmp_pat
 
 
 def grainy(path: Path, frames: int = 5) -> Path:
-    """A clip of 1920x1080 with grain, as cameras make it: it does not compress well, and neither do its takes."""
+    """A clip of 1920x1080 with grain, as from a real camera, so that neither it nor its takes compress well."""
     from fractions import Fraction
 
     rng, (height, width) = np.random.default_rng(0), (1080, 1920)

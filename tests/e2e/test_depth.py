@@ -1,4 +1,4 @@
-"""Any clip stands up, as an artist makes it: estimators, depth files, lens, a camera that moved, opening again."""
+"""Any clip can be opened, the way an artist does it: estimators, depth files, lens, a moving camera, opening again."""
 
 import json
 import subprocess
@@ -73,7 +73,7 @@ def test_disparity_that_was_taken_for_distances_is_told_in_the_panel_until_it_is
     assert told in facts.notes
     bpy.ops.ex4d.camera_preset(preset="30")
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
-    assert "Near and far look swapped" in facts.takes[0].made  # also of the depth that stands, read from its own file
+    assert "Near and far look swapped" in facts.takes[0].made  # also for the current depth, read from its own file
     facts.depth_convention = "disparity"
     assert bpy.ops.ex4d.open_again() == {"FINISHED"}
     assert not doubts()
@@ -82,7 +82,7 @@ def test_disparity_that_was_taken_for_distances_is_told_in_the_panel_until_it_is
 
 
 def test_takes_are_made_with_the_depth_that_stands_also_in_a_file_that_moved(scene, lonely, tmp_path, server):
-    """No server knows the files any more, and the guess could not be made again: it comes from the shot's folder."""
+    """No server knows the files any more, and the guess cannot be repeated: it comes from the shot's folder."""
     import shutil
 
     _camera, _compat, _objects, session, takes = addon_modules()
@@ -122,9 +122,9 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
     facts.field_of_view = 40
     assert bpy.ops.ex4d.open_again() == {"FINISHED"}
     across = np.degrees(2 * np.arctan(facts.width / 2 / facts.intrinsics[0, 0]))
-    assert across == pytest.approx(40, abs=0.5)  # of the source's picture, of which a few pixels may be cut off
+    assert across == pytest.approx(40, abs=0.5)  # of the source's frame, of which a few pixels may be cropped
     assert "px given" in facts.notes
-    assert np.array_equal(camera.sample(scene).intrinsics[0], facts.intrinsics)  # the camera's lens went along
+    assert np.array_equal(camera.sample(scene).intrinsics[0], facts.intrinsics)  # the camera's lens followed
 
     facts.field_of_view, facts.estimator = 0, "file"
     facts.depth_path = str(SAMPLE.with_name("clip.depth.npz"))
@@ -142,7 +142,7 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
     assert (facts.camera, keys_of(facts.camera), facts.shot) == (chosen, keys, shot)
     assert [entry.title for entry in facts.takes] == ["Take 001 (Preview)"]
     assert takes.strip_of(scene, 1) is not None
-    assert bpy.ops.ex4d.take_again(number=1) == {"FINISHED"}  # with the depth that it was made with
+    assert bpy.ops.ex4d.take_again(number=1) == {"FINISHED"}  # with its original depth
     assert "a guess" in facts.takes[1].made
 
     bpy.ops.wm.save_mainfile()
@@ -174,7 +174,7 @@ def test_a_solved_camera_of_another_tool_moves_the_source_by_the_scale_that_is_s
     assert "scaled by 2.5, as requested" in facts.notes
     registry.FORMATS["kitti"].write(tmp_path / "path.txt", CameraTrack("test", poses))
     assert bpy.ops.ex4d.import_path(filepath=str(tmp_path / "path.txt")) == {"FINISHED"}
-    assert bpy.ops.ex4d.preview() == {"FINISHED"}  # along the source camera everything is real
+    assert bpy.ops.ex4d.preview() == {"FINISHED"}  # everything is real along the source camera
     (strip,) = addon_modules()[1].strips(scene)
     assert min(strip["ex4d_coverage"]) > 0.999
 
@@ -204,7 +204,7 @@ def test_estimating_again_does_the_work_anew(scene, lonely):
 def test_more_frames_of_a_shot_keep_its_depth_camera_and_takes_and_takes_of_them_are_made_again(
     scene, lonely, tmp_path
 ):
-    """Only the new frames are estimated, and those they are fitted to."""
+    """Only the new frames are estimated, along with those they are aligned to."""
     from blender_addon.shot import source
     from ex4d.geometry.depth_video import load_depth_npz
 
@@ -244,7 +244,7 @@ def test_a_research_only_estimator_is_not_sent_before_its_licence_is_accepted(sc
         RuntimeError, match=r"DepthCrafter may be used for academic, research .* never commercially.* Tick"
     ):
         open_clip(lonely)
-    assert not session.current().state.job_id  # nobody was even asked
+    assert not session.current().state.job_id  # no request was even sent
     settings.accept_licence = True
     with pytest.raises(RuntimeError, match=r"DepthCrafter (needs the Python package|has not all its model files)"):
         open_clip(lonely)
@@ -333,11 +333,11 @@ def test_a_scene_that_is_deleted_while_its_clip_opens_takes_nothing_from_another
     assert (other.ex4d.shot, other.ex4d.image.filepath, len(other.ex4d.takes), len(other.objects)) == before
 
 
-# -- a camera that moved ----------------------------------------------------------------------------
+# -- a moving camera --------------------------------------------------------------------------------
 
 
 def build(scene) -> bpy.types.Object:
-    """A floor, a wall and a box that stand still, and a camera that is keyed to walk past them."""
+    """Build a static floor, wall and box, and a camera keyed to walk past them; returns the camera."""
     for thing in list(bpy.data.objects):
         bpy.data.objects.remove(thing)
     bpy.ops.mesh.primitive_plane_add(size=60, location=(0, 5, FLOOR))
@@ -356,7 +356,7 @@ def build(scene) -> bpy.types.Object:
 
 
 def shoot(scene, camera, folder: Path) -> np.ndarray:
-    """Clip and true depth of what the camera sees; returns its matrices (T,4,4)."""
+    """Write the clip and the true depth of the camera's view; returns its matrices (T,4,4)."""
     from ex4d.media.movie import write_movie
 
     depth, poses, focal = np.empty((FRAMES, HEIGHT, WIDTH), np.float32), [], LENS / 36 * WIDTH
@@ -378,7 +378,7 @@ def shoot(scene, camera, folder: Path) -> np.ndarray:
 
 
 def stands_still(scene, to_scene: np.ndarray) -> None:
-    """Assert that floor and wall are where they are in the scene, in every frame of the mesh."""
+    """Assert that floor and wall are in their places in the scene, in every frame of the mesh."""
     objects = addon_modules()[2]
     for frame in (1, 5, FRAMES):
         scene.frame_set(frame)
@@ -406,10 +406,10 @@ def test_what_stands_still_stands_still_in_the_world_of_a_tracked_camera(scene, 
     assert "is that of Walker" in facts.notes
     assert facts.intrinsics[0, 0] == pytest.approx(LENS / 36 * WIDTH, rel=1e-4)
     stands_still(scene, matrices[0] @ np.linalg.inv(axes.pose_to_blender(np.eye(4))))
-    assert not list((tmp_path / "user" / "cameras").iterdir())  # it went into the shot's folder
+    assert not list((tmp_path / "user" / "cameras").iterdir())  # it was moved to the shot's folder
     assert (facts.folder / "tracked_camera.npz").is_file()
 
-    # A take that follows the source is the source; one more works when the tracked camera is long gone.
+    # A take that follows the source is the source, and another one works even after the tracked camera is gone.
     for frame in range(1, 1 + FRAMES):
         for channel in ("location", "rotation_euler"):
             facts.camera.keyframe_insert(channel, frame=frame)
@@ -428,7 +428,7 @@ def test_what_stands_still_stands_still_in_the_world_of_a_tracked_camera(scene, 
 
 
 def solve(scene, walker, clip_file: Path) -> bpy.types.MovieClip:
-    """What an artist does in the Movie Clip Editor: tracks on things that stand still, then Solve Camera Motion."""
+    """Do what an artist does in the Movie Clip Editor: track static things, then Solve Camera Motion."""
     clip = bpy.data.movieclips.load(str(clip_file))
     scene.active_clip = clip
     tracking = clip.tracking
@@ -472,7 +472,7 @@ def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_dep
     solved = bpy.data.objects.new("Solved", bpy.data.cameras.new("Solved"))
     scene.collection.objects.link(solved)
     solved.data.lens, solved.data.sensor_width = LENS, 36.0
-    # An artist has laid the floor of the solution somewhere, at a size of his own.
+    # The artist has placed and scaled the solution arbitrarily.
     solved.location, solved.rotation_euler, solved.scale = (1, 2, 3), (0.1, 0.2, 0.3), (0.4, 0.4, 0.4)
     constraint = solved.constraints.new("CAMERA_SOLVER")
     constraint.use_active_clip, constraint.clip = False, clip
@@ -487,7 +487,7 @@ def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_dep
     assert facts.poses[:, :3, :3] == pytest.approx(wanted[:, :3, :3], abs=1e-3)
     assert facts.poses[:, :3, 3] == pytest.approx(wanted[:, :3, 3], abs=0.03 * reach)
 
-    # A clip that was trimmed, and footage that begins elsewhere in the scene: the solution knows its own frames.
+    # With a trimmed clip, and footage that begins elsewhere in the scene, the solution uses its own frame numbers.
     clip.frame_start = 31
     facts.motion = "CAMERA"
     request = asking.request_open(scene, tmp_path / "walk.mp4", "", 3, 5, None)
@@ -497,7 +497,7 @@ def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_dep
     found, true = np.linalg.inv(trimmed[0]) @ trimmed, np.linalg.inv(poses[3]) @ poses[3:8]
     assert found[:, :3, :3] == pytest.approx(true[:, :3, :3], abs=1e-3)
 
-    # Keys in place of the constraint: the scene's active clip still has the points, as long as the camera fits them.
+    # With keys instead of the constraint, the scene's active clip still provides the points if the camera fits them.
     keyed = bpy.data.objects.new("Keyed", solved.data)
     scene.collection.objects.link(keyed)
     clip.frame_start = facts.start
@@ -512,13 +512,13 @@ def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_dep
     with np.load(request.camera) as recorded:
         assert len(recorded["points"]) == 30
         unscaled = recorded["points"], np.linalg.inv(recorded["camera_to_world"][0]) @ recorded["camera_to_world"]
-    objects.find(scene, objects.ROOT).scale = (2, 2, 2)  # poses and points are those of the shot, however it is scaled
+    objects.find(scene, objects.ROOT).scale = (2, 2, 2)  # poses and points are the shot's, however it is scaled
     request = asking.request_again(scene, False)
     with np.load(request.camera) as recorded:
         assert recorded["points"] == pytest.approx(unscaled[0] / 2, abs=1e-4)
         poses = np.linalg.inv(recorded["camera_to_world"][0]) @ recorded["camera_to_world"]
         assert poses[:, :3, 3] == pytest.approx(unscaled[1][:, :3, 3] / 2, abs=1e-4)
-    facts.tracked_camera = walker  # the true one knows nothing of the solution's unit
+    facts.tracked_camera = walker  # the true camera does not use the solution's unit
     request = asking.request_again(scene, False)
     with np.load(request.camera) as recorded:
         assert len(recorded["points"]) == 0

@@ -1,4 +1,4 @@
-"""A mask drawn in Blender leaves out of the search for the camera what it covers: a real server, a known camera."""
+"""A mask drawn in Blender excludes what it covers from the camera search: a real server, a known camera."""
 
 import subprocess
 import sys
@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "blender"))
 
 FRAMES, WIDTH, HEIGHT = 13, 384, 208
 SIDE, LEFT, TOP, RIGHTWARD = 180, 20, 14, 7
-"""Of the poster that is carried through the picture: pixels, at first, and pixels a frame."""
+"""Of the poster carried through the picture: size, initial position, and motion per frame, in pixels."""
 
-# A camera that turns in place to the right by half a degree a frame, and before it a large poster that is carried past.
+# A camera that turns in place to the right by half a degree per frame, and a large poster carried past it.
 SHOOT = f"""
 import sys
 from fractions import Fraction
@@ -49,7 +49,7 @@ np.save(f"{{folder}}/truth.npy", poses)
 
 
 def off(facts, truth):
-    """By how many degrees the source camera of the shot turned otherwise than the true one, at worst."""
+    """Largest difference in degrees between the rotations of the shot's source camera and the true ones."""
     return max(degrees(a, b) for a, b in zip(facts.poses, truth, strict=True))
 
 
@@ -78,7 +78,7 @@ def test_with_a_drawn_mask_over_what_moves_the_camera_is_found_that_was_not_foun
     assert off(facts, truth) < 0.1
     assert not asking.have_changed(facts), "the shot is as the panel says, so Open Again is not asked for"
 
-    # What moves, as takes of the shot know it: the poster where it is in the middle frame.
+    # The mask of what moves that takes of the shot use: the poster in the middle frame.
     moving = Path(bpy.path.abspath(facts.image.filepath)).parent / moving_tint.MOVING
     (width, height), values = pixels.middle_of(moving, WIDTH)
     white = values.reshape(height, width, 4)[::-1, :, 0] > 0.5

@@ -1,4 +1,4 @@
-"""The source camera arrives after the shot stands: a real server, generated clips whose true camera is known."""
+"""The source camera arrives after the shot is open: a real server, generated clips with a known true camera."""
 
 import subprocess
 
@@ -8,7 +8,7 @@ import pytest
 from conftest import PYTHON
 from test_whole_way import tick_until
 
-# The library's own Python shoots the clips: numba and OpenCV are not in Blender.
+# The library's own Python renders the clips, because Blender has neither numba nor OpenCV.
 SHOOT = """
 import sys
 from dataclasses import replace
@@ -37,13 +37,13 @@ def addon_modules():
 
 
 def shoot(name, folder, pumping=0.0):
-    """A clip with its true depth beside it, or one that pumps; returns the clip and its true camera (T,4,4)."""
+    """Render a clip next to its true depth, or depth that pumps; returns the clip and its true camera (T,4,4)."""
     subprocess.run([PYTHON, "-c", SHOOT, name, str(folder), str(pumping)], check=True, timeout=300)
     return folder / f"{name}.mp4", np.load(folder / "truth.npy")
 
 
 def press_open(clip):
-    """Open a clip as the panel's button does, without waiting for the end; returns once it stands."""
+    """Open a clip as the panel's button does; returns once the shot is open, without waiting for the search."""
     _camera, _objects, session, _takes = addon_modules()
     from blender_addon.shot import asking
 
@@ -57,7 +57,7 @@ def degrees(one, other):
 
 
 def local(thing):
-    """Where an object is now, in the world of the shot, as the library has it."""
+    """Current pose (4,4) of an object, in the world of the shot, in library axes."""
     camera, _objects, _session, _takes = addon_modules()
     graph = bpy.context.evaluated_depsgraph_get()
     to_shot = np.linalg.inv(camera.origin_of(bpy.context.scene, graph))
@@ -82,7 +82,7 @@ def test_the_camera_comes_after_the_shot_moves_as_the_truth_and_keys_and_points_
     assert facts.path == ""
     assert "street.mp4 is open" in now.state.message
 
-    # What the artist does meanwhile: keys, a take that waits.
+    # In the meantime, the artist adds keys and queues a take.
     bpy.ops.ed.undo_push(message="Opened")
     bpy.ops.ex4d.camera_preset(preset="30")
     bpy.ops.ed.undo_push(message="Keys")
@@ -111,7 +111,7 @@ def test_the_camera_comes_after_the_shot_moves_as_the_truth_and_keys_and_points_
     assert points.hide_render
     seen = np.array([vertex.co for vertex in points.data.vertices])
     assert len(seen) > 100
-    # The points lie on what is seen: on the mesh, as Blender has it in the first frame.
+    # The points are on visible surfaces: on Blender's mesh in the first frame.
     from blender_addon.scene import axes
 
     k, at = facts.intrinsics, axes.points_from_blender(seen)
@@ -134,7 +134,7 @@ def test_the_camera_comes_after_the_shot_moves_as_the_truth_and_keys_and_points_
 
 
 def pumps(scene, true):
-    """By how much the distances of the mesh change from frame to frame against the truth's, median."""
+    """Median change of the mesh's distances from frame to frame, relative to the truth."""
     _camera, objects, _session, _takes = addon_modules()
     from blender_addon.scene import axes
 
@@ -230,7 +230,7 @@ def test_another_clip_that_is_opened_meanwhile_takes_the_place_of_the_search(sce
     assert [job.source.settings.camera_motion for job in jobs] == ["file", "auto"]
     facts = bpy.context.scene.ex4d
     assert facts.opened == str(other)
-    # Nothing tells the lens of this one, so it is found as well, and turns a little with it.
+    # The lens of this clip is unknown and found as well, and the rotation deviates a little along with it.
     assert max(degrees(a, b) for a, b in zip(facts.poses, truth, strict=True)) < 1
     assert facts.intrinsics[0, 0] == pytest.approx(np.load(tmp_path / "focal.npy"), rel=0.05)
     assert "assumed" not in facts.notes

@@ -1,4 +1,4 @@
-"""Inputs as people have them, opened by the add-on's operator through a real server."""
+"""Typical inputs, opened by the add-on's operator through a real server."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +22,7 @@ def movie(path: Path, form: str, frames: int) -> Path:
 
 
 def source_levels(scene: bpy.types.Scene) -> list[int]:
-    """The grey of each frame that the viewport shows."""
+    """The grey level of each frame that the viewport shows."""
     with av.open(str(Path(bpy.path.abspath(scene.ex4d.image.filepath)))) as container:
         return [round(float(frame.to_ndarray(format="rgb24").mean())) for frame in container.decode(video=0)]
 

@@ -1,4 +1,4 @@
-"""Live coverage from a true server: the pixels that Preview Path calls real, and those of a camera that is moved."""
+"""Live coverage from a real server: the pixels that Preview Path shows as real, and a camera moved by hand."""
 
 import re
 import time
@@ -50,7 +50,7 @@ def test_the_camera_view_shows_what_preview_path_calls_invented_and_the_curve_is
     for t in range(9):
         scene.frame_set(scene.ex4d.start + t)
         look_until(lambda t=t: coverage.found is not None and coverage.found.look.frame == t, scene)
-        # The keys are read in single precision by Blender when it renders: a pixel here and there may differ.
+        # Blender evaluates keys in single precision when rendering, so single pixels may differ.
         found = coverage.found.classes()
         assert ((found != classes.INVENTED) != real[t]).mean() < 2e-3
         borrowed += (found == classes.BORROWED).mean() / 9
@@ -58,13 +58,13 @@ def test_the_camera_view_shows_what_preview_path_calls_invented_and_the_curve_is
     assert 100 * borrowed == pytest.approx(float(told), abs=0.05)
     assert borrowed > 0.005
 
-    # Without other frames more has to be invented: the curve is asked for anew.
+    # Without other frames, more has to be invented, so the curve is requested again.
     scene.ex4d.persistence = "off"
     look_until(lambda: len(coverage.along) == 9 and not coverage.asks_others, scene)
     assert np.mean(list(coverage.along.values())) - np.mean(list(filled.values())) > 0.001
     scene.ex4d.persistence = "fill"
 
-    # A camera that is moved by hand, no key set: what it sees now is shown, not what its keys say.
+    # When a camera is moved by hand without setting keys, its current view is shown, not that of its keys.
     before = coverage.found
     scene.ex4d.camera.location.x += 0.5
     bpy.context.view_layer.update()

@@ -1,6 +1,6 @@
-"""Takes by a generator that the add-on has never heard of, as an artist goes the way: tests/plugins/ex4d_orange.py.
+"""Takes by a generator that the add-on does not know, the way an artist makes them: tests/plugins/ex4d_orange.py.
 
-The server learned it by a package that lies on its path; no line of the add-on knows it.
+The server gets it from a package on its path; nothing in the add-on refers to it.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def server(tmp_path):
 
 
 def workers(server):
-    """Processes that the server has started."""
+    """Ids of the processes that the server has started."""
     return subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout.split()
 
 
@@ -92,7 +92,7 @@ def test_a_take_by_the_model_is_made_again_the_same(scene, server):
     assert record["job"]["path"]["sha256"] == hashlib.sha256(camera_file).hexdigest()
     assert record["seed"] == 3
     assert len(compat.strips(scene)) == 3
-    assert not list(files.user_shots().parent.glob("paths/*"))  # camera files wait there, and go with their job
+    assert not list(files.user_shots().parent.glob("paths/*"))  # camera files wait there and are removed with their job
     assert not session.current().state.failed
 
 
@@ -139,7 +139,7 @@ def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(s
     assert compat.strips(scene)[0].name == "EX-4D Take 001 (Preview)"
     assert WHY_NOT in session.current().state.message
 
-    # The files come: the button looks again, and the next take is the model's.
+    # Once the files have arrived, the button checks again, and the model makes the next take.
     missing.unlink()
     assert now.capabilities.generators[0].missing == WHY_NOT
     bpy.ops.ex4d.connect()
@@ -150,7 +150,7 @@ def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(s
 
 
 def test_settings_of_the_generator_travel_stay_and_are_checked(scene, server, tmp_path):
-    """What the panel draws is what the server announces, with range and choices; values live in the .blend."""
+    """The panel draws what the server announces, with ranges and choices; the .blend stores the values."""
     takes = addon_modules()[4]
     a_shot_that_moves(scene)
     settings = scene.ex4d_generators.orange
@@ -183,7 +183,7 @@ def test_cancel_stops_the_model_between_two_steps(scene, server):
     bpy.ops.ex4d.cancel()
     assert (session.current().state.busy, session.current().state.picture) == (False, b"")
     time.sleep(1)
-    assert workers(server) == before  # it stopped by itself, and nothing had to be killed
+    assert workers(server) == before  # it stopped on its own, and nothing had to be killed
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     assert len(compat.strips(scene)) == 2
 

@@ -1,4 +1,4 @@
-"""A model whose files come while a job runs, with a real server that looks for them in a folder of this test."""
+"""A model whose files arrive while a job runs, with a real server that looks for them in a folder of this test."""
 
 import sys
 
@@ -21,7 +21,7 @@ print(json.dumps({"done": "Model has been downloaded."}), flush=True)
 
 @pytest.fixture
 def models(server, tmp_path, monkeypatch):
-    """The folder of models of the server that runs."""
+    """The models folder of the running server."""
     folder = tmp_path / "models"
     monkeypatch.setenv("EX4D_MODELS", str(folder))
     server.kill()
@@ -30,7 +30,7 @@ def models(server, tmp_path, monkeypatch):
 
 
 def lacking(now) -> float:
-    """What the server says that the model lacks."""
+    """Size in GB of the model's missing files, according to the server."""
     return next(info.lacking_gb for info in now.capabilities.estimators if info.name == MODEL)
 
 

@@ -1,4 +1,4 @@
-"""Another part of the open clip, against a real server: what is there already is not computed again."""
+"""Another part of the open clip, with a real server: nothing that exists is computed again."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Real footage, from the file to a strip: clips without depth, and pictures with measured depth.
+"""Real footage, from the file to a strip: clips without depth, and images with measured depth.
 
-The clips stand beside the checkout where they are at hand; without them these tests are skipped.
+The clips are expected next to the checkout; without them, these tests are skipped.
 """
 
 import json
@@ -43,7 +43,7 @@ def test_a_real_clip_becomes_a_strip_without_anything_to_tune(name, rate, scene)
 
 
 def test_measured_depth_stands_up_in_metres_with_the_proportions_it_was_measured_in(scene, tmp_path):
-    """Five pictures with depth in 16-bit PNG, a known lens, and the way the camera went."""
+    """Five images with depth in 16-bit PNG, a known lens, and the camera's path."""
     _camera, _compat, objects, *_ = addon_modules()
     lens = json.loads((RGBD / "camera_primesense.json").read_text())
     k = np.array(lens["intrinsic_matrix"]).reshape(3, 3).T
@@ -64,7 +64,7 @@ def test_measured_depth_stands_up_in_metres_with_the_proportions_it_was_measured
         z = measured[rows, columns]
         seen = z > 0
         rows, columns, z = rows[seen], columns[seen], z[seen]
-        # The focal length is the file's; its middle is half a pixel off the picture's, which nobody here is told.
+        # The focal length is the file's; its principal point, half a pixel off the image centre, is not passed on.
         rays = np.stack([(columns + 0.5 - 320) / k[0, 0], (rows + 0.5 - 240) / k[1, 1], np.ones_like(z)], -1)
         pose = transforms.inverse(poses[0]) @ poses[t]
         true = (rays * z[:, None]) @ pose[:3, :3].T + pose[:3, 3]
@@ -77,6 +77,6 @@ def test_measured_depth_stands_up_in_metres_with_the_proportions_it_was_measured
 
 
 def trajectory(path: Path) -> np.ndarray:
-    """Camera-to-world (N,4,4) of a .log file: a line of numbers and four rows for each picture."""
+    """Camera-to-world (N,4,4) from a .log file: a line of numbers and four rows for each image."""
     lines = path.read_text().splitlines()
     return np.array([[row.split() for row in lines[n + 1 : n + 5]] for n in range(0, len(lines) // 5 * 5, 5)], float)

@@ -1,4 +1,4 @@
-"""An earlier take that is reused, with a real server: its files travel by content, and the take can be made again."""
+"""Reusing an earlier take, with a real server: its files are sent by content, and the take can be remade."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def addon_modules():
 
 
 def take(scene):
-    """Press Generate, and wait; the folder of the take."""
+    """Press Generate and wait; returns the folder of the take."""
     session, takes = addon_modules()
     now, before = session.current(), len(scene.ex4d.takes)
     now.press(takes.request_take(scene, False, now.capabilities))
@@ -52,12 +52,12 @@ def test_a_take_reuses_what_an_earlier_one_invented_and_is_made_again(scene, tmp
     assert places[named["camera"]["sha256"]].read_bytes() == (first / "camera.npz").read_bytes()
     assert not np.array_equal(movie(second / "result.mp4")[0], movie(alone / "result.mp4")[0])
 
-    # By the command line, from the take's folder alone.
+    # With the command line, from the take's folder alone.
     made = tmp_path / "made"
     subprocess.run([PYTHON, "-m", "ex4d.cli", "again", str(second), "--output_dir", str(made)], check=True, timeout=300)
     assert (made / "result.mp4").read_bytes() == (second / "result.mp4").read_bytes()
 
-    # From Blender, where the artist has chosen another one meanwhile.
+    # From Blender, where the artist has since changed the choice.
     scene.ex4d.earlier = "NONE"
     before = len(scene.ex4d.takes)
     session.current().press(takes.request_again(scene, scene.ex4d.takes[before - 1].number))

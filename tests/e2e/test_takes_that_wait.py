@@ -1,4 +1,4 @@
-"""Takes that wait, with a real server: order, seeds, a file that is closed meanwhile, a server that is killed."""
+"""Waiting takes, with a real server: order, seeds, a file closed in the meantime, a killed server."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def addon_modules():
 
 
 def press_variations(number):
-    """What the panel's button does, without waiting for the end."""
+    """Do what the panel's button does, without waiting for the end."""
     _queue, session, _takes, variations = addon_modules()
     for request in variations.requests(bpy.context.scene, number):
         session.current().press(request)
@@ -128,7 +128,7 @@ def test_takes_have_thumbnails_of_their_middle_frame(scene):
     for view, name in ((False, "result.mp4"), (True, "view.mp4")):
         folder = takes.take_folder(scene, 1, view)
         frames, _rate = movie(folder / name)
-        times = frames.shape[1] // 144  # a take has the clip's own size, a view that of the working picture
+        times = frames.shape[1] // 144  # a take has the clip's own size, a path preview the working size
         frames = frames.reshape(len(frames), 144, times, 256, times, 3).mean(axis=(2, 4))
         image = bpy.data.images.load(str(folder / "thumbnail.jpg"))
         assert tuple(image.size) == (256, 144)

@@ -1,4 +1,4 @@
-"""Two Blenders of one artist with a real server: what each sees of the other's jobs, and fetching what one has left."""
+"""Two Blenders of one artist, with a real server: seeing each other's jobs, and fetching a take that one has left."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from ex4d.jobs.client import Client
 
 
 class Lines:
-    """Takes the place of `UILayout`: the texts and buttons that are drawn."""
+    """Stands in for `UILayout` and records the texts and buttons drawn."""
 
     def __init__(self):
         self.texts, self.buttons = [], []
@@ -31,7 +31,7 @@ class Lines:
 
 
 def drawn() -> Lines:
-    """What the panel shows of the other Blender."""
+    """What the panel shows about the other Blender."""
     from blender_addon.ui.others import draw_others
 
     lines = Lines()
@@ -40,7 +40,7 @@ def drawn() -> Lines:
 
 
 def drawn_once(wanted) -> Lines:
-    """The same as soon as it is as wanted."""
+    """The same, once it meets a condition."""
     from blender_addon.work import session
 
     def is_there() -> bool:
@@ -52,7 +52,7 @@ def drawn_once(wanted) -> Lines:
 
 
 def a_take() -> tuple:
-    """Job and files of a take of the open shot."""
+    """The job and files for a take of the open shot."""
     from blender_addon.shot import takes
 
     steps = takes.prepare(takes.request_take(bpy.context.scene, preview=False))
@@ -167,7 +167,7 @@ def test_a_cancel_while_the_server_is_away_reaches_it_after_blender_was_closed(s
     tick_until(lambda: now.client.status == "unreachable")
     bpy.ops.ex4d.cancel()
     assert not now.state.busy
-    now.disconnect()  # what another Blender finds is the file
+    now.disconnect()  # the other Blender only finds the file
     server.start()
     now.connect()
     assert now.client.cancelling == {job_id}
@@ -207,7 +207,7 @@ def test_a_cancel_of_a_blender_that_was_closed_reaches_the_server_through_anothe
     client.ask_queue()
     tick_until(lambda: step().queue is not None)
     assert (client.queue.running, client.queue.waiting, client.queue.done) == ((), (), ())
-    now.cancels.add("", job_id)  # of a Blender that cannot reach the server now
+    now.cancels.add("", job_id)  # stored by a Blender that cannot reach the server now
     for _ in range(5):
         step()
     assert now.cancels.of("") == {job_id}, "what another Blender has to say is left to it"

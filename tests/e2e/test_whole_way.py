@@ -1,4 +1,4 @@
-"""The whole way, as an artist goes it: the add-on's own operators against a real backend process."""
+"""The whole workflow of an artist: the add-on's own operators with a real backend process."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def tick_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def connected():
-    """The session, once the server has said what it can do."""
+    """The session, once the server has announced what it can do."""
     now = addon_modules()[3].current()
     now.connect()
     tick_until(lambda: now.client.status == "ready")
@@ -58,7 +58,7 @@ def open_few_frames() -> None:
 
 
 def press_generate_and_wait_until_it_runs() -> None:
-    """What the panel's button does; without a window Blender turns every invoke into execute, which blocks."""
+    """Do what the panel's button does; without a window, Blender turns every invoke into execute, which blocks."""
     _camera, _compat, _objects, session, takes = addon_modules()
     session.current().press(takes.request_take(bpy.context.scene, preview=False))
     assert session.current().state.busy
@@ -75,7 +75,7 @@ def test_a_clip_goes_in_and_a_strip_comes_out(scene, tmp_path):
     assert (facts.width, facts.height, facts.frames) == (512, 288, 49)
     assert (scene.frame_start, scene.frame_end) == (1, 49)
     mesh = objects.find(scene, objects.MESH)
-    assert len(mesh.data.vertices) == 258 * 146  # each second pixel, and the border: a light mesh
+    assert len(mesh.data.vertices) == 258 * 146  # every second pixel, and the border: a light mesh
 
     assert bpy.ops.ex4d.camera_preset(preset="30") == {"FINISHED"}
     keyed = facts.camera
@@ -133,7 +133,7 @@ def test_a_clip_goes_in_and_a_strip_comes_out(scene, tmp_path):
     assert Path(bpy.path.abspath(objects.find(scene, objects.MESH).modifiers[0].filepath)).is_file()
     assert camera.sample(scene).camera_to_world == pytest.approx(path.camera_to_world, abs=1e-6)
 
-    # A second take stands beside the first.
+    # A second take next to the first.
     assert bpy.ops.ex4d.preview() == {"FINISHED"}
     names = {strip.name for strip in compat.strips(scene)}
     assert names == {"EX-4D Take 001 (Preview)", "EX-4D Path Preview 001"}
@@ -152,7 +152,7 @@ def test_cancel_leaves_no_strip_and_an_idle_backend(scene, server):
     assert not compat.all_strips(scene)
     assert not (scene.ex4d.folder / "takes").exists()
     assert scene.ex4d.job_id == ""
-    assert bpy.ops.ex4d.generate() == {"FINISHED"}  # only an idle backend takes it
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}  # only an idle backend accepts it
     assert len(compat.strips(scene)) == 1
 
 
@@ -163,7 +163,7 @@ def test_a_backend_killed_in_mid_job_is_told_and_the_next_press_works(scene, ser
     server.kill()
     tick_until(lambda: session.current().state.trouble != "")
     assert "does not answer" in session.current().state.trouble
-    assert session.current().state.busy  # it would go on if the same server came back
+    assert session.current().state.busy  # it would continue if the same server came back
     bpy.ops.ex4d.cancel()
     assert not session.current().state.busy
     settings = bpy.context.preferences.addons["blender_addon"].preferences
@@ -184,7 +184,7 @@ def test_a_press_starts_the_server_where_none_answers(scene, server, tmp_path, m
     server.kill()
     monkeypatch.chdir(tmp_path)
     settings = bpy.context.preferences.addons["blender_addon"].preferences
-    settings.python = os.path.relpath(settings.python)  # from Blender's working folder
+    settings.python = os.path.relpath(settings.python)  # relative to Blender's working folder
     assert not own.is_running
     session.current().press(takes.request_take(scene, preview=False))
     assert "A server was started. It runs on this machine" in session.current().state.message
