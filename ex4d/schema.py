@@ -142,8 +142,7 @@ def setting(
     option: str = "",
     before: Any = MISSING,
 ) -> Any:
-    """Make a field of a class of settings; the arguments are those of `Setting`, and the kind follows from the
-    annotation.
+    """Make a field of a class of settings; the arguments are those of `Setting`, the kind follows from the annotation.
 
     `before` is the value assumed for jobs and records written before the setting existed, see `lacking`; if omitted,
     the default is assumed.

@@ -215,8 +215,7 @@ _Found = tuple[NDArray[np.float64], tuple[str, ...]]
 
 
 def _by_picture(track: CameraTrack, clip: ClipFrames) -> _Found | None:
-    """Match by stored picture if there is one pose per stored picture, and as many frames are used of a source that has
-    more.
+    """Match by stored picture: one pose for each, and as many frames used, in a source with more frames.
 
     Trackers see the pictures. In .npz the poses are those of the frames used, as Blender records them.
     """
