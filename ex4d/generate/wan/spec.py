@@ -47,8 +47,7 @@ def memory(settings: WanSettings) -> Memory:
 
 
 def convert(root: Path, progress: Progress) -> tuple[str, ...]:
-    """Write .safetensors next to .pth and .ckpt files, as the first job would; return notes on what was not rewritten.
-    """
+    """Write .safetensors next to .pth and .ckpt files, as the first job would; return notes on any not rewritten."""
     there = model_files.files(root)
     return converted(there, progress).notes[len(there.notes) :]
 
