@@ -91,7 +91,7 @@ Gigabytes = Annotated[float, between(0, 1e6)]
 Stride = Annotated[int, between(1, 1000)]
 Described = Annotated[tuple[Setting, ...], length(0, 200)]
 
-# -- there and back ---------------------------------------------------------------------------------
+# -- conversion in both directions ------------------------------------------------------------------
 
 _SCALARS = (bool, int, float, str)
 

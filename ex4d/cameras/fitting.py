@@ -23,11 +23,11 @@ class ClipFrames:
     Attributes:
         used: number of frames used.
         start: the first of them, counted from 0.
-        step: how many frames of the source each of them stands for.
+        step: number of source frames that each of them stands for.
         whole: number of frames in the whole source.
         stored: (used,) index of the stored picture that each frame shows, if known.
         stored_pictures: number of stored pictures.
-        places: (stored_pictures,) frame number of each stored picture with the gaps counted, if frames are missing.
+        places: (stored_pictures,) frame number of each stored picture with gaps counted, if gaps are left out.
         rate: frame rate of the whole source.
         name: of the clip, for messages.
     """
@@ -243,9 +243,10 @@ def _by_count(track: CameraTrack, clip: ClipFrames) -> _Found | None:
 
 
 def _by_number(track: CameraTrack, clip: ClipFrames, what: str, path: bool = False) -> _Found | None:
-    """Match by frame number, gaps allowed: the first number must be the clip's first frame, or 0 or 1.
+    """Match by frame number, gaps allowed.
 
-    If neither is possible, a `path` begins at its first pose.
+    If the numbers span the clip, the first is the clip's first frame; otherwise 0 or 1 is. If neither works, a `path`
+    begins at its first pose.
     """
     if track.frames is None:
         return None

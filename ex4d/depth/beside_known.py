@@ -16,15 +16,14 @@ LEAST_KNOWN = 0.02
 """Smallest known part of the picture that an estimate is fitted to."""
 
 MOST_MISFIT, LEAST_MISFIT = 0.5, 0.1
-"""Limits for the median error of a fitted estimate where depth is known: a fraction of the known depth's own spread
-around its median, and a fraction of the distance, whichever is larger. A worse estimate is useless."""
+"""Limits for the median error of a fitted estimate where depth is known, whichever is larger: a fraction of the known
+depth's own spread around its median, and a fraction of the distance. A worse estimate is useless."""
 
 _SPREAD = 1 / 16
 """How far the residual of a fit spreads into the unknown parts, as a fraction of the picture's longer side."""
 
 _FAR_COUNTS = 4.0
-"""Power of the distance by which known depth is weighted when it is continued: a hole shows what lies behind its edge.
-"""
+"""Power of the distance by which continued depth is weighted, because a hole shows what lies behind its edge."""
 
 _GRID, _WIDTHS = 160, ((0.03, 1.0), (0.1, 0.03), (0.5, 1e-3))
 """Grid cells along the longer side on which depth is continued; and pairs of the width of a mean, as a fraction of that

@@ -1,8 +1,8 @@
 """Turns soft depth edges back into steps, at the edges of the picture.
 
-Depth models blur the edge of an object over several pixels, and place it beside where it is. A mesh of such depth has a
-slope there, whose pixels are at the distance of neither surface and smear as soon as the camera moves. Two steps fix
-this, one frame at a time and in disparity, in which planes have no curvature:
+Depth models blur the edge of an object over several pixels, and displace it. A mesh of such depth has a slope there,
+whose pixels are at the distance of neither surface and smear as soon as the camera moves. Two steps fix this, one frame
+at a time and in disparity, in which planes have no curvature:
 
 1. A shock filter (Osher and Rudin 1990, in the morphological form of Kramer and Bruckner 1975): each pixel of a blurred
    edge takes the value of its nearest or farthest neighbour, by the sign of the curvature, until the edge is a step.

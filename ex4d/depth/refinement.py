@@ -1,8 +1,8 @@
 """Edges of depth refined by a small network that also looks at the picture.
 
-A depth model's edges are soft, and lie beside those in the picture. For each pixel near an edge, the network predicts
-from which pixel, at most 10 away, to take the disparity, and what to add to it. Needs torch. Away from edges, depth
-stays the same to the bit.
+A depth model's edges are soft, and do not coincide with those in the picture. For each pixel near an edge, the network
+predicts from which pixel, at most 10 away, to take the disparity, and what to add to it. Needs torch. Away from edges,
+depth stays the same to the bit.
 
 It was trained on generated pictures with `ex4d train refiner`; see docs/training.md.
 """

@@ -24,7 +24,8 @@ class Choice:
 
     Attributes:
         spec: of the generator.
-        notes: sentences for the user: which generators would be better, and what prevents the best and the next best.
+        notes: sentences for the user: which generators would be better, and what prevents the best of them and the one
+            ranked next above the choice.
     """
 
     spec: Spec

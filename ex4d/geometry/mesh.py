@@ -23,7 +23,7 @@ SHELL_FACTOR = 1.05
 
 @dataclass(frozen=True)
 class DWMesh:
-    """A mesh of constant topology that changes every frame.
+    """A mesh of constant topology whose vertices change every frame.
 
     Vertex `row * width + column` belongs to the pixel (row, column) and lies at that pixel's depth. The outermost rows
     and columns lie at the depth `shell`, and two faces close the box at the back.

@@ -60,7 +60,7 @@ class Conversion:
         linear: (65536,) float32, light for each 16-bit value: 1 is white; for HLG, scene light from 0 to 1.
         luminance: (3,) weights of the OOTF; None if there is none.
         matrix: (3,3) float32, light of the clip's primaries to light of BT.709's with white at 1.
-        coded: (65536,) uint16, the value for light (n / 65535) ** 2, which is equally fine in the dark.
+        coded: (65536,) uint16, the value for light (n / 65535) ** 2, a spacing that keeps precision in the dark.
     """
 
     note: str

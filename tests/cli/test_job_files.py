@@ -1,4 +1,4 @@
-"""`ex4d run`: a job file on a farm."""
+"""`ex4d run`: run a job file, as on a render farm."""
 
 import json
 import re

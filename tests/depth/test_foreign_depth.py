@@ -135,7 +135,7 @@ def test_a_packed_folder_is_named_as_one(tmp_path):
         read_depth(tmp_path / "d.zip", clip_of())
 
 
-# --- numbers that are not what they are read as ---
+# --- numbers that are not what they seem ---
 
 
 def test_disparity_in_the_depth_channel_of_exr_is_told_and_reads_well_as_what_it_is(tmp_path):
@@ -361,7 +361,7 @@ def test_holes_at_the_ceiling_of_a_room_are_no_sky(tmp_path):
     assert not any("sky" in note for note in depth.notes)
 
 
-# --- what lies beside a clip ---
+# --- depth next to a clip ---
 
 
 NAMES = [

@@ -255,7 +255,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same size (B,C,H,W)."""
+        """Map (B,C,H,W) to the same shape."""
         return x + self.layers(x)
 
 
@@ -284,7 +284,7 @@ def view_plane(width: int, height: int, aspect: float) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) * span
 
 
-# --- its file ---
+# --- loading it ---
 
 
 def load(path: Path, device: str = "cpu") -> MoGe:
@@ -367,7 +367,7 @@ def _assembled(shape: Shape, tensors: dict[str, Tensor], path: Path) -> MoGe:
     return model
 
 
-# --- what it is for ---
+# --- using it ---
 
 
 @dataclass(frozen=True)

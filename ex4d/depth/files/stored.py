@@ -40,7 +40,7 @@ class Stored:
             `Estimate`.
         is_ours: whether EX-4D wrote it, and so knows what its numbers are.
         told: sentences about choices made in the file.
-        steady: which frames need no further steadying; see `Estimate`.
+        steady: whether it needs no further steadying; see `Estimate`.
         part: first frame, step and number of frames of the source that this is a part of; None if the file does not
             say.
     """
