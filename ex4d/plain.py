@@ -29,7 +29,7 @@ class Tagged:
 
 
 def between(low: float, high: float) -> Callable[[Any], None]:
-    """Return a check that a number is in a range, both ends included."""
+    """Return a check that a number is in a range, both ends included; it raises ValueError."""
 
     def check(value: float) -> None:
         if not low <= value <= high:
@@ -39,7 +39,7 @@ def between(low: float, high: float) -> Callable[[Any], None]:
 
 
 def length(low: int, high: int) -> Callable[[Any], None]:
-    """Return a check of the length of a text or list."""
+    """Return a check of the length of a text or list; it raises ValueError."""
 
     def check(value: Sequence) -> None:
         if not low <= len(value) <= high:
@@ -49,7 +49,7 @@ def length(low: int, high: int) -> Callable[[Any], None]:
 
 
 def matches(pattern: str, meaning: str) -> Callable[[Any], None]:
-    """Return a check that a whole text matches a regular expression; `meaning` says what it must be."""
+    """Return a check that a whole text matches a regular expression; it raises ValueError with `meaning`."""
 
     def check(value: str) -> None:
         if not re.fullmatch(pattern, value):
@@ -59,7 +59,7 @@ def matches(pattern: str, meaning: str) -> Callable[[Any], None]:
 
 
 def check_text(value: str) -> None:
-    """Check that a text can be sent, shown and written everywhere."""
+    """Raise ValueError unless a text can be sent, shown and written everywhere."""
     if "\0" in value:
         raise ValueError("holds a NUL")
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -67,7 +67,7 @@ def check_text(value: str) -> None:
 
 
 def check_json(value: Any, depth: int = 8) -> None:
-    """Check that everything in a map is a JSON value, nested at most `depth` deep."""
+    """Raise ValueError unless everything in a map is a JSON value, nested at most `depth` deep."""
     if isinstance(value, dict | list):
         if depth == 0:
             raise ValueError("is nested too deeply")
@@ -208,7 +208,11 @@ def check_fields(thing: Any, where: str = "") -> None:
 
 
 def tagged(members: Sequence[type], value: Any, where: str) -> Any:
-    """Build one of several tagged classes, chosen by the kind in the plain value."""
+    """Build one of several tagged classes, chosen by the kind in the plain value.
+
+    Raises:
+        PlainError: not one of these kinds, or as `from_plain`.
+    """
     by_kind = {kind_of(member): member for member in members}
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in by_kind:

@@ -91,6 +91,9 @@ class CameraTrack:
         points: (M,3) float64, static points, in the same world; M may be 0.
         own_unit: whether the distances may be in a unit other than the depth's, as those of most trackers are.
         notes: sentences about what was guessed, converted or left out.
+
+    Raises:
+        InputError: too many poses, poses that are not rigid, or a lens that is not valid for them.
     """
 
     format: str

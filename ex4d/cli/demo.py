@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ex4d.jobs.client import JobUpdate
 
 SAMPLES = (Path(__file__).resolve().parents[2] / "sample", Path("sample"))
-"""Where the sample of a source checkout may be: next to this package, or in the working directory."""
+"""Where the sample of a source checkout may be: next to this package, or in the current folder."""
 
 SHEET = "contact_sheet.png"
 

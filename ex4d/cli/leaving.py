@@ -27,6 +27,9 @@ class Leaving:
         chroma: of H.264 and HEVC; None uses 4:2:0.
         places: files, or folders for frames, by the names of the take's videos.
         deep: whether the clip has more than 8 bits per channel.
+
+    Raises:
+        InputError: the format does not have this option, or not these bits.
     """
 
     output_format: ResultFormat

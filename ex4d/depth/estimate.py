@@ -30,6 +30,9 @@ class Estimate:
             machine and this moment, so it is dropped when the depth is saved to a file.
         confidence: (T,H,W) float32 in [0,1] of the values of `depth`; None if the estimator gives none.
         steady: frames that were steadied by a found camera or turned out not to pump; no frame is steadied twice.
+
+    Raises:
+        InputError: a confidence of another shape, dtype or range.
     """
 
     depth: DepthVideo

@@ -1,4 +1,4 @@
-"""Visualizations of depth: in colours, as normals of the mesh, and next to the clip."""
+"""Pictures of depth to look at: in colours, as normals of the mesh, and next to the clip."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

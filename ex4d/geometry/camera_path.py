@@ -23,6 +23,9 @@ class CameraPath:
         intrinsics: (T,3,3) float64 in pixels of the picture below, pixel centres at +0.5.
         width, height: size of the picture in pixels.
         notes: sentences about how it was read from a file; not stored.
+
+    Raises:
+        InputError: poses that are not rigid, intrinsics that are not valid, or a picture of no possible size.
     """
 
     camera_to_world: NDArray[np.float64]

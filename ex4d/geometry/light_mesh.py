@@ -109,5 +109,5 @@ def thinned(depth: DepthFile, step: int, source_to_world: NDArray | None = None)
 
 
 def kept(count: int, step: int) -> NDArray[np.int64]:
-    """Every `step`-th of `count` rows or columns, with the two at either end."""
+    """Every `step`-th of `count` rows or columns (n,), with the two at either end."""
     return np.unique([0, *range(1, count - 1, step), count - 2, count - 1])

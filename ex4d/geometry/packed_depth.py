@@ -57,7 +57,7 @@ def pack(frame: NDArray[np.float32], mantissa_bits: int = MANTISSA_BITS) -> byte
 
 
 def unpack(data: bytes, shape: tuple[int, int], mantissa_bits: int = MANTISSA_BITS) -> NDArray[np.float32]:
-    """Inverse of `pack`; does not check that the values are distances.
+    """Inverse of `pack`, (H,W) float32; does not check that the values are distances.
 
     Raises:
         ValueError: damaged, or of another shape; never unpacks more than the shape requires.

@@ -16,8 +16,8 @@ def deinterlaced(pictures: Iterator[Numbered], found: Callable[[], None]) -> Ite
 
     Yields one frame per picture, not per field, so rate and length stay the same. A frame shows the time of the first
     field. bwdif looks at the pictures before and after, so a range is read from one picture earlier, which gives the
-    same frames as reading the whole clip. Without a picture before it, bwdif would soften a picture, so the clip's
-    first picture is given the second in that role. Progressive clips pass through untouched and cost nothing.
+    same frames as reading the whole clip. bwdif would soften a picture that has none before it, so the clip's first
+    picture is given the second in that role. Progressive clips pass through untouched and cost nothing.
 
     Args:
         pictures: in display order.

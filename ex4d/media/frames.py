@@ -63,15 +63,15 @@ def apart(pairs: Stream) -> tuple[Stream, Stream]:
 
 
 def in_8_bits(frame: NDArray) -> NDArray[np.uint8]:
-    """Convert a full-range frame with 8 or 16 bits per channel to 8."""
+    """Convert a full-range frame (H,W,...), uint8 or uint16, to uint8."""
     return frame if frame.dtype == np.uint8 else ((frame.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def in_16_bits(frame: NDArray) -> NDArray[np.uint16]:
-    """Convert a full-range frame with 8 or 16 bits per channel to 16."""
+    """Convert a full-range frame (H,W,...), uint8 or uint16, to uint16."""
     return frame if frame.dtype == np.uint16 else frame.astype(np.uint16) * np.uint16(257)
 
 
 def all_in_16_bits(frames: Frames) -> Stream:
-    """Convert frames with 8 or 16 bits per channel to 16, one at a time as they are read."""
+    """Convert frames, uint8 or uint16, to uint16, one at a time as they are read."""
     return Stream(map(in_16_bits, frames), len(frames))

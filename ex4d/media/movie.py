@@ -118,7 +118,7 @@ def _options(codec: Codec, crf: int | None) -> dict[str, object]:
     """Options of the encoder; without a rate factor it is lossless."""
     if codec == "hevc":
         return {"crf": str(crf), "x265-params": "log-level=error"}
-    # No mbtree: for small pictures, x264's fast code for it reads uninitialized memory, so the same frames would not
+    # No mbtree: for small pictures, x264's fast code for it reads uninitialised memory, so the same frames would not
     # always give the same file.
     return {"qp": "0"} if crf is None else {"crf": str(crf), "x264-params": "mbtree=0"}
 
@@ -183,7 +183,7 @@ def _bt709(frame: NDArray, stored: str) -> "av.VideoFrame":
 
 
 def as_video(frame: NDArray, pixel_format: str, stored: str) -> "av.VideoFrame":
-    """Convert a frame from one FFmpeg pixel format to another, YCbCr in limited-range BT.709."""
+    """Convert a frame (H,W,...), uint8 or uint16, from one FFmpeg pixel format to another, as limited-range BT.709."""
     import av
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 

@@ -83,7 +83,7 @@ def best(streams: list["VideoStream"], tracks: dict[int, Track]) -> tuple[int, t
 
 
 def repeated(numbers: list[int | None], chunks: int) -> NDArray[np.int64]:
-    """The stored picture that each frame of an AVI shows; chunks without content repeat the picture before.
+    """The stored picture (T,) that each frame of an AVI shows; chunks without content repeat the picture before.
 
     Empty chunks before the first picture are left out.
 

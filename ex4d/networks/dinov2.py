@@ -136,7 +136,7 @@ class Patches(nn.Module):
         self.proj = nn.Conv2d(3, dim, PATCH, PATCH)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Tokens of pictures whose sides are multiples of `PATCH`."""
+        """Tokens (B,C,rows,columns) of pictures (B,3,H,W) whose sides are multiples of `PATCH`."""
         return self.proj(pictures)
 
 

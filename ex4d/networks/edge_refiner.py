@@ -48,7 +48,7 @@ class EdgeRefiner(nn.Module):
         nn.init.normal_(self.last.weight, std=3e-3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the raw output for `ex4d.depth.refinement`, before its limits are applied."""
+        """Return the raw output (B,4,H,W) for `ex4d.depth.refinement`, before its limits are applied."""
         x = functional.relu(self.first(x))
         finer = []
         for down, block in zip(self.down, self.encoder, strict=True):

@@ -1,11 +1,12 @@
 """COLMAP's text model: a folder with cameras.txt, images.txt and points3D.txt.
 
 images.txt: `IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME`, followed by a line with the image's points, which may be
-empty. World-to-camera, Hamilton quaternion with the real part first; x right, y down, z forward. Images come in any
-order and have IDs of their own, so they are sorted by name. cameras.txt: `CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]` in
-pixels, the centre of the upper left pixel at (0.5, 0.5). points3D.txt: `POINT3D_ID X Y Z R G B ERROR ...`. The unit is
-that of the reconstruction. Blank lines count. As in "Output Format" of COLMAP's documentation, with the parameters in
-its src/colmap/sensor/models.h; certain.
+blank but still counts. World-to-camera, Hamilton quaternion with the real part first; x right, y down, z forward.
+Images come in any order and have IDs of their own, so they are sorted by name.
+
+cameras.txt: `CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]` in pixels, the centre of the upper left pixel at (0.5, 0.5).
+points3D.txt: `POINT3D_ID X Y Z R G B ERROR ...`. The unit is that of the reconstruction. As in "Output Format" of
+COLMAP's documentation, with the parameters in its src/colmap/sensor/models.h; certain.
 """
 
 from collections.abc import Iterator

@@ -91,7 +91,11 @@ def working_size(height: int, width: int) -> tuple[int, int]:
 
 
 def painted(frames: NDArray[np.uint8], models: Models, progress: Progress = silent) -> NDArray[np.float32]:
-    """Like `disparity`, with models that are already loaded."""
+    """Like `disparity`, with models that are already loaded.
+
+    Raises:
+        InputError: the model sees no depth in the clip.
+    """
     import cv2
 
     height, width = frames.shape[1:3]

@@ -99,7 +99,7 @@ def sampling(path: Path, size: tuple[int, int], fit: FrameFit) -> tuple[NDArray[
     """The stored row of each working row and the stored column of each working column, matched by pixel centres.
 
     Returns:
-        Rows, columns, and a sentence if the depth is stretched because a tool rounded its size.
+        Rows (H,), columns (W,), and a sentence if the depth is stretched because a tool rounded its size.
 
     Raises:
         InputError: its aspect ratio is not the clip's.

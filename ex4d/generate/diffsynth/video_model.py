@@ -253,7 +253,7 @@ def check(prepared: Prepared, settings: Settings) -> None:
 
 
 def noise(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Initial noise, float32, drawn on the CPU so that it does not depend on the GPU."""
+    """Initial noise of this shape, float32, drawn on the CPU so that it does not depend on the GPU."""
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
 
 

@@ -137,7 +137,7 @@ def gather(block: Any, loras: list[Lora], in_8_bits: bool) -> BlockWeights:
 
 
 def merged(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Add a LoRA to a weight; see `Lora`."""
+    """Add a LoRA of A (rank, inputs) and B (outputs, rank) to a weight (outputs, inputs); the dtype stays."""
     a, b = a.to(weight.device, torch.float32), b.to(weight.device, torch.float32)
     return torch.addmm(weight.detach().float(), b, a).to(weight.dtype)
 

@@ -52,7 +52,10 @@ class CameraEncoder(nn.Module):
 
 @contextmanager
 def camera_latent(dit: Any, latent: Tensor) -> Iterator[None]:
-    """Context that adds `latent` (1,dim,T',h,w) to the tokens in every forward of `dit`, before its first block."""
+    """Context that adds `latent` (1,dim,T',h,w) to the tokens in every forward of `dit`, before its first block.
+
+    A forward raises ValueError if the latent does not have the shape of the tokens.
+    """
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if output.shape[1:] != latent.shape[1:]:

@@ -33,7 +33,11 @@ class WanGenerator(VideoGenerator):
         return missing(True, self.device)
 
     def plan(self, request: Request) -> Job:
-        """Work out what a request needs."""
+        """Work out what a request needs.
+
+        Raises:
+            InputError: settings that contradict each other.
+        """
         from ex4d.generate.diffsynth import pictures
         from ex4d.generate.runtime import windows
         from ex4d.generate.wan import preparation, video_model
