@@ -51,15 +51,13 @@ _CURVED = 0.007
 """Minimum curvature (second difference at a spacing of 1) of an edge, relative to the disparity; surfaces have less."""
 
 _GRAINY = 0.001
-"""Median curvature, on the same scale, above which depth is grainy and is smoothed more before its curvature is taken.
-"""
+"""Median curvature, on the same scale, above which depth is grainy and is smoothed more before curvature is taken."""
 
 _SMOOTH, _SMOOTH_GRAIN = 0.5, 0.7
 """Standard deviations of the Gaussian before curvature is taken: for pictures wider than 512, and for grain."""
 
 _CURVED_OF_STEP = 0.05
-"""Minimum curvature on the near side, relative to the range of the surrounding pixels; round outlines are curved too.
-"""
+"""Minimum curvature on the near side, relative to the range of the surrounding pixels; round outlines curve too."""
 
 STEP = 0.1
 """Relative difference between neighbours that counts as a step, where colours are compared."""

@@ -32,8 +32,7 @@ MOST_LEFT = 0.25
 """Median relative difference after the fit above which the depth belongs to other pictures, or is worthless."""
 
 LEAST_RELIEF = 0.02
-"""If the shared frames cover less than this fraction of the run's range of disparity, only a scale is fitted, no shift.
-"""
+"""If the shared frames cover less than this fraction of the run's range of disparity, only a scale is fitted."""
 
 SAME = 1e-4
 """Relative difference up to which two depths count as the same; packing for a file changes depth by a third of that."""

@@ -45,8 +45,7 @@ _CHROMATICITIES = {  # x and y of red, green and blue
 }
 _NAMES = {BT2020_PRIMARIES: "BT.2020", P3_PRIMARIES: "Display P3", PQ: "PQ", HLG: "HLG"}
 _FOREIGN = {4: "BT.470 M", 8: "film", 10: "XYZ", 11: "DCI-P3"}
-"""Primaries that are not converted; the user is told. Those of SD video are close to BT.709's and pass without a note.
-"""
+"""Primaries that are not converted, with a note. Those of SD video are close to BT.709's and pass without a note."""
 
 _FOREIGN_MATRICES = {8: "YCgCo", 10: "BT.2020 with constant luminance", 14: "ICtCp"}
 

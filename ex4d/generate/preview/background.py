@@ -40,8 +40,7 @@ _HALF_WEIGHT = 4.0
 """Azimuth in degrees at which seen pixels have half the weight of those right next to it."""
 
 _ACROSS, _FAINTER = (1.0, 4.0), 0.01
-"""Widths in degrees over which neighbouring rows count, and the factor by which each counts less than the one before.
-"""
+"""Widths in degrees over which neighbouring rows count, and the factor by which each counts less than the last."""
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,7 @@ EX4D = Part(
     check=_read_adapter,
 )
 PARTS = (VIDEO_MODEL, TEXT_ENCODER, TOKENIZER, IMAGE_ENCODER, VAE, EX4D)
-"""Everything that the model needs, the adapter last. No commit is known for the adapter's repository, so main is used.
-"""
+"""Everything that the model needs, the adapter last. No commit is known for the adapter's repository: main is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
