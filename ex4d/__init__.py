@@ -2,9 +2,9 @@
 
     shot = ex4d.open_clip("clip.mp4")                  # frames, depth, lens
     view = ex4d.render_path(shot, cam="60")            # colour and mask along a camera path
-    video = ex4d.generate_video(view)                  # what was not seen is invented
+    video = ex4d.generate_video(view)                  # invents what the clip did not see
 
-Importing this package costs next to nothing; the functions import what they need.
+Importing this package costs next to nothing; each function imports what it needs.
 """
 
 from importlib import import_module
@@ -20,6 +20,7 @@ __all__ = ["Rendering", "__version__", "generate_video", "open_clip", "reconstru
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        # By name: for the linter and the extension's builder, who read imports, importing ex4d must not mean all of it.
+        # Import by name: the linter and the extension's builder follow import statements, and importing ex4d must not
+        # pull in everything.
         return getattr(import_module("ex4d.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

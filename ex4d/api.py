@@ -63,12 +63,12 @@ def open_clip(
 
     Args:
         clip: the file or folder, or one image of a sequence.
-        depth: a depth file or folder; None uses the one next to the clip, or else estimates it.
-        source_camera: a file that says how the clip's own camera moved; None finds it, see `camera_motion`.
-        moving: a mask of moving things, in white; None finds them.
-        plate: a clean plate, a second clip or an image of the same place; None uses none.
-        earlier: the folder of an earlier take of the same frames, which is shown where nothing real is seen; None
-            uses none.
+        depth: a depth file or folder; None uses the one next to the clip, or estimates depth if there is none.
+        source_camera: a file with the motion of the clip's own camera; if None, `camera_motion` decides how to find it.
+        moving: a mask with moving things in white; None finds them.
+        plate: a clean plate: a second clip, or an image of the same place; None uses none.
+        earlier: the folder of an earlier take of the same frames, which fills in where nothing real is seen; None uses
+            none.
         release_lens: assume the EX-4D release's focal length if no other is known; goes with `release_compat`.
         progress: called after each step.
         settings: fields of `ex4d.pipeline.settings.SourceSettings`, such as `frames`, `field_of_view`, `estimator`.
@@ -90,7 +90,7 @@ def open_clip(
 
 
 def reconstruct(shot: Shot, **settings: Any) -> DWMesh:
-    """The depth watertight mesh of a shot.
+    """Build the depth watertight mesh of a shot.
 
     Args:
         shot: from `open_clip`.
@@ -105,14 +105,14 @@ def reconstruct(shot: Shot, **settings: Any) -> DWMesh:
 def render_path(
     shot: Shot, path: CameraPath | Where | None = None, *, progress: Progress = silent, **settings: Any
 ) -> Rendering:
-    """Colour and mask of a shot along a camera path.
+    """Render colour and mask of a shot along a camera path.
 
     Args:
         shot: from `open_clip`.
-        path: cameras, or a file that holds them; None uses the preset that `cam` names.
+        path: cameras, or a file with them; None uses the preset named by `cam`.
         progress: called after each frame.
-        settings: fields of `PathSettings` (`cam`, `amount`, `easing`, ...) and `RenderSettings` (`engine`,
-            `occlusion`, ...) in `ex4d.pipeline.settings`.
+        settings: fields of `PathSettings` (`cam`, `amount`, `easing`, ...) and `RenderSettings` (`engine`, `occlusion`,
+            ...) in `ex4d.pipeline.settings`.
 
     Raises:
         InputError: the path does not fit the shot, or a setting is out of range.
@@ -137,16 +137,16 @@ def generate_video(
     runtime: Runtime | None = None,
     progress: Progress = silent,
 ) -> Generated:
-    """The finished video: what the source saw stays, and a generator makes the rest.
+    """Generate the finished video: what the source saw stays, and a generator fills in the rest.
 
     Args:
         view: from `render_path`.
         generator: its name; "auto" uses the best that can run here.
         seed: the same seed and settings give the same result.
         keep_source: keep what the source saw unchanged.
-        lead_in: also generate frames from the source view to where the path begins, and cut them off.
+        lead_in: also generate frames that lead from the source view to the start of the path, and cut them off.
         options: settings of the generator by name; `ex4d generate --help` lists them.
-        runtime: keeps models loaded between calls; None loads them and unloads them again.
+        runtime: keeps models loaded between calls; if None, they are loaded for this call and unloaded afterwards.
         progress: called after each step.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Everything that ex4d raises on purpose.
+"""All exceptions that ex4d raises on purpose.
 
-Each message is one sentence for the person in front of the screen: what was wrong and what to do.
-The command line prints it and exits with code 2, the add-on shows it in its panel.
+Each message is one sentence for the person in front of the screen: what is wrong and what to do.
+The command line prints it and exits with code 2; the add-on shows it in its panel.
 """
 
 
@@ -14,7 +14,7 @@ class InputError(EX4DError):
 
 
 class PluginError(EX4DError):
-    """Something that another package adds has failed, or returned something that cannot be used."""
+    """A plugin from another package failed, or returned something that cannot be used."""
 
 
 class ServerError(EX4DError):

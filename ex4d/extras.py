@@ -1,4 +1,4 @@
-"""Python packages that are not always installed, and how to get what is missing, for whoever reads it.
+"""Optional Python packages, and instructions for installing missing ones that suit the reader.
 
 Looking for a package imports nothing.
 """
@@ -25,31 +25,31 @@ _NOT_BROUGHT = {
 
 
 def is_set_up_by_blender(prefix: Path = Path(sys.prefix)) -> bool:
-    """Whether this Python's environment was made by Set Up Server: those who use it have a button and no terminal.
+    """Whether Set Up Server made this Python's environment; its users have a button, not a terminal.
 
     Args:
-        prefix: of the environment. `blender_addon/setup/install.py` leaves the file when all of it is there.
+        prefix: of the environment. `blender_addon/setup/install.py` writes the mark once the environment is complete.
     """
     return (prefix / SET_UP_MARK).is_file()
 
 
 def extra_to_install(extra: str) -> str:
-    """How to get an extra of ex4d, as a part of a sentence: by the button, or by pip, as this environment was made."""
+    """How to get an extra of ex4d, as part of a sentence: Repair if Set Up Server made this environment, else pip."""
     if not is_set_up_by_blender():
         return f"pip install 'ex4d[{extra}]'"
     return _NOT_BROUGHT.get(extra) or _REPAIR.get(extra, _USUAL_REPAIR)
 
 
 def models_to_get() -> str:
-    """How to get a model's files, as a part of a sentence."""
+    """How to get a model's files, as part of a sentence."""
     return "press Get beside it in Blender" if is_set_up_by_blender() else "`ex4d models` says how to get them"
 
 
 def said_once(reasons: Iterable[tuple[str, str]]) -> str:
-    """Why several things cannot run, in sentences; a reason that differs by a name alone is said for the first.
+    """Explain in sentences why several things cannot run; reasons that differ only in the name are given once.
 
     Args:
-        reasons: the name of each, and a sentence that may hold it.
+        reasons: pairs of a name and a sentence that may contain it.
     """
     alike: dict[str, list[tuple[str, str]]] = {}
     for name, reason in reasons:
@@ -63,11 +63,11 @@ def said_once(reasons: Iterable[tuple[str, str]]) -> str:
 
 @dataclass(frozen=True)
 class Package:
-    """One package.
+    """A Python package.
 
     Attributes:
-        name: as it is imported.
-        extra: of ex4d that brings it; empty if it is installed under its own name.
+        name: import name.
+        extra: extra of ex4d that installs it; empty if it is installed under its own name.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Package:
 
     @property
     def install(self) -> str:
-        """What to do, as a part of a sentence: see `extra_to_install`."""
+        """What to do, as part of a sentence; see `extra_to_install`."""
         if self.extra:
             return extra_to_install(self.extra)
         return _USUAL_REPAIR if is_set_up_by_blender() else f"pip install {self.name}"

@@ -1,4 +1,4 @@
-"""How sentences name a frame: the library counts from 0 and says so; who counts otherwise rewrites the sentences."""
+"""How sentences name a frame: the library counts from 0 and says so; callers that count differently rewrite them."""
 
 import re
 
@@ -6,19 +6,19 @@ _NAMED = re.compile(r"\bframe (\d+) \(from 0( in the file)?\)")
 
 
 def in_shot(t: int) -> str:
-    """Frame `t` of the frames in use, in words."""
+    """Name frame `t` of the frames in use."""
     return f"frame {t} (from 0)"
 
 
 def in_file(t: int) -> str:
-    """Frame `t` of a whole file, wherever the frames in use begin, in words."""
+    """Name frame `t` of the whole file, wherever the frames in use begin."""
     return f"frame {t} (from 0 in the file)"
 
 
 def renumbered(sentence: str, first: int) -> str:
-    """The sentence with `in_shot` and `in_file` as a timeline counts, which shows the first frame in use at `first`.
+    """Rewrite `in_shot` and `in_file` names in a sentence for a timeline that shows the first frame in use at `first`.
 
-    Frames of files are counted from 1 there, as timelines count those of a strip.
+    Frames of files are then counted from 1, as timelines count those of a strip.
     """
 
     def named(found: re.Match[str]) -> str:

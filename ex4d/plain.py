@@ -1,7 +1,7 @@
-"""Dataclasses as plain values (maps, lists, scalars) and back, each field checked by its annotation.
+"""Convert dataclasses to plain values (maps, lists, scalars) and back, checking each field against its annotation.
 
-Jobs, messages and records of takes are written so. Nothing is built that a field does not allow, and what is refused is
-named by its place ("generate.source.clip[0].size").
+Jobs, messages and records of takes are written this way. Nothing is built from values that its fields do not allow, and
+errors name the place ("generate.source.clip[0].size").
 """
 
 import math
@@ -18,18 +18,18 @@ from ex4d.schema import Setting, Settings, build, describe, lacking
 
 
 class PlainError(EX4DError):
-    """A plain value that is not what it should be; the sentence names its place."""
+    """A plain value that is not what it should be; the message names its place."""
 
 
 class Tagged:
-    """Base of what carries its kind along, so that it can be one of several: messages and jobs."""
+    """Base of classes that store their kind, so that one field can hold any of several: messages and jobs."""
 
 
 # -- checks for fields, put into their annotations -------------------------------------------------
 
 
 def between(low: float, high: float) -> Callable[[Any], None]:
-    """A check that a number is in a range, both ends included."""
+    """Return a check that a number is in a range, both ends included; it raises ValueError."""
 
     def check(value: float) -> None:
         if not low <= value <= high:
@@ -39,7 +39,7 @@ def between(low: float, high: float) -> Callable[[Any], None]:
 
 
 def length(low: int, high: int) -> Callable[[Any], None]:
-    """A check of how long a text or list is."""
+    """Return a check of the length of a text or list; it raises ValueError."""
 
     def check(value: Sequence) -> None:
         if not low <= len(value) <= high:
@@ -49,7 +49,7 @@ def length(low: int, high: int) -> Callable[[Any], None]:
 
 
 def matches(pattern: str, meaning: str) -> Callable[[Any], None]:
-    """A check of a whole text by a regular expression; `meaning` says what it must be."""
+    """Return a check that a whole text matches a regular expression; it raises ValueError with `meaning`."""
 
     def check(value: str) -> None:
         if not re.fullmatch(pattern, value):
@@ -59,7 +59,7 @@ def matches(pattern: str, meaning: str) -> Callable[[Any], None]:
 
 
 def check_text(value: str) -> None:
-    """A check that a text can be sent, shown and written everywhere."""
+    """Raise ValueError unless a text can be sent, shown and written everywhere."""
     if "\0" in value:
         raise ValueError("holds a NUL")
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -67,7 +67,7 @@ def check_text(value: str) -> None:
 
 
 def check_json(value: Any, depth: int = 8) -> None:
-    """A check that everything in a map is a JSON value, nested at most `depth` deep."""
+    """Raise ValueError unless everything in a map is a JSON value, nested at most `depth` deep."""
     if isinstance(value, dict | list):
         if depth == 0:
             raise ValueError("is nested too deeply")
@@ -84,20 +84,20 @@ def check_json(value: Any, depth: int = 8) -> None:
 Facts = Annotated[dict, check_json]
 """A map of JSON values."""
 
-# What is said of a generator or an estimator, in its specification and on the wire.
+# How a generator or an estimator is described, in its specification and on the wire.
 Text = Annotated[str, length(0, 2000)]
 Word = Annotated[str, length(1, 100)]
 Gigabytes = Annotated[float, between(0, 1e6)]
 Stride = Annotated[int, between(1, 1000)]
 Described = Annotated[tuple[Setting, ...], length(0, 200)]
 
-# -- there and back ---------------------------------------------------------------------------------
+# -- conversion in both directions ------------------------------------------------------------------
 
 _SCALARS = (bool, int, float, str)
 
 
 def kind_of(cls: type) -> str:
-    """The word that stands for a tagged class."""
+    """The name of a tagged class's kind."""
     return cls.__name__.lower()
 
 
@@ -108,7 +108,7 @@ def _annotations(cls: type) -> dict[str, Any]:
 
 
 def to_plain(value: Any) -> Any:
-    """Maps, lists and scalars of a dataclass."""
+    """Convert a dataclass to maps, lists and scalars."""
     if is_dataclass(value) and not isinstance(value, type):
         plain = {name: to_plain(getattr(value, name)) for name in _annotations(type(value))}
         return {"kind": kind_of(type(value)), **plain} if isinstance(value, Tagged) else plain
@@ -116,7 +116,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(annotation: Any, value: Any, where: str = "value") -> Any:
-    """The value that `annotation` describes, checked in every field.
+    """Build the value that `annotation` describes, checking every field.
 
     Raises:
         PlainError: names the field and says what it must be.
@@ -166,7 +166,7 @@ def from_plain(annotation: Any, value: Any, where: str = "value") -> Any:
 
 
 def check(annotation: Any, value: Any, where: str) -> None:
-    """Refuse a value that other code has made and that is not what `annotation` says, as `from_plain` does a plain one.
+    """Refuse a value made by other code that does not match `annotation`, as `from_plain` does for plain values.
 
     Raises:
         PlainError: names the field and says what it must be.
@@ -201,14 +201,18 @@ def check(annotation: Any, value: Any, where: str) -> None:
 
 
 def check_fields(thing: Any, where: str = "") -> None:
-    """`check` every field of a dataclass; `where` stands before the names of the fields."""
+    """`check` every field of a dataclass; `where` is prefixed to the field names."""
     kind: type = type(thing)
     for name, annotation in _annotations(kind).items():
         check(annotation, getattr(thing, name), f"{where}{name}")
 
 
 def tagged(members: Sequence[type], value: Any, where: str) -> Any:
-    """One of several tagged classes, by the kind that the plain value names."""
+    """Build one of several tagged classes, chosen by the kind in the plain value.
+
+    Raises:
+        PlainError: not one of these kinds, or as `from_plain`.
+    """
     by_kind = {kind_of(member): member for member in members}
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in by_kind:
@@ -230,12 +234,12 @@ def _structure(cls: Any, value: Any, where: str) -> Any:
     checked = {name: from_plain(annotations[name], v, f"{where}.{name}") for name, v in value.items()}
     try:
         return cls(**checked)
-    except InputError as error:  # of a type that checks how its fields go together
+    except InputError as error:  # from a type that checks its fields against each other
         raise PlainError(f"{where}: {error}") from None
 
 
 def _settings(cls: type[Settings], annotations: dict[str, Any], value: dict, where: str) -> Settings:
-    """Settings check themselves, and say what is wrong in the words that people see on their labels."""
+    """Build settings, which check themselves and report errors in the words of their labels."""
     described = {about.name for about in describe(cls)}
     plain = {
         name: from_plain(annotations[name], v, f"{where}.{name}") if name in annotations.keys() - described else v

@@ -1,6 +1,6 @@
-"""What other packages add: things that are found by the entry points of installed packages.
+"""Plugins: things that installed packages provide through entry points.
 
-ex4d's own generators and estimators are found in the same way, so that nothing outside of their folders names them.
+ex4d's own generators and estimators are found in the same way, so that nothing outside their folders names them.
 """
 
 import re
@@ -14,13 +14,13 @@ from ex4d.plain import Described, PlainError, check, check_fields
 from ex4d.schema import AUTO, LARGEST, Setting, Settings, describe
 
 Kind = type | Callable[[Any], None]
-"""What an entry point may stand for: an instance of a class, or what a check takes that raises where it refuses."""
+"""What an entry point must provide: an instance of this class, or something this check accepts by not raising."""
 
 
 def ranked(group: str, kind: Kind) -> dict[str, Any]:
-    """Specifications that the entry points of a group stand for, by their own names, best first; see `found`.
+    """Specifications provided by the entry points of a group, by their own names, best first; see `found`.
 
-    Each has `name` and `rank`; of two with one name the better one counts.
+    Each has `name` and `rank`; if two share a name, the better rank wins.
     """
     by_name: dict[str, Any] = {}
     for spec in sorted(found(group, kind).values(), key=lambda spec: (-spec.rank, spec.name)):
@@ -29,26 +29,26 @@ def ranked(group: str, kind: Kind) -> dict[str, Any]:
 
 
 def found(group: str, kind: Kind = object) -> dict[str, Any]:
-    """What the entry points of a group stand for, by name.
+    """What the entry points of a group provide, by name.
 
-    What cannot be imported or used as what the group is for is left out: one broken package must not take
-    the others along. `broken` says what is wrong with it.
+    Anything that cannot be imported or used for the group's purpose is left out, so that one broken package does not
+    take the others down. `broken` says what is wrong with it.
 
     Args:
         group: name of the entry points' group.
-        kind: what each of them must be; the fields of a dataclass are checked by their annotations too, and settings
-            as Blender and the wire take them.
+        kind: what each must be; the fields of a dataclass are also checked against their annotations, and its settings
+            against what Blender and the wire accept.
     """
     return {name: thing for name, (thing, wrong) in _loaded(group, kind).items() if not wrong}
 
 
 def broken(group: str, kind: Kind = object) -> dict[str, str]:
-    """A sentence about each entry point of a group that `found` leaves out, by name; arguments as there."""
+    """A sentence about each entry point of a group that `found` leaves out, by name; the arguments are the same."""
     return {name: wrong for name, (_, wrong) in _loaded(group, kind).items() if wrong}
 
 
 def _loaded(group: str, kind: Kind) -> dict[str, tuple[Any, str]]:
-    """What each entry point stands for, and what is wrong with it, by name; the first of each name counts."""
+    """What each entry point provides and what is wrong with it, by name; the first of each name wins."""
     loaded: dict[str, tuple[Any, str]] = {}
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
         if point.name not in loaded:
@@ -60,7 +60,7 @@ def _load(point: EntryPoint, kind: Kind) -> tuple[Any, str]:
     said = f"{point.name} ({point.value})"
     try:
         thing = point.load()
-    except (Exception, SystemExit) as error:  # of a package that is not ours, which may even want to end the process
+    except (Exception, SystemExit) as error:  # third-party code, which may even try to exit the process
         return None, f"{said} cannot be imported: {type(error).__name__}: {error}"
     if isinstance(kind, type) and not isinstance(thing, kind):
         found = type(thing)
@@ -79,7 +79,7 @@ def _load(point: EntryPoint, kind: Kind) -> tuple[Any, str]:
 
 
 def _check_spec(spec: Any) -> None:
-    """Refuse what could not be listed, chosen, announced to a client or shown in a panel."""
+    """Refuse a specification that could not be listed, chosen, sent to a client or shown in a panel."""
     check_fields(spec)
     if spec.name == AUTO:
         raise PlainError(f"name must be another than {AUTO!r}, which leaves the choice to us.")
@@ -90,12 +90,12 @@ def _check_spec(spec: Any) -> None:
 def _check_settings(settings: type[Settings]) -> None:
     try:
         described = describe(settings)
-    except Exception as error:  # of a package that is not ours
+    except Exception as error:  # third-party code
         raise PlainError(f"its settings cannot be described: {error!r}") from error
     check(Described, described, "settings")
     for about in described:
         _check_setting(about)
-    settings()  # all have a default, and it is one that they take
+    settings()  # every setting has a default, and accepts it
 
 
 def _check_setting(about: Setting) -> None:

@@ -55,18 +55,18 @@ OF_FRAMES = (
 """Stages whose steps are frames."""
 
 OF_MODELS = (LOADING, SAMPLING, DECODING)
-"""Stages that all video models have."""
+"""Stages that all video models share."""
 
 OF_FILES = (FETCHING_FILES, SENDING_FILES)
-"""Stages of workers on machines other than the server's; their steps are megabytes."""
+"""Stages of workers on machines other than the server's; a step is one megabyte."""
 
 
 class Progress(Protocol):
     """Called after each step; raises `Cancelled` to stop the work."""
 
     def __call__(self, stage: str, step: int, steps: int, picture: "NDArray[np.uint8] | None" = None) -> None:
-        """Step `step` of `steps` of a stage is done; `picture` (h,w,3) RGB is a small view of what is being made."""
+        """Step `step` of `steps` of a stage is done; `picture` (h,w,3) RGB is a small preview of the work so far."""
 
 
 def silent(stage: str, step: int, steps: int, picture: "NDArray[np.uint8] | None" = None) -> None:
-    """Report to nobody."""
+    """Discard the progress."""

@@ -1,8 +1,8 @@
-"""Settings that are described once: label, help, unit, range and choices of each field.
+"""Settings described once: label, help, unit, range and choices of each field.
 
-A class of settings is a frozen dataclass below `Settings` whose fields are made by `setting`. The options of the
-command line, the fields of a job, a take's record and the panel in Blender are all generated from `describe`. To
-add a setting, add a field and the code that uses it.
+A class of settings is a frozen dataclass derived from `Settings` whose fields are made with `setting`. The command
+line's options, the fields of a job, a take's record and the panel in Blender are all generated from `describe`. To add
+a setting, add a field and the code that uses it.
 
     @dataclass(frozen=True)
     class Blur(Settings):
@@ -57,14 +57,14 @@ class Setting:
 
     Attributes:
         name: of the field.
-        kind: what values it accepts.
-        default: its value if nobody gives one.
+        kind: which values it accepts.
+        default: its value if none is given.
         label: as people read it, in title case.
         help: one sentence without a full stop, like Blender's own tooltips.
         unit: of the value, in words ("degrees"); empty if it has none.
         minimum, maximum: range of numbers, both inclusive; None if there is no limit.
         choices: of the kind "choice".
-        optional: whether the value may be None, which means that it is not given.
+        optional: whether the value may be None, meaning "not given".
         option: its name on the command line if that is not `--name`.
     """
 
@@ -86,7 +86,7 @@ class Setting:
         return self.option or f"--{self.name}"
 
     def checked(self, value: Any) -> Scalar:
-        """The value as it is stored: integers become floats if the setting is a number.
+        """Return the value as it is stored: integers become floats if the setting is a number.
 
         Raises:
             InputError: of another kind, out of range, or not one of the choices; one sentence with the label.
@@ -108,7 +108,7 @@ class Setting:
         return value
 
     def _checked_number(self, value: Any) -> int | float:
-        if type(value) is int and abs(value) >= 2**64:  # more than what follows can compute with, or print
+        if type(value) is int and abs(value) >= 2**64:  # too large for the code below to compute with, or print
             raise InputError(f"{self.label} is far too large a number.")
         if self.kind == "number" and type(value) is int and abs(value) <= 2**53:
             value = float(value)
@@ -142,10 +142,10 @@ def setting(
     option: str = "",
     before: Any = MISSING,
 ) -> Any:
-    """A field of a class of settings; the arguments are those of `Setting`, and the kind follows from the annotation.
+    """Make a field of a class of settings; the arguments are those of `Setting`, the kind follows from the annotation.
 
-    `before` is the value that jobs and records mean if they were written before the setting existed, see `lacking`; by
-    default it is the default.
+    `before` is the value assumed for jobs and records written before the setting existed, see `lacking`; if omitted,
+    the default is assumed.
     """
     described = {
         "label": label,
@@ -181,7 +181,7 @@ S = TypeVar("S", bound=Settings)
 
 
 def describe(kind: type[Settings]) -> tuple[Setting, ...]:
-    """The description of every setting of a class, in the order of its fields."""
+    """Describe every setting of a class, in the order of its fields."""
     hints = get_type_hints(kind)
     described = []
     for known in fields(kind):
@@ -201,7 +201,7 @@ def describe(kind: type[Settings]) -> tuple[Setting, ...]:
 
 
 def build(kind: type[S], values: Mapping[str, Any]) -> S:
-    """Settings from plain values; those not given take their default.
+    """Build settings from plain values; fields that are not given take their defaults.
 
     Raises:
         InputError: a name that the class does not know, or a value that its field does not accept.
@@ -214,13 +214,13 @@ def build(kind: type[S], values: Mapping[str, Any]) -> S:
 
 
 def lacking(kind: type[Settings]) -> dict[str, Scalar]:
-    """The values, by name, of settings that mean something other than their default in an old record without them."""
+    """Values, by name, of settings that mean something other than their default in an old record without them."""
     known = {known.name: known.metadata.get(_BEFORE, MISSING) for known in fields(kind)}
     return {name: value for name, value in known.items() if value is not MISSING}
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
-    """The type inside of `X | None`, and whether None is allowed; a Literal counts as text."""
+    """The type inside `X | None`, and whether None is allowed; a Literal counts as text."""
     optional = False
     if get_origin(annotation) in (Union, types.UnionType):
         members = [member for member in get_args(annotation) if member is not types.NoneType]

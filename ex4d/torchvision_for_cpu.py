@@ -1,12 +1,12 @@
-"""Importing torchvision, which diffsynth and diffusers need and PyPI builds for CUDA, beside a torch for the CPU."""
+"""Import torchvision, needed by diffsynth and diffusers and built for CUDA on PyPI, next to a CPU build of torch."""
 
 import sys
 
 
 def import_torchvision() -> None:
-    """Import torchvision where it is installed.
+    """Import torchvision if it is installed.
 
-    Its CUDA build cannot find its own operators beside a torch for the CPU; only their declarations are missed, as
+    Next to a CPU build of torch, its CUDA build cannot find its own operators. Declaring them is enough, because
     nothing here calls them.
     """
     try:
@@ -25,4 +25,4 @@ def import_torchvision() -> None:
             declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         import torchvision
 
-        torchvision._ex4d_declared = declared  # the declarations live as long as this object
+        torchvision._ex4d_declared = declared  # keeps the declarations alive

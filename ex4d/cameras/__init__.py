@@ -1,1 +1,1 @@
-"""Camera tracks: files of any tool, brought to the frames, the lens and the world of a shot. Needs numpy alone."""
+"""Camera tracks: files from any tool, fitted to the frames, lens and world of a shot. Needs only numpy."""

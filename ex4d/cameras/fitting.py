@@ -1,4 +1,4 @@
-"""Bringing a track to the frames of a clip, and a path to its lens and its world."""
+"""Fit a track to the frames of a clip, and a path to its lens and world."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,7 +13,7 @@ from ex4d.geometry import transforms
 from ex4d.geometry.camera_path import CameraPath
 
 World = Literal["source", "first", "source_camera"]
-"""What a path is relative to, see `placed`."""
+"""What a path is relative to; see `placed`."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class ClipFrames:
     """Which frames of a clip are used.
 
     Attributes:
-        used: how many.
+        used: number of frames used.
         start: the first of them, counted from 0.
-        step: how many frames of the source each of them stands for.
-        whole: how many the whole source has.
-        stored: (used,) the stored picture that each shows, where that is known.
-        stored_pictures: how many of them there are.
-        places: (stored_pictures,) the frame of each stored picture with gaps counted, where those are left out.
-        rate: frames of the whole source a second.
+        step: number of source frames that each of them stands for.
+        whole: number of frames in the whole source.
+        stored: (used,) index of the stored picture that each frame shows, if known.
+        stored_pictures: number of stored pictures.
+        places: (stored_pictures,) frame number of each stored picture with gaps counted, if gaps are left out.
+        rate: frame rate of the whole source.
         name: of the clip, for messages.
     """
 
@@ -44,13 +44,14 @@ class ClipFrames:
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """The frame of the source (used,) that each is, at its constant rate."""
+        """The source frame (used,) behind each frame used, at the source's constant rate."""
         return self.start + self.step * np.arange(self.used)
 
     def counted_in(self, count: int) -> NDArray[np.int64] | None:
-        """The number of each frame (used,) where `count` are those of the whole source; None if they are not.
+        """The position (used,) of each frame used if `count` covers the whole source; None if it does not.
 
-        They may be its frames, its stored pictures, or its pictures with the missing ones.
+        `count` may be the number of its frames, of its stored pictures, or of its pictures with the missing ones
+        counted.
         """
         if count == self.whole:
             return self.numbers
@@ -62,11 +63,11 @@ class ClipFrames:
 
 
 def source_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraTrack, tuple[str, ...]]:
-    """The poses of the camera that shot the clip, one for each frame used, and what is to be said.
+    """Select the poses of the camera that shot the clip, one for each frame used, with notes for the user.
 
-    One pose for each frame of the whole source, for each of its pictures or for each frame used is taken in order. Else
-    frame numbers or times tell; what is missing between two poses is filled, and what is missing at an end is refused:
-    there the camera may be anywhere.
+    Poses are taken in order if there is one for each frame of the whole source, for each of its pictures, or for each
+    frame used. Otherwise frame numbers or times decide. Missing poses between two others are interpolated. Missing
+    poses at an end are refused, because the camera could be anywhere there.
 
     Args:
         track: as read.
@@ -74,7 +75,7 @@ def source_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[Camer
         what: the file, for messages.
 
     Raises:
-        InputError: the poses do not cover the frames; says how many there are of both.
+        InputError: the poses do not cover the frames; gives both counts.
     """
     found = (
         _by_picture(track, clip)
@@ -92,12 +93,12 @@ def source_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[Camer
 
 
 def path_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraTrack, tuple[str, ...]]:
-    """The poses of a camera path, one for each frame used, and what is to be said.
+    """Select the poses of a camera path, one for each frame used, with notes for the user.
 
-    As `source_track`; of a path with more poses, the first ones are taken.
+    Like `source_track`, but if a path has more poses than frames, the first ones are used.
 
     Raises:
-        InputError: there are fewer poses than frames; says how many there are of both.
+        InputError: there are fewer poses than frames; gives both counts.
     """
     found = _by_count(track, clip) or _by_number(track, clip, what, path=True) or _by_time(track, clip, what)
     if found is None and len(track) > clip.used:
@@ -120,7 +121,7 @@ def path_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraT
 
 
 def begun_path(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraTrack, tuple[str, ...]]:
-    """As `path_track`, but a path that ends before the clip is taken as far as it goes, and that is said.
+    """Like `path_track`, but a path that ends before the clip is used as far as it goes, with a note.
 
     Raises:
         InputError: see `path_track`.
@@ -141,17 +142,17 @@ def begun_path(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraT
 def placed(
     track: CameraTrack, scale: float = 1.0, world: World = "source", source_world: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """Poses (T,4,4) of a path in the world of the shot, the source camera of frame 0.
+    """Place the poses (T,4,4) of a path in the world of the shot, which is the source camera of frame 0.
 
     Args:
-        track: one pose a frame.
-        scale: how many of the depth's units one unit of the file is.
-        world: "source": the file's world is the shot's. "first": the first pose stands on the source view.
-            "source_camera": the file's world is that of the file of the source camera.
-        source_world: (4,4) from that world into the shot's, with the scale that was found for it.
+        track: one pose per frame.
+        scale: length of one unit of the file in the depth's units.
+        world: "source": the file's world is the shot's. "first": the first pose is at the source view.
+            "source_camera": the file shares its world with the source camera's file.
+        source_world: (4,4) from that world into the shot's, including the scale found for it.
 
     Raises:
-        InputError: "source_camera" without a file of the source camera.
+        InputError: "source_camera" without a file for the source camera.
     """
     poses = track.camera_to_world.copy()
     if world == "first":
@@ -172,9 +173,9 @@ def placed(
 def with_lens(
     track: CameraTrack, poses: NDArray[np.float64], lens: NDArray[np.float64], width: int, height: int
 ) -> CameraPath:
-    """A path with the track's lens, else with the clip's `lens` (T,3,3) in pixels of `width` x `height`.
+    """Make a path with the track's lens, or else with the clip's `lens` (T,3,3) in pixels of `width` x `height`.
 
-    A lens of our own files, which name the size to render at, brings that size along.
+    Our own files name the size to render at, so with a lens from one of them the path takes that size.
     """
     if track.lens is None:
         said = f"The {track.format} file has no lens for the path: the clip's was used."
@@ -186,12 +187,12 @@ def with_lens(
 
 
 def placing_notes(track: CameraTrack, poses: NDArray[np.float64], scale: float) -> tuple[str, ...]:
-    """What is to be said about the unit and the world of a path whose file has its own.
+    """Notes about the unit and the world of a path whose file has its own.
 
     Args:
         track: as read.
-        poses: (T,4,4) where it was placed.
-        scale: by which its distances were multiplied.
+        poses: (T,4,4) as placed.
+        scale: factor applied to its distances.
     """
     notes: list[str] = []
     if scale != 1:
@@ -210,11 +211,11 @@ def placing_notes(track: CameraTrack, poses: NDArray[np.float64], scale: float) 
 
 
 _Found = tuple[NDArray[np.float64], tuple[str, ...]]
-"""Places of the frames between the poses, and what is to be said."""
+"""Positions of the frames between the poses, and notes."""
 
 
 def _by_picture(track: CameraTrack, clip: ClipFrames) -> _Found | None:
-    """By stored picture, where there are as many poses, and as many frames are used of a source that has more.
+    """Match by stored picture: one pose for each, and as many frames used, in a source with more frames.
 
     Trackers see the pictures. In .npz the poses are those of the frames used, as Blender records them.
     """
@@ -231,7 +232,7 @@ def _by_picture(track: CameraTrack, clip: ClipFrames) -> _Found | None:
 
 
 def _by_count(track: CameraTrack, clip: ClipFrames) -> _Found | None:
-    """In order, where the number of poses fits."""
+    """Match in order, if the number of poses fits."""
     every, count = np.arange(clip.used, dtype=np.float64), len(track)
     span = count if track.frames is None else int(track.frames[-1] - track.frames[0]) + 1
     gaps = span != count and clip.counted_in(span) is not None
@@ -242,9 +243,10 @@ def _by_count(track: CameraTrack, clip: ClipFrames) -> _Found | None:
 
 
 def _by_number(track: CameraTrack, clip: ClipFrames, what: str, path: bool = False) -> _Found | None:
-    """By frame numbers, which may have gaps: the first is the clip's first frame, or 0 or 1 is.
+    """Match by frame number, gaps allowed.
 
-    Where neither can be, a `path` begins with its first pose.
+    If the numbers span the clip, the first is the clip's first frame; otherwise 0 or 1 is. If neither works, a `path`
+    begins at its first pose.
     """
     if track.frames is None:
         return None
@@ -281,7 +283,7 @@ def _by_number(track: CameraTrack, clip: ClipFrames, what: str, path: bool = Fal
 
 
 def _by_time(track: CameraTrack, clip: ClipFrames, what: str) -> _Found | None:
-    """By time at the clip's rate, the first pose being that of the source's first frame."""
+    """Match by time at the clip's rate, taking the first pose as that of the source's first frame."""
     if track.times is None or clip.rate is None:
         return None
     times = track.times - track.times[0]
@@ -300,7 +302,7 @@ def _by_time(track: CameraTrack, clip: ClipFrames, what: str) -> _Found | None:
 
 
 def in_pixels(track: CameraTrack, width: int, height: int, focal_px: float | None = None) -> CameraTrack:
-    """The track with its lens in pixels of a picture of this size; `focal_px` is the lens where the file tells none."""
+    """Give the track a lens in pixels of a picture of this size; `focal_px` is the lens if the file has none."""
     if track.lens is None:
         if focal_px is None:
             return track

@@ -1,4 +1,4 @@
-"""Names of pictures: their order, and the numbers of frames in them."""
+"""Names of images: their order, and the frame numbers in them."""
 
 import re
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ _LAST_NUMBER = re.compile(r"([0-9]{1,12})(?!.*[0-9])")
 
 
 def picture_order(name: str) -> list[int | str]:
-    """Sort key that puts picture 10 after picture 9, in folders as in names."""
+    """Sort key that puts image 10 after image 9, in folder names as well as file names."""
     return [int(part) if place % 2 else part.lower() for place, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def number_of(names: Sequence[str]) -> NDArray[np.int64] | None:
-    """The frame number (N,) that ends each name, such as 7 of images/frame_0007.png.
+    """The frame number (N,) at the end of each name, such as 7 in images/frame_0007.png.
 
-    None if one has none, two have the same, or they do not ascend, so that they are no frame numbers.
+    None if a name has none, two share one, or they do not ascend, because then they are not frame numbers.
     """
     found = [_LAST_NUMBER.search(PurePosixPath(name.replace("\\", "/")).stem) for name in names]
     if not all(found):

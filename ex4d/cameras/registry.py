@@ -1,4 +1,4 @@
-"""The camera formats that exist: choosing one by name and content, reading and writing."""
+"""The available camera formats: choosing one by name and content, reading and writing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Format:
     Attributes:
         name: for the command line.
         title: for people.
-        ending: of names that are this format for certain; "" if the content decides.
-        read: reads a file of it.
-        write: writes one, and returns what it cannot hold.
+        ending: file extension used by this format alone; "" if the content decides.
+        read: reads a file.
+        write: writes a file, and returns notes on what it cannot hold.
         columns: numbers per line, for formats that are recognised by them.
     """
 
@@ -62,13 +62,13 @@ FORMATS = {
 """All formats by name."""
 
 ENDINGS = (".npz", ".npy", ".chan", ".json", ".txt")
-"""Endings of camera files, for file dialogs."""
+"""Extensions of camera files, for file dialogs."""
 
 KNOWN = "Supported formats: " + "; ".join(each.title for each in FORMATS.values()) + "."
 
 
 def read(path: Path) -> CameraTrack:
-    """The track of a camera file, or of the folder of a COLMAP model or a transforms.json.
+    """Read the track of a camera file, or of a folder with a COLMAP model or a transforms.json.
 
     Raises:
         InputError: nothing there, not in a known format, or damaged; names the known formats, or the wrong line.
@@ -77,18 +77,18 @@ def read(path: Path) -> CameraTrack:
 
 
 def inside(path: Path) -> Path:
-    """The file that a folder with a transforms.json stands for; otherwise the path itself."""
+    """The transforms.json in a folder that has one; otherwise the path itself."""
     return path / "transforms.json" if path.is_dir() and (path / "transforms.json").is_file() else path
 
 
 def needs_several_files(path: Path) -> bool:
-    """Whether a track consists of more than one file, so that it must be rewritten before it is sent."""
+    """Whether a track consists of more than one file, so that it has to be packed before it is sent."""
     of_colmap = path.name in (colmap.IMAGES, colmap.CAMERAS, colmap.POINTS)
     return path.is_dir() or of_colmap or arrays.vipes_lens(path) is not None
 
 
 def packed(path: Path, file: Path) -> Path:
-    """Write everything that several files say, such as a COLMAP model's, into one .npz `file`, and return that.
+    """Write the content of a track of several files, such as a COLMAP model, into one .npz `file`, and return `file`.
 
     Raises:
         InputError: see `read`, or the file cannot be written.
@@ -98,7 +98,7 @@ def packed(path: Path, file: Path) -> Path:
 
 
 def format_of(path: Path) -> Format:
-    """The format of what is there.
+    """Recognise the format of a file or folder.
 
     Raises:
         InputError: nothing there, or not in a known format.
@@ -124,7 +124,7 @@ def _is_binary(path: Path) -> bool:
 
 
 def format_for(path: Path, name: str | None) -> Format:
-    """The format to write, by its name, or by the extension of the file: none, or a folder's, is COLMAP's.
+    """Choose the format to write, by name, or by the file's extension; no extension, or a folder, means COLMAP.
 
     Raises:
         InputError: the extension does not decide.

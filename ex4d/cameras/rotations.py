@@ -1,10 +1,10 @@
-"""Rotations as camera files write them: quaternions and Euler angles; and the way from one pose to the next."""
+"""Rotations as camera files write them, quaternions and Euler angles, and interpolation between poses."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
-"""OpenGL's axes (x right, y up, z back) to OpenCV's (x right, y down, z forward), and back: half a turn about x."""
+"""OpenGL's axes (x right, y up, z back) to OpenCV's (x right, y down, z forward), and back: a half turn about x."""
 
 
 def from_quaternions(wxyz: NDArray) -> NDArray[np.float64]:
@@ -19,10 +19,10 @@ def from_quaternions(wxyz: NDArray) -> NDArray[np.float64]:
 
 
 def to_quaternion(rotation: NDArray) -> NDArray[np.float64]:
-    """The unit quaternion (4,) of a rotation matrix (3,3), real part first and not negative.
+    """The unit quaternion (4,) of a rotation matrix (3,3), real part first and non-negative.
 
-    It is the eigenvector of the largest eigenvalue of a symmetric matrix made of the rotation (Bar-Itzhack 2000, "New
-    method for extracting the quaternion from a rotation matrix"), which needs no cases.
+    It is the eigenvector for the largest eigenvalue of a symmetric matrix built from the rotation (Bar-Itzhack 2000,
+    "New method for extracting the quaternion from a rotation matrix"), which needs no case distinctions.
     """
     (a, b, c), (d, e, f), (g, h, i) = np.asarray(rotation, np.float64)
     symmetric = np.array(
@@ -38,7 +38,7 @@ def to_quaternion(rotation: NDArray) -> NDArray[np.float64]:
 
 
 def from_zxy(degrees: NDArray) -> NDArray[np.float64]:
-    """Rotation matrices (N,3,3) of angles (N,3) about x, y and z in degrees, turned about z first, then x, then y."""
+    """Rotation matrices (N,3,3) from angles (N,3) about x, y and z in degrees, applied in the order z, x, y."""
     (sx, sy, sz), (cx, cy, cz) = np.sin(np.radians(degrees)).T, np.cos(np.radians(degrees)).T
     rows = [
         [cy * cz + sy * sx * sz, sy * sx * cz - cy * sz, sy * cx],
@@ -49,11 +49,11 @@ def from_zxy(degrees: NDArray) -> NDArray[np.float64]:
 
 
 def to_zxy(rotations: NDArray) -> NDArray[np.float64]:
-    """Inverse of `from_zxy`: angles (N,3) in degrees that never jump by a full turn from one to the next."""
+    """Inverse of `from_zxy`: angles (N,3) in degrees, without jumps of a full turn from one to the next."""
     x = np.arcsin(np.clip(-rotations[:, 1, 2], -1, 1))
     y = np.arctan2(rotations[:, 0, 2], rotations[:, 2, 2])
     z = np.arctan2(rotations[:, 1, 0], rotations[:, 1, 1])
-    # Straight up or down y and z turn about the same axis: all of it is given to y.
+    # Gimbal lock: straight up or down, y and z rotate about the same axis, and y gets the whole rotation.
     locked = np.abs(rotations[:, 1, 2]) > 1 - 1e-12
     y = np.where(locked, np.arctan2(-rotations[:, 2, 0], rotations[:, 0, 0]), y)
     z = np.where(locked, 0.0, z)
@@ -61,7 +61,7 @@ def to_zxy(rotations: NDArray) -> NDArray[np.float64]:
 
 
 def between(one: NDArray, other: NDArray, share: float) -> NDArray[np.float64]:
-    """The pose (4,4) at a share of 0 to 1 of the way: straight, and turned evenly about one axis (slerp, Shoemake)."""
+    """The pose (4,4) at `share` (0 to 1) of the way: position interpolated linearly, rotation by slerp (Shoemake)."""
     p, q = to_quaternion(one[:3, :3]), to_quaternion(other[:3, :3])
     cosine = float(p @ q)
     q = -q if cosine < 0 else q

@@ -1,4 +1,4 @@
-"""Lines of numbers, read with a limit on the file's size and with the number of the line that is wrong."""
+"""Reading lines of numbers, with a limit on the file's size, and errors that name the line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from ex4d.errors import InputError
 from ex4d.storage.atomic import check_there
 
 TEXT_BYTES = 64 << 20
-"""Largest file of poses; 100,000 lines of 19 numbers need half of it."""
+"""Maximum size of a pose file in bytes; 100,000 lines of 19 numbers need half of it."""
 
 LINE_BYTES = 1 << 20
-"""Longest line that is looked at; where it must be whole, a longer one is refused."""
+"""Maximum number of bytes read per line; the rest of a longer line is skipped."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """The words of one line, and where it stands."""
+    """The words of one line, and its line number."""
 
     number: int
     words: tuple[str, ...]
 
 
 def lines(path: Path, most: int = TEXT_BYTES) -> Iterator[tuple[int, str]]:
-    """The lines of a text file with their numbers, counted from 1; what is longer than `LINE_BYTES` is cut there.
+    """The lines of a text file with their numbers, counted from 1; lines longer than `LINE_BYTES` are cut there.
 
     Raises:
         InputError: missing, a folder, larger than `most` bytes, or not text.
@@ -48,7 +48,7 @@ def lines(path: Path, most: int = TEXT_BYTES) -> Iterator[tuple[int, str]]:
                 while (rest := file.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
                     pass
             try:
-                # What is cut may end inside of a letter; a byte order mark is no part of the first line.
+                # A cut line may end inside a character; a byte order mark is not part of the first line.
                 text = line.decode("utf-8-sig", "strict" if len(line) < LINE_BYTES else "ignore")
             except UnicodeDecodeError:
                 raise InputError(
@@ -58,7 +58,7 @@ def lines(path: Path, most: int = TEXT_BYTES) -> Iterator[tuple[int, str]]:
 
 
 def rows(path: Path, most: int = TEXT_BYTES) -> Iterator[Row]:
-    """The lines that hold something, in words between blanks or commas; what follows a # is a comment."""
+    """The lines that are not blank, split into words at blanks or commas; # starts a comment."""
     for number, line in lines(path, most):
         words = line.split("#", 1)[0].replace(",", " ").split()
         if words:
@@ -66,10 +66,10 @@ def rows(path: Path, most: int = TEXT_BYTES) -> Iterator[Row]:
 
 
 def numbers(path: Path, row: Row, first: int = 0, last: int | None = None) -> list[float]:
-    """The words of a row from `first` up to `last` as numbers.
+    """Convert the words of a row from `first` up to `last` to numbers.
 
     Raises:
-        InputError: one is none, or not finite; names the line.
+        InputError: a word is not a number, or not finite; names the line.
     """
     found = []
     for word in row.words[first:last]:
@@ -86,16 +86,17 @@ def numbers(path: Path, row: Row, first: int = 0, last: int | None = None) -> li
 
 
 def table(path: Path, columns: tuple[int, ...], what: str, found: Iterator[Row] | None = None) -> NDArray[np.float64]:
-    """All rows (N, columns) of a file of numbers, with as many columns in each as in the first.
+    """Read all rows (N, columns) of a file of numbers; every row must have as many columns as the first.
 
     Args:
         path: the file.
-        columns: how many there may be.
-        what: what a line holds, for the messages.
-        found: the rows, where some were read before.
+        columns: the allowed numbers of columns.
+        what: what a line holds, for messages.
+        found: the rows, if some have been read already.
 
     Raises:
-        InputError: no row, or one with another number of columns or without numbers; names the line.
+        InputError: no rows, or a row with another number of columns or with something other than numbers; names the
+            line.
     """
     values: list[list[float]] = []
     for row in found if found is not None else rows(path):
@@ -114,22 +115,22 @@ def table(path: Path, columns: tuple[int, ...], what: str, found: Iterator[Row] 
 
 
 def as_lines(values: NDArray) -> list[str]:
-    """Rows (N, columns) as lines of text from which they come back to the bit; integers without a point."""
+    """Format rows (N, columns) as lines of text that parse back bit for bit; integers have no decimal point."""
     return [" ".join(str(int(v)) if v == int(v) else repr(float(v)) for v in row) for row in values]
 
 
 def poses_of(rotations: NDArray, positions: NDArray) -> NDArray[np.float64]:
-    """Transforms (N,4,4) of rotations (N,3,3) and last columns (N,3)."""
+    """Transforms (N,4,4) from rotations (N,3,3) and translations (N,3)."""
     poses = np.zeros((len(rotations), 4, 4))
     poses[:, :3, :3], poses[:, :3, 3], poses[:, 3, 3] = rotations, positions, 1
     return poses
 
 
 def frame_numbers(path: Path, values: NDArray) -> NDArray[np.int64]:
-    """Numbers of frames (N,), checked: whole, ascending.
+    """Check frame numbers (N,): integers, ascending.
 
     Raises:
-        InputError: names the frame that is none, or that comes twice.
+        InputError: names the frame that is not an integer, or appears twice.
     """
     wrong = np.flatnonzero((values != np.round(values)) | (np.abs(values) > 2**31))
     if len(wrong):

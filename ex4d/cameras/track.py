@@ -1,4 +1,4 @@
-"""What a camera file holds, whichever tool wrote it."""
+"""The content of a camera file, whichever tool wrote it."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,12 +12,12 @@ from ex4d.geometry import transforms
 from ex4d.geometry.intrinsics import per_frame
 
 MOST_POSES = 100_000
-"""Most poses that a file may hold."""
+"""Maximum number of poses in a file."""
 
 LensUnit = Literal["pixels", "sides", "width", "height"]
 
 CROPPED_PX = 16
-"""A clip is cropped by fewer pixels than this on its way to the working size; more is another picture."""
+"""On its way to the working size a clip is cropped by fewer pixels than this; any more means another picture."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Lens:
 
     Attributes:
         intrinsics: (N,3,3) float64, pixel centres at +0.5, in units of `unit`.
-        unit: "pixels" of a picture of `size`, or of the clip if there is no size; "sides": x in widths and y in
-            heights of any picture; "width" or "height": both in this side of any picture, pixels square, and centred.
+        unit: "pixels" of a picture of `size`, or of the clip if `size` is None; "sides": x in widths and y in heights
+            of any picture; "width" or "height": both in this side of any picture, with square pixels and a centred
+            principal point.
         size: width and height of the picture in pixels, for the unit "pixels".
     """
 
@@ -38,8 +39,9 @@ class Lens:
     def in_pixels(self, width: int, height: int) -> tuple[NDArray[np.float64], tuple[str, ...]]:
         """Intrinsics (N,3,3) in pixels of a picture `width` x `height`, and notes about them.
 
-        A picture of the lens's own shape is scaled, and cropped by a few pixels as `intrinsics.fit_frame` does. In one
-        of another shape the horizontal field of view stays, as in film and in Blender, and pixels stay square.
+        If the picture has the lens's own aspect ratio, the intrinsics are scaled, and cropped by a few pixels as in
+        `intrinsics.fit_frame`. For any other aspect ratio the horizontal field of view is kept, as in film and in
+        Blender, and pixels stay square.
         """
         if self.unit == "pixels" and self.size is None:
             return self.intrinsics, ()
@@ -65,7 +67,7 @@ class Lens:
         return k, notes
 
     def at(self, positions: NDArray[np.float64]) -> "Lens":
-        """The lens at these positions (T,) between the poses, counted from 0, interpolated linearly."""
+        """Interpolate the lens linearly at positions (T,) between the poses, counted from 0."""
         before, share = _between(positions, len(self.intrinsics))
         after = np.minimum(before + 1, len(self.intrinsics) - 1)
         share = share[:, None, None]
@@ -86,9 +88,12 @@ class CameraTrack:
         lens: None if the file has none.
         frames: (N,) frame numbers as the file counts them, ascending; None if it has none.
         times: (N,) seconds, ascending; None if it has none.
-        points: (M,3) float64, things that stand still, in the same world; M may be 0.
+        points: (M,3) float64, static points, in the same world; M may be 0.
         own_unit: whether the distances may be in a unit other than the depth's, as those of most trackers are.
         notes: sentences about what was guessed, converted or left out.
+
+    Raises:
+        InputError: too many poses, poses that are not rigid, or a lens that is not valid for them.
     """
 
     format: str
@@ -113,14 +118,14 @@ class CameraTrack:
         return len(self.camera_to_world)
 
     def numbered(self, first: int) -> NDArray[np.int64]:
-        """The frame number (N,) of each pose; if the file has none, from `first` on."""
+        """The frame number (N,) of each pose; if the file has none, they count from `first`."""
         return self.frames if self.frames is not None else first + np.arange(len(self))
 
     def pixels(self) -> tuple[NDArray[np.float64], tuple[int, int]]:
-        """The lens as intrinsics (N,3,3) in pixels, and the size of their picture.
+        """The lens as intrinsics (N,3,3) in pixels, and the picture's size (width, height).
 
         Raises:
-            InputError: there is no lens, or nothing says how big its picture is.
+            InputError: there is no lens, or nothing gives the size of its picture.
         """
         if self.lens is None or self.lens.size is None:
             raise InputError(
@@ -130,7 +135,7 @@ class CameraTrack:
         return self.lens.intrinsics, self.lens.size
 
     def at(self, positions: NDArray) -> "CameraTrack":
-        """The track at these positions (T,) between its poses, counted from 0; integers give poses bit for bit."""
+        """Interpolate the track at positions (T,) between its poses, counted from 0; exact at integers, bit for bit."""
         places = np.asarray(positions, np.float64)
         before, share = _between(places, len(self))
         after = np.minimum(before + 1, len(self) - 1)
@@ -143,7 +148,7 @@ class CameraTrack:
 
 
 def centred(focal: NDArray, width: float, height: float) -> NDArray[np.float64]:
-    """Intrinsics (N,3,3) of centred lenses with square pixels from focal lengths (N,)."""
+    """Intrinsics (N,3,3) of centred lenses with square pixels, from focal lengths (N,)."""
     k = np.zeros((len(focal), 3, 3))
     k[:, 0, 0] = k[:, 1, 1] = focal
     k[:, 0, 2], k[:, 1, 2], k[:, 2, 2] = width / 2, height / 2, 1
@@ -151,7 +156,7 @@ def centred(focal: NDArray, width: float, height: float) -> NDArray[np.float64]:
 
 
 def _between(positions: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The pose before each place, and how far the place is on the way to the next."""
+    """The pose before each position, and the fraction of the way to the next."""
     before = np.clip(np.floor(positions + 1e-9).astype(np.int64), 0, count - 1)
     share = np.clip(positions - before, 0, 1)
     return before, np.where(share < 1e-9, 0.0, share)

@@ -1,4 +1,4 @@
-"""`ex4d again`: a take from its record."""
+"""`ex4d again`: remake a take from its record."""
 
 import tempfile
 from pathlib import Path

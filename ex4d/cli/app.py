@@ -1,4 +1,4 @@
-"""All commands in one application: ours, and those that other packages add."""
+"""All commands in one application: ours, and those of other packages."""
 
 import sys
 from typing import Annotated
@@ -56,7 +56,7 @@ def _every_command(
 
 
 def build_app() -> typer.Typer:
-    """The application with every command that is installed."""
+    """Build the application with every installed command."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(_every_command)
     others = {name: command for name, command in commands().items() if name not in OWN}
@@ -66,7 +66,7 @@ def build_app() -> typer.Typer:
 
 
 def run() -> None:
-    """Run the command of this process's arguments: an error that a user can act on is one sentence and exit code 2."""
+    """Run the command in this process's arguments; errors that a user can act on print one sentence and exit with 2."""
     try:
         build_app()()
     except EX4DError as error:

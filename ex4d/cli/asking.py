@@ -1,4 +1,4 @@
-"""One question to a running server, and its answer: what `ex4d unload` and `ex4d server queue` do."""
+"""Asks a running server one question and waits for its answer, for `ex4d unload` and `ex4d server queue`."""
 
 import tempfile
 import time
@@ -22,17 +22,17 @@ Named = Annotated[str | None, typer.Option("--server", help="Name of a server in
 def answered(
     address: str, server: str | None, ask: "Callable[[Client], None]", answer: "Callable[[Client], T | None]"
 ) -> T:
-    """Ask a server, and wait for what it says.
+    """Ask a server, and wait for its answer.
 
     Args:
         address: of the server.
         server: its name in the user's list, instead of the address.
         ask: sends the question.
-        answer: what has come; None as long as nothing has.
+        answer: returns the answer, or None until it has arrived.
 
     Raises:
         InputError: no such name, or no address.
-        ServerError: nobody answers, or not us.
+        ServerError: nobody answers, or the server refuses us.
     """
     from ex4d.jobs import hosts
     from ex4d.jobs.client import HELLO_SECONDS, Client

@@ -1,4 +1,4 @@
-"""`ex4d camera`: a camera track from one format to another."""
+"""`ex4d camera`: convert a camera track from one format to another."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -60,14 +60,14 @@ def camera(
 
 
 def _refuse(source: Path, target: Path) -> None:
-    """Refuse to write over what is read."""
+    """Refuse to overwrite the input."""
     own = registry.inside(source).resolve()
     if own == target.resolve() or own.is_relative_to(target.resolve()) or target.resolve().is_relative_to(own):
         raise InputError(f"{target} is the input: choose another name for the result.")
 
 
 def _sized(track: "CameraTrack", width: int | None, height: int | None, fov: float | None) -> "CameraTrack":
-    """The track with its lens in pixels of a picture of this size, where one is given."""
+    """Give the track a lens in pixels of a picture of this size, if a size is given."""
     from ex4d.cameras.fitting import in_pixels
     from ex4d.geometry.intrinsics import focal_of
 
@@ -81,7 +81,7 @@ def _sized(track: "CameraTrack", width: int | None, height: int | None, fov: flo
 
 
 def _changed(track: "CameraTrack", scale: float, first_frame: int | None, from_first: bool) -> "CameraTrack":
-    """The track scaled, from its first camera on, and numbered anew."""
+    """Scale the track, make it start at its first camera, and renumber it."""
     import numpy as np
 
     from ex4d.geometry import transforms

@@ -1,4 +1,4 @@
-"""Commands that other packages add."""
+"""Commands of other packages."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ex4d import plugins
 from ex4d.errors import InputError
 
 GROUP = "ex4d.commands"
-"""Group of the entry points of further commands: each names a function that typer makes a command of, or a Typer."""
+"""Group of the entry points for further commands; each names a function that typer turns into a command, or a Typer."""
 
 
 def commands() -> dict[str, Any]:
@@ -18,7 +18,7 @@ def commands() -> dict[str, Any]:
 
 
 def add(app: typer.Typer, name: str, command: Any) -> None:
-    """Give an application a command, or a Typer with several."""
+    """Add a command, or a Typer with several, to an application."""
     if isinstance(command, typer.Typer):
         app.add_typer(command, name=name)
     else:
@@ -26,7 +26,10 @@ def add(app: typer.Typer, name: str, command: Any) -> None:
 
 
 def check_command(command: Any) -> None:
-    """Raise where typer makes no command of it; typer looks at all together, so one would take the others along."""
+    """Raise if typer cannot make a command from this.
+
+    typer builds all commands at once, so one bad command would break the others.
+    """
     if not callable(command):
         raise InputError(f"a command is a function or a Typer, not {type(command).__name__}.")
     app = typer.Typer(add_completion=False)

@@ -1,4 +1,4 @@
-"""`ex4d demo`: the sample through everything but Blender: a server process, its client, a take, a contact sheet."""
+"""`ex4d demo`: takes the sample through everything but Blender: server process, client, take, contact sheet."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ex4d.jobs.client import JobUpdate
 
 SAMPLES = (Path(__file__).resolve().parents[2] / "sample", Path("sample"))
-"""Where the sample of a source checkout may be: beside this package, or in the working directory."""
+"""Where the sample of a source checkout may be: next to this package, or in the current folder."""
 
 SHEET = "contact_sheet.png"
 
@@ -37,7 +37,7 @@ def demo(output_dir: OutputDir = Path("out/demo")) -> None:
 
 
 def run_sample(out: Path, progress: Progress) -> tuple[str, ...]:
-    """Generate an orbit of 60 degrees around the sample through a server process of its own, as a preview.
+    """Generate a 60-degree orbit around the sample as a preview, through a server process started for it.
 
     Args:
         out: folder for the take and the contact sheet.
@@ -102,7 +102,7 @@ def _show(update: "JobUpdate", progress: Progress) -> None:
 
 @contextmanager
 def _server(state: Path) -> Iterator[str]:
-    """A server process on a free port; yields its address and ends it afterwards."""
+    """Run a server process on a free port; yields its address and ends it afterwards."""
     command = [sys.executable, "-m", "ex4d_server", "--address", "tcp://127.0.0.1:0", "--state", str(state)]
     log = state.with_suffix(".log")
     with log.open("w") as said:

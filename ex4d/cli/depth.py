@@ -1,4 +1,4 @@
-"""`ex4d depth`: the depth of a clip, and what can be said about it."""
+"""`ex4d depth`: the depth of a clip, and a report on it."""
 
 from pathlib import Path
 from typing import Annotated

@@ -26,7 +26,7 @@ PACKAGES = {
     "EXR depth": (Package("OpenEXR", "render"), "OpenEXR"),
     "Messages": (Package("zmq", "client"), "pyzmq"),
 }
-"""What several parts of ex4d need: the package and the name that it is installed under."""
+"""Needs of several parts of ex4d: the package and the name under which it is installed."""
 
 
 def doctor() -> None:
@@ -77,7 +77,7 @@ def _version(distribution: str) -> str:
 
 
 def _gpu() -> str:
-    """Name of the first NVIDIA GPU, or an empty text; asks the driver's own tool, so that torch is not needed."""
+    """Name of the first NVIDIA GPU, or an empty string; uses the driver's own tool, so that torch is not needed."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ""

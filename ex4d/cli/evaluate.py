@@ -26,11 +26,11 @@ DATASETS = {
     "iphone-ptz": "iPhone-PTZ",
     "vista4d": "Vista4D-Eval",
 }
-"""Kinds of data, and what they are called in tables."""
+"""Kinds of data, and their names in tables."""
 
 SHOWN = ("psnr", "psnr_visible", "psnr_invented", "ssim", "mpsnr", "mssim", "lpips", "warp_error", "flicker",
          "invented", "matches", "rot_err", "trans_err", "cam_mc")  # fmt: skip
-"""What the line of a result shows."""
+"""Figures in the line for a result."""
 
 
 @evaluate.command("run")
@@ -113,7 +113,7 @@ def run(
 def _one(
     result: Path, source: Path | None, truth: Path | None, mask: Path | None, camera: Path | None, own: Path | None
 ) -> "Case":
-    """The case of one result; a take's folder brings its mask, its cameras, and which frames of the clip it shows."""
+    """Make the case of one result; a take's folder adds its mask, its cameras, and the frames of the clip it shows."""
     import numpy as np
 
     from ex4d.metrics.cases import Case, read_path, read_poses
@@ -132,7 +132,7 @@ def _one(
         if (folder / take.SIDECAR).is_file():
             record = take.read_record(folder / take.SIDECAR)
             read = record.job.source.settings if isinstance(record.job, Generate) else None
-            if read is not None and read.fps is None:  # read at another rate, frames are not those of the file
+            if read is not None and read.fps is None:  # at another rate, frames are not those of the file
                 used = read.start + read.step * np.arange(record.frames)
     else:
         name = result.stem
@@ -149,7 +149,7 @@ def _there(path: Path) -> Path | None:
 
 
 def _with_results(dataset: Dataset, data: Path | None, folder: Path) -> "list[Case]":
-    """The shots of a data set that have a result; says which have none."""
+    """The shots of a data set that have a result; prints which have none."""
     from ex4d.metrics.datasets import dycheck, iphone_ptz, pairs, vista4d
     from ex4d.metrics.datasets.results import result_of, with_result
 
@@ -227,7 +227,7 @@ def table(
 
 
 def _check_writable(outputs: Sequence[Path | None], *inputs: Path | None) -> None:
-    """Refuse results that cannot be written or would replace an input, before anything is measured."""
+    """Refuse outputs that cannot be written or would replace an input, before anything is measured."""
     for out in filter(None, outputs):
         if out.is_dir():
             raise InputError(f"{out} is a folder: name a file in it.")

@@ -1,4 +1,4 @@
-"""`ex4d generate`: a take, and its video under the name that the user wants."""
+"""`ex4d generate`: make a take, and its video under the user's name."""
 
 import shutil
 import tempfile
@@ -162,10 +162,10 @@ def generate(
 
 
 def _wanted(video: Path | None, job_file: Path | None) -> Path:
-    """What is to be written: a video, or a job file.
+    """Determine what to write: a video, or a job file.
 
     Raises:
-        InputError: neither or both are named, or by no name of their own.
+        InputError: neither or both are given, or without a name of their own.
     """
     if (video is None) == (job_file is None):
         raise InputError(
@@ -179,7 +179,7 @@ def _wanted(video: Path | None, job_file: Path | None) -> Path:
 
 
 def _write_job(path: Path, job: Generate | Fill, named: "NamedFiles", links: Path) -> None:
-    """Write a job file; what `_one_file` made of cameras is kept beside it."""
+    """Write a job file, and keep the camera files made by `_one_file` next to it."""
     from ex4d.pipeline.job_file import write_job
 
     with result_folder(path.parent):
@@ -195,7 +195,7 @@ def _write_job(path: Path, job: Generate | Fill, named: "NamedFiles", links: Pat
 
 
 def _one_file(path: Path | None, folder: Path) -> Path | None:
-    """A camera file for a job: where several tell it, as of a COLMAP model, they become one in a new folder."""
+    """A single camera file for a job; several files, such as a COLMAP model's, are packed into one in a new folder."""
     from ex4d.cameras import registry
 
     if path is None or not registry.needs_several_files(check_there(path, "camera file")):
@@ -205,7 +205,7 @@ def _one_file(path: Path | None, folder: Path) -> Path | None:
 
 
 def _keep_source_camera(job: Generate | Fill, named: "NamedFiles", links: Path, temporary: Path, folder: Path) -> None:
-    """Keep with the take what `_one_file` made of a source camera, for making it again; its own path it has anyway."""
+    """Keep what `_one_file` made of a source camera with the take, for remaking it; the path is kept there anyway."""
     if not isinstance(job, Generate):
         return
     made = {sha256: place for sha256, place in named.places.items() if place.is_relative_to(links)}
@@ -217,7 +217,7 @@ def _keep_source_camera(job: Generate | Fill, named: "NamedFiles", links: Path, 
 
 
 def _check_names(videos: dict[str, Path], output_format: ResultFormat) -> None:
-    """Refuse names that a video or a folder of frames cannot have, before anything takes time."""
+    """Refuse names that a video or a folder of frames cannot have, before any long work starts."""
     from ex4d.media.movie import check_frames_folder
 
     for video in videos.values():
@@ -240,7 +240,7 @@ def _refuse_beside_colour_and_mask(
     preset: PathSettings,
     render: RenderSettings,
 ) -> None:
-    """Refuse what says how to render, where that is done already; but for --cam, which the release's scripts pass."""
+    """Refuse options about rendering that is already done, except --cam, which the release's scripts pass."""
     if video is not None:
         raise InputError("Give either --color_video with --mask_video or --input_video, not both.")
     nothing = SourceSettings(frames=source.frames, accept_licence=source.accept_licence)

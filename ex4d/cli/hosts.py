@@ -65,7 +65,7 @@ def list_() -> None:
 
 
 def _lines(servers: tuple["KnownServer", ...]) -> Iterator[str]:
-    """What is to be said of each server; all are asked at once."""
+    """Lines to print about each server; all are asked at once."""
     from ex4d.jobs.client import Client
 
     with tempfile.TemporaryDirectory() as nothing, ExitStack() as stack:

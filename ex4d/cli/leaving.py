@@ -1,4 +1,4 @@
-"""The videos of a take under the user's names, in the format that was asked for."""
+"""Writes the videos of a take under the user's names, in the requested format."""
 
 import shutil
 from collections.abc import Mapping
@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leaving:
-    """How the videos of a take are left; as a function, `ex4d.pipeline.leaving.Leave`.
+    """How the videos of a take are written; callable as `ex4d.pipeline.leaving.Leave`.
 
     Attributes:
         output_format: of the file or folder.
-        crf: quality of H.264 and HEVC; None takes the take's own.
-        stored: bits a channel of the file; None takes the format's usual ones.
-        chroma: of H.264 and HEVC; None takes 4:2:0.
+        crf: quality of H.264 and HEVC; None uses the take's own.
+        stored: bits per channel of the file; None uses the format's usual ones.
+        chroma: of H.264 and HEVC; None uses 4:2:0.
         places: files, or folders for frames, by the names of the take's videos.
-        deep: whether the clip has more than 8 bits a channel.
+        deep: whether the clip has more than 8 bits per channel.
+
+    Raises:
+        InputError: the format does not have this option, or not these bits.
     """
 
     output_format: ResultFormat
@@ -47,24 +50,24 @@ class Leaving:
 
     @property
     def names(self) -> frozenset[str]:
-        """All videos."""
+        """The names of all videos."""
         return frozenset(self.places)
 
     @property
     def copies(self) -> bool:
-        """Whether the videos are those of the take."""
+        """Whether the videos are copies of the take's."""
         return self.output_format == "mp4" and (self.crf, self.stored or 8, self.chroma or "420") == (None, 8, "420")
 
     @property
     def bits(self) -> Literal[8, 16]:
-        """Of the frames that are wanted."""
+        """Bits per channel that the frames should have."""
         if self.stored is not None:
             return 8 if self.stored == 8 else 16
         return 16 if self.deep and self.output_format not in ("mp4", "hevc", "png") else 8
 
     @property
     def wants_mask(self) -> bool:
-        """Whether the format holds the mask."""
+        """Whether the format can hold the mask."""
         return self.output_format in ("prores", "exr")
 
     def __call__(
@@ -107,7 +110,7 @@ class Leaving:
             )
 
     def copy(self, folder: Path) -> None:
-        """Copy the videos of the take in a folder.
+        """Copy the videos of the take in `folder`.
 
         Raises:
             InputError: they cannot be written.

@@ -1,6 +1,4 @@
-"""`ex4d models`: the model files of every generator and depth estimator that is installed, of what sees cameras, and of
-what measures results.
-"""
+"""`ex4d models`: model files of all installed generators, depth and camera estimators, and measures."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -62,20 +60,20 @@ def models(
 
 
 def _convert(root: Path) -> None:
-    """Convert what each generator has; one that lacks files stops the others only where all of them do."""
+    """Convert the files of each generator; missing files are an error only if all generators lack some."""
     can = [spec for spec in generate_registry.generators().values() if spec.convert is not None]
     whole = [spec for spec in can if all(store.is_there(part, root) for part in spec.parts)]
     for spec in whole or can:
         try:
             with bars() as progress:
                 notes = generate_registry.convert(spec, root, progress)
-        except PluginError as error:  # of a package that is not ours: the others are converted all the same
+        except PluginError as error:  # third-party code: the others are still converted
             notes = (str(error),)
         say(*notes)
 
 
 def _list_generator(spec: Spec, root: Path) -> None:
-    """The files of a generator, and what is to be done about them."""
+    """Print the files of a generator, and what to do about them."""
     listing = store.listing(spec.name, spec.parts, root, deep=True)
     table = _table(f"{spec.title}: files in {root}")
     wrong = _add_rows(table, listing.states, root)
@@ -106,7 +104,7 @@ def _list_generator(spec: Spec, root: Path) -> None:
 
 
 def _list_estimators(root: Path) -> None:
-    """The files of what estimates depth or sees cameras, and how to fetch those that are missing."""
+    """Print the files of depth and camera estimators, and how to download missing ones."""
     listings = [
         store.listing(spec.name, spec.parts, root, any_part=spec.any_part, deep=True)
         for spec in depth_registry.estimators().values()
@@ -125,7 +123,7 @@ def _list_estimators(root: Path) -> None:
 
 
 def _list_measures(root: Path) -> None:
-    """The files of networks that `ex4d evaluate` measures with, and how to get them."""
+    """Print the files of the networks that `ex4d evaluate` measures with, and how to get them."""
     listing = store.listing("evaluate", PARTS, root, deep=True)
     table = _table(f"Networks for ex4d evaluate, all optional: files in {root}")
     wrong = _add_rows(table, listing.states, root)
@@ -142,7 +140,7 @@ def _list_measures(root: Path) -> None:
 
 
 def fetch_commands(parts: Sequence[Part], root: Path) -> list[str]:
-    """Shell commands that fetch these parts, and nothing else, from their repositories."""
+    """Shell commands that download exactly these parts from their repositories."""
     wanted: dict[tuple[str, str, str], list[str]] = {}
     for part in parts:
         wanted.setdefault((part.hub, part.folder, part.revision), []).extend(map(part.inside, part.files))
@@ -158,7 +156,7 @@ def _table(title: str) -> Table:
 
 
 def _add_rows(table: Table, states: tuple[tuple[Part, str], ...], root: Path) -> list[str]:
-    """A row for each part; returns the sentences about those that are unusable, which have no place in a table."""
+    """Add a row for each part; return sentences about unusable parts, which do not fit into a table."""
     for part, state in states:
         more = f" and {len(part.files) - 1} more" if len(part.files) > 1 else ""
         short = "unusable" if state.endswith(".") else state

@@ -1,10 +1,10 @@
-"""Options made out of classes of settings, so that the command line repeats nothing of the schema.
+"""Options made from classes of settings, so that the command line repeats nothing from the schema.
 
     @with_settings(source=SourceSettings, path=PathSettings)
     def show(input_video: InputVideo, source: SourceSettings, path: PathSettings) -> None: ...
 
-takes --input_video, --num_frames, --cam and so on, and calls `show` with settings that are checked. A parameter gives
-way to the options that stand for it, and typer reads the signature that results.
+takes --input_video, --num_frames, --cam and so on, and calls `show` with checked settings. Each parameter is replaced
+by the options that stand for it, and typer reads the resulting signature.
 """
 
 import inspect
@@ -28,7 +28,7 @@ from ex4d.schema import Choice, Scalar, Setting, Settings, describe
 from ex4d.storage.sequence import clip_at
 
 Command = Callable[..., None]
-"""What typer makes a command of."""
+"""What typer makes a command from."""
 
 InputVideo = Annotated[
     Path | None,
@@ -92,7 +92,7 @@ OutputFormat = Literal["mp4", "png"]
 Format = Annotated[OutputFormat, typer.Option("--output_format", help="Video, or a folder of PNG frames.")]
 ResultFormat = Literal["mp4", "hevc", "prores", "ffv1", "png", "exr"]
 ENDINGS: dict[ResultFormat, str] = {"mp4": ".mp4", "hevc": ".mp4", "prores": ".mov", "ffv1": ".mkv"}
-"""How the names of videos end; the other formats are folders of frames."""
+"""Extensions of videos; the other formats are folders of frames."""
 Result = Annotated[
     ResultFormat,
     typer.Option(
@@ -110,7 +110,7 @@ BITS: dict[ResultFormat, tuple[int, ...]] = {
     "png": (8, 16),
     "exr": (16,),
 }
-"""Bits a channel that each format holds."""
+"""Bits per channel that each format can hold."""
 Bits = Annotated[
     int | None,
     typer.Option(
@@ -144,7 +144,7 @@ _TYPES: dict[str, Any] = {"whole": int, "number": float, "switch": bool, "text":
 
 
 def estimator_names() -> tuple[str, ...]:
-    """What --depth_estimator takes on this machine."""
+    """Values of --depth_estimator on this machine."""
     return (registry.AUTO, *(name for name, spec in registry.estimators().items() if not spec.is_helper))
 
 
@@ -156,10 +156,10 @@ def source_files(
     plate: Path | None = None,
     earlier: Path | None = None,
 ) -> SourceFiles:
-    """Where the files of a source are; `earlier` is a take, see `ex4d.cli.takes.find`.
+    """Collect the files of a source; `earlier` is a take, see `ex4d.cli.takes.find`.
 
     Raises:
-        InputError: no video is named, or no take.
+        InputError: no video is given, or there is no such take.
     """
     from ex4d.cli.takes import find
     from ex4d.pipeline.earlier import of_folder
@@ -176,11 +176,11 @@ def with_settings(
     without: Collection[str] = (),
     **kinds: type[Settings],
 ) -> Callable[[Command], Command]:
-    """Let options stand for parameters that are settings.
+    """Make options stand for parameters that are settings.
 
     Args:
-        choices: for settings whose values are known only on this machine, such as names of generators: what there is to
-            choose from, by the setting's name.
+        choices: by the setting's name, the choices for settings whose values are known only on this machine, such as
+            names of generators.
         without: names of settings that get no option and keep their defaults.
         kinds: class of settings for each parameter.
     """
@@ -196,9 +196,9 @@ def with_settings(
 
 
 def with_generators(parameter: str, known: Mapping[str, Spec]) -> Callable[[Command], Command]:
-    """Let the options of all generators stand for a parameter that takes what the user gave, by generator and setting.
+    """Make the options of all generators stand for a parameter, which gets the given values by generator and setting.
 
-    Generators whose settings have the same flag share an option; its value goes to each of them that takes it.
+    Generators whose settings have the same flag share an option; its value goes to each of them that accepts it.
 
     Args:
         parameter: its name.
@@ -214,7 +214,7 @@ def with_generators(parameter: str, known: Mapping[str, Spec]) -> Callable[[Comm
 
 @dataclass(frozen=True)
 class _Shared:
-    """An option of one generator or of several.
+    """An option of one or several generators.
 
     Attributes:
         flag: its name.
@@ -225,7 +225,7 @@ class _Shared:
     takers: tuple[tuple[str, Setting], ...]
 
     def option(self) -> inspect.Parameter:
-        """The option; its value is None if it is not given, as each generator has its own default."""
+        """The option; its value is None if it is not given, because each generator has its own default."""
         about = self.takers[0][1]
         choices = {choice.value: choice for _, each in self.takers for choice in each.choices}
         about = replace(about, option=self.flag, optional=True, choices=tuple(choices.values()))
@@ -242,13 +242,13 @@ class _Shared:
 
 
 def _shared(known: Mapping[str, Spec], taken: Collection[str]) -> list[_Shared]:
-    """The options of generators. A flag that is taken, or means a value of another kind, is prefixed with the name."""
+    """The options of generators; a flag that is taken, or means another kind of value, is prefixed with the name."""
     takers: dict[str, list[tuple[str, Setting]]] = {}
     for name, spec in known.items():
         for about in describe(spec.settings):
             flag = about.flag
             other = flag in takers and takers[flag][0][1].kind != about.kind
-            # Every command has --help, and what a switch --x says may be taken back by --no_x.
+            # Every command has --help, and a switch --x may come with --no_x.
             if other or _parameter(flag).removeprefix("no_") in {*taken, "help"}:
                 flag = f"--{re.sub(r'[^a-zA-Z0-9]', '_', name)}_{about.name}"
             takers.setdefault(flag, []).append((name, about))
@@ -256,12 +256,12 @@ def _shared(known: Mapping[str, Spec], taken: Collection[str]) -> list[_Shared]:
 
 
 def _settings(kind: type[Settings], described: Sequence[Setting], given: Mapping[str, Any]) -> Settings:
-    """Settings of a class from the values of options."""
+    """Make settings of a class from the values of options."""
     return kind(**{about.name: _checked(about, about.flag, given[_parameter(about.flag)]) for about in described})
 
 
 def _options(shared: Sequence[_Shared], given: Mapping[str, Any]) -> dict[str, dict[str, Scalar]]:
-    """What was given, by generator; refused where none takes a value, or the one that was asked for does not."""
+    """The values given, by generator; refused if no generator takes one, or the chosen generator does not."""
     options: dict[str, dict[str, Scalar]] = {}
     for one in shared:
         value = given[_parameter(one.flag)]
@@ -285,7 +285,7 @@ def _options(shared: Sequence[_Shared], given: Mapping[str, Any]) -> dict[str, d
 def _instead(
     function: Command, parameter: str, options: Sequence[inspect.Parameter], made: Callable[[dict[str, Any]], Any]
 ) -> Command:
-    """The function with options in the place of a parameter, whose value is made of all that is given."""
+    """Replace a parameter of the function with options; its value is made from everything given."""
     signature = inspect.signature(function)
     if parameter not in signature.parameters:
         raise TypeError(f"{function.__name__} has no parameter {parameter}")
@@ -299,14 +299,14 @@ def _instead(
         passed = {name: value for name, value in given.items() if name not in own}
         function(**passed, **{parameter: made(given)})
 
-    # By name only, since options with a default may stand before those without.
+    # Keyword-only, because options with a default may precede those without.
     by_name = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
     command.__signature__ = signature.replace(parameters=by_name)  # type: ignore[attr-defined]
     return command
 
 
 def _option(about: Setting, default: Scalar, text: str) -> inspect.Parameter:
-    """A setting as a parameter that typer makes an option of."""
+    """Turn a setting into a parameter that typer makes an option from."""
     flags = about.flag
     if about.kind == "switch" and about.default is True:
         flags += f"/--no_{about.flag.removeprefix('--')}"
@@ -324,13 +324,13 @@ def _option(about: Setting, default: Scalar, text: str) -> inspect.Parameter:
 
 
 def _parameter(flag: str) -> str:
-    """The name of the parameter for a flag; one that Python takes."""
+    """The parameter name for a flag, valid in Python."""
     name = flag.removeprefix("--").replace("-", "_")
     return name if name.isidentifier() and not iskeyword(name) else f"option_{name}"
 
 
 def _narrowed(about: Setting, choices: Mapping[str, Sequence[str]]) -> Setting:
-    """The setting with the choices that there are on this machine."""
+    """Restrict the setting to the choices on this machine."""
     if about.name not in choices:
         return about
     return replace(about, kind="choice", choices=tuple(Choice(name, name) for name in choices[about.name]))
@@ -340,7 +340,7 @@ def _help(about: Setting) -> str:
     """The help of a setting as a sentence, with its unit and range."""
     low, high = about.minimum, about.maximum
     said = [about.unit] if about.unit else []
-    # Limits that nobody reaches by accident are noise here; the error names them.
+    # Limits that nobody reaches by accident are noise here; the error message names them.
     if low is not None and high is not None and abs(high) < 1e5:
         said.append(f"{low:g} to {high:g}")
     elif low is not None and low >= 1:
@@ -351,7 +351,7 @@ def _help(about: Setting) -> str:
 
 
 def _checked(about: Setting, flag: str, value: Any) -> Scalar:
-    """The value of an option; where it is refused, the sentence names the flag."""
+    """Check the value of an option; if it is refused, the message names the flag."""
     try:
         return about.checked(value)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""What commands show and leave: progress bars, notes, results, and folders in which nothing half-made stays."""
+"""Output of commands: progress bars, notes, results, and folders in which nothing incomplete is left."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +23,7 @@ console = Console(stderr=True)
 
 @contextmanager
 def bars() -> Iterator[Progress]:
-    """Progress for each stage as a bar on standard error."""
+    """Show the progress of each stage as a bar on standard error."""
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console) as shown:
         tasks = {}
@@ -37,30 +37,30 @@ def bars() -> Iterator[Progress]:
 
 
 def say(*notes: str) -> None:
-    """Sentences for the user, on standard error."""
+    """Print sentences for the user to standard error."""
     for note in notes:
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def fail(sentence: str) -> None:
-    """The one sentence of an error, on standard error."""
+    """Print an error message to standard error."""
     console.print(f"ex4d: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def results(*paths: Path) -> None:
-    """The results on standard output, one on each line, for people and scripts."""
+    """Print the results to standard output, one per line, for people and scripts."""
     for path in paths:
         typer.echo(path)
 
 
 def show(table: Table) -> None:
-    """A table on standard output; what stands in brackets in it is text, not markup."""
+    """Print a table to standard output; brackets in it are text, not markup."""
     Console(markup=False).print(table)
 
 
 @contextmanager
 def result_folder(folder: Path) -> Iterator[None]:
-    """A folder for results; one that was made here and is empty when an error comes is removed again.
+    """Make a folder for results; if an error occurs, a folder made here is removed again if it is empty.
 
     Raises:
         InputError: it cannot be made.
@@ -80,15 +80,15 @@ def result_folder(folder: Path) -> Iterator[None]:
 
 
 def refuse_overwriting(outputs: Iterable[Path], video: Path | None, *others: Path | None) -> None:
-    """Refuse results that would take the place of what they are made from, or hold it.
+    """Refuse outputs that would replace an input, or contain one.
 
     Args:
         outputs: files and folders to be written.
-        video: the clip; the depth that is beside it counts too.
-        others: files that go in.
+        video: the clip; the depth next to it counts too.
+        others: further inputs.
 
     Raises:
-        InputError: names the result.
+        InputError: names the output.
     """
     from ex4d.storage.names import beside
 

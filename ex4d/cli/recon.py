@@ -1,4 +1,4 @@
-"""`ex4d recon`: colour and mask along a camera path, as the EX-4D release's command of this name writes them."""
+"""`ex4d recon`: colour and mask along a camera path, written as by the EX-4D release's command of this name."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -112,7 +112,7 @@ def _write(
 
 
 def _write_ply(file: Path, mesh: "DWMesh", picture: "NDArray[np.uint8]") -> Path:
-    """Frame 0 of the mesh with the picture's colours; alpha is 0 at unreliable vertices."""
+    """Write frame 0 of the mesh with the picture's colours; alpha is 0 at unreliable vertices."""
     import numpy as np
     import trimesh
 

@@ -1,4 +1,4 @@
-"""`ex4d run`: one job from a job file, as render farms run it."""
+"""`ex4d run`: run one job from a job file, for render farms."""
 
 import signal
 import tempfile
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 MODEL_SHARES = {LOADING: 10.0, SAMPLING: 60.0, DECODING: 3.0}
 SHARES = {READING_CLIP: 1.0, RENDERING: 2.0, WRITING_VIDEO: 1.0}
 PREVIEW_SHARES = {FILLING: 2.0}
-"""Stages that a job will have, and their part in it; any other counts 1 once it begins. Farms are told of one
-percentage."""
+"""Stages that a job is expected to have, and their weights; any other stage counts 1 once it begins. Farms expect a
+single percentage."""
 
 TERMINATED = 128 + signal.SIGTERM
-"""Exit code of a job that its farm has ended."""
+"""Exit code of a job that was ended by its farm."""
 
 
 def run_job(
@@ -73,15 +73,15 @@ def run_job(
 
 
 def _leave(*_: Any) -> None:
-    """End in order: nothing half-made stays."""
+    """Exit cleanly, so that nothing incomplete is left."""
     raise Cancelled("The job was told to end, and nothing was kept.")
 
 
 class Report:
-    """Progress as lines of Open Job Description, on standard output.
+    """Reports progress as lines of Open Job Description on standard output.
 
     Args:
-        expected: stages that the job will have, and their parts in it.
+        expected: stages that the job is expected to have, and their weights.
     """
 
     def __init__(self, expected: Mapping[str, float]) -> None:
@@ -90,7 +90,7 @@ class Report:
         self._told = 0.0
 
     def __call__(self, stage: str, step: int, steps: int, picture: "NDArray[np.uint8] | None" = None) -> None:
-        """Tell how far the whole job is: it never goes back, though which stages come is not known beforehand."""
+        """Report the progress of the whole job; it never goes back, although its stages are not known in advance."""
         self._done[stage] = step / steps if steps else 0.0
         share = {**dict.fromkeys(self._done, 1.0), **self._expected}
         part = sum(share[name] * done for name, done in self._done.items()) / sum(share.values())

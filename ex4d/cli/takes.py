@@ -1,4 +1,4 @@
-"""Folders of takes, as commands leave and find them."""
+"""Folders of takes, as commands write and find them."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from ex4d.storage.atomic import replacing
 from ex4d.storage.names import with_name
 
 ENDING = ".take"
-"""The take of shot.mp4 is the folder shot.take beside it."""
+"""The take of shot.mp4 is the folder shot.take next to it."""
 
 
 def folder_of(video: Path) -> Path:
@@ -22,7 +22,7 @@ def folder_of(video: Path) -> Path:
 
 
 def find(path: Path) -> Path:
-    """The folder of a take that the user names: itself, a file in it, or the video beside it.
+    """Find the folder of a take that the user names by the folder itself, a file in it, or the video next to it.
 
     Raises:
         InputError: there is no take.
@@ -37,14 +37,14 @@ def find(path: Path) -> Path:
 
 
 def next_to(folder: Path) -> Path:
-    """A free name beside a take for the remade take."""
+    """A free name for the remade take, next to the original."""
     stem, ending = (folder.stem, ENDING) if folder.suffix == ENDING else (folder.name, "")
     names = (folder.with_name(f"{stem}.again{number if number > 1 else ''}{ending}") for number in itertools.count(1))
     return next(path for path in names if not path.exists())
 
 
 def check_free(folder: Path) -> None:
-    """Refuse to write a take where something else stands than an older take.
+    """Refuse to write a take in place of anything other than an older take.
 
     Raises:
         InputError: names the folder.
@@ -58,7 +58,7 @@ def check_free(folder: Path) -> None:
 
 @contextmanager
 def written(folder: Path) -> Iterator[Path]:
-    """Give an empty folder for a take, which becomes `folder` when it is whole; an older take gives way then.
+    """Provide an empty folder for a take, which becomes `folder` once it is complete, replacing an older take.
 
     Raises:
         InputError: see `check_free`, or the folder cannot be written.

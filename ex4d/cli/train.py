@@ -1,4 +1,4 @@
-"""`ex4d train`: make an EX-4D adapter, and what it is made from."""
+"""`ex4d train`: make an EX-4D adapter, and the data it is trained on."""
 
 from pathlib import Path
 from typing import Annotated, Literal

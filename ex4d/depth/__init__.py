@@ -1,1 +1,1 @@
-"""Depth of a clip: from a file of the user, or estimated."""
+"""Depth of a clip: read from a user's file, or estimated."""

@@ -1,4 +1,4 @@
-"""What an estimator's relative disparity means as distances: one scale and one shift for the whole shot."""
+"""Turning an estimator's relative disparity into distances: one scale and one shift for the whole shot."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,23 +6,23 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 
 MOST_SAMPLES = 200_000
-"""So many samples are fitted; more are thinned out evenly, which changes nothing that can be seen."""
+"""Maximum number of samples in a fit; larger sets are thinned out evenly, with no visible effect."""
 
 TUKEY = 4.685
-"""Residuals beyond this many deviations count nothing (Beaton and Tukey 1974; 95 % efficient on normal noise)."""
+"""Residuals beyond this many deviations have no weight (Beaton and Tukey 1974; 95 % efficient on normal noise)."""
 
 RELEASE_DISPARITY, RELEASE_FARTHEST = 3900.0, 1e4
-"""The release's depth is 10000 / (3900 d), at most 10000 (recon.py): the nearest pixel stands at 2.564."""
+"""The release's depth is 10000 / (3900 d), at most 10000 (recon.py), so the nearest pixel is at 2.564."""
 
 FARTHEST_OVER_NEAREST = 1000.0
-"""Where a metric fit puts things behind infinity, they stand this many times as far as the nearest of the shot."""
+"""Depth that a metric fit puts beyond infinity is placed at this many times the shot's nearest distance."""
 
 
 def fit_disparity(relative: NDArray, metric: NDArray) -> tuple[float, float]:
-    """Scale and shift with which `scale * relative + shift` is the metric disparity, whatever some samples say.
+    """Fit scale and shift so that `scale * relative + shift` is the metric disparity, robust against outliers.
 
-    Robust least squares: from the line of least absolute residuals, iteratively reweighted by Tukey's biweight, so up
-    to some 40 % of samples may be anything.
+    Starts from the line of least absolute residuals and reweights iteratively with Tukey's biweight, so some 40 % of
+    the samples may be arbitrary.
 
     Args:
         relative: disparity of the estimator, any shape; larger is nearer.
@@ -67,10 +67,10 @@ def fit_disparity(relative: NDArray, metric: NDArray) -> tuple[float, float]:
 
 
 def metric_depth(disparity: NDArray[np.float32], scale: float, shift: float) -> NDArray[np.float32]:
-    """Distances of a whole shot from its relative disparity (T,H,W) and the fit of `fit_disparity`; > 0 everywhere.
+    """Convert the relative disparity (T,H,W) of a whole shot to distances > 0, with the fit of `fit_disparity`.
 
     Raises:
-        InputError: nothing of the shot is in front of the camera.
+        InputError: nothing in the shot is in front of the camera.
     """
     nearest = scale * float(disparity.max()) + shift
     if not nearest > 0:
@@ -79,9 +79,9 @@ def metric_depth(disparity: NDArray[np.float32], scale: float, shift: float) -> 
 
 
 def relative_depth(disparity: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distances of a whole shot (T,H,W) in the release's unit, from disparity of unknown scale and shift.
+    """Convert disparity of unknown scale and shift to distances of a whole shot (T,H,W) in the release's unit.
 
-    Normalised once for all frames to d in [0, 1]; depth = 10000 / (3900 d), at most 10000 (recon.py).
+    Normalised once over all frames to d in [0, 1]; depth = 10000 / (3900 d), at most 10000 (recon.py).
 
     Raises:
         InputError: the disparity is the same everywhere.
@@ -95,13 +95,13 @@ def relative_depth(disparity: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _inverse(disparity: NDArray[np.float32], scale: float, shift: float, least: float) -> NDArray[np.float32]:
     depth = np.empty(disparity.shape, np.float32)
-    for number, frame in enumerate(disparity):  # no temporary as large as the shot
+    for number, frame in enumerate(disparity):  # avoids a temporary as large as the shot
         depth[number] = 1 / np.maximum(scale * frame.astype(np.float64) + shift, least)
     return depth
 
 
 def _line(x: NDArray, y: NDArray, weights: NDArray) -> tuple[float, float]:
-    """Weighted least squares of y = a x + b."""
+    """Fit y = a x + b by weighted least squares."""
     total = weights.sum()
     mean_x, mean_y = (weights * x).sum() / total, (weights * y).sum() / total
     centred = x - mean_x
@@ -110,7 +110,7 @@ def _line(x: NDArray, y: NDArray, weights: NDArray) -> tuple[float, float]:
 
 
 def _absolute(residual: NDArray) -> NDArray:
-    """Weights under which least squares is the sum of absolute values."""
+    """Weights that turn least squares into least absolute residuals."""
     return 1 / np.maximum(residual, 1e-3)
 
 

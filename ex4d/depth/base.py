@@ -1,4 +1,4 @@
-"""What every depth estimator is: its specification, its input and its output. Needs numpy only."""
+"""What makes a depth estimator: its specification, its input and its output. Needs only numpy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from ex4d.weights.store import Part
 if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 else:
-    Clip = Any  # so that the fields of a `Spec` can be checked by their annotations without the code for video
+    Clip = Any  # lets the annotations of a `Spec` be checked without the video code
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Metric:
     """What some frames of a clip reveal about its lens and its distances.
 
     Attributes:
-        numbers: (K,) which frames.
-        depth: (K,H,W) float32, distances in the unit of `scale_note`; not finite where nothing is known.
+        numbers: (K,) frame numbers.
+        depth: (K,H,W) float32, distances in the unit of `scale_note`; not finite where unknown.
         focal_px: focal length in pixels of (H, W), or NaN.
         note: a sentence for the user.
         scale_note: a sentence about the unit of the distances.
@@ -47,12 +47,13 @@ class Request:
     """The input of an estimator, besides the clip.
 
     Attributes:
-        device: of torch, or "auto"; see `torch_device`.
-        focal_px: focal length in pixels of the source's displayed picture; None if nobody gave it.
-        file, encoding: a depth file or folder and what its numbers mean, for an estimator that reads one.
-        detail: see `ex4d.depth.detail`; "full" or "reduced" for an estimator whose specification says `has_detail`.
-        metric: lens and distances of some frames, measured by another model when it is called; None if nothing here
-            can measure them. Only for an estimator whose specification says `uses_metric`.
+        device: a torch device, or "auto"; see `torch_device`.
+        focal_px: focal length in pixels of the source's displayed picture; None if it was not given.
+        file, encoding: a depth file or folder and the meaning of its numbers, for an estimator that reads one.
+        detail: see `ex4d.depth.detail`; always "full" or "reduced" for an estimator with `has_detail` in its
+            specification.
+        metric: when called, lets another model measure lens and distances of some frames; None if nothing here can
+            measure them. Only for an estimator with `uses_metric` in its specification.
         progress: called after each step; raises `Cancelled` to stop.
     """
 
@@ -75,17 +76,17 @@ class Spec:
         help: what it is, in one sentence without a full stop.
         run: estimates the depth of a clip; imports anything heavy. None for a helper, which only measures.
         measure: measures lens and distances in some frames (K,) of a clip, for estimators that use them.
-        licence: of what it is made of, for people.
+        licence: of the model, for people.
         commercial: whether its depth may be used commercially.
         terms: what the user has to accept before it runs, a sentence without a full stop; empty if nothing.
-        caution: a sentence that stays with its depth wherever that goes; empty if there is nothing to say.
+        caution: a sentence attached to its depth wherever that goes; empty if there is nothing to say.
         packages: Python packages it needs besides numpy.
         parts: model files it needs, the best first if one is enough.
         any_part: whether one of the parts is enough.
         version: changes when the same clip would give different depth.
         rank: "auto" uses the highest that can run here and needs no consent.
         reads_file: whether it reads a depth file instead of estimating; "auto" uses it first if there is a file.
-        is_guess: whether its distances stand in for those of a model, and say so.
+        is_guess: whether its distances are a guess in place of a model's, and say so.
         uses_metric: whether it needs the lens and distances of some frames from a helper.
         has_detail: whether it can work on frames in full and reduced detail.
     """
@@ -111,7 +112,7 @@ class Spec:
 
     @property
     def is_helper(self) -> bool:
-        """Whether it only measures for others, and so cannot be chosen."""
+        """Whether it only measures for other estimators, and so cannot be chosen."""
         return self.run is None
 
     @property
@@ -121,7 +122,7 @@ class Spec:
 
 
 def detail_for(request: Request) -> Literal["full", "reduced"]:
-    """The detail at which to estimate. May import torch, to see whether it can use a GPU."""
+    """The detail at which to estimate. May import torch, to see whether a GPU can be used."""
     if request.detail != "auto":
         return request.detail
     return "reduced" if torch_device(request.device) == "cpu" else "full"

@@ -1,6 +1,6 @@
-"""Depth of a picture of which parts are known: an estimate is fitted to these, and goes on from them without a step.
+"""Depth of a picture that is known in parts: an estimate is fitted to these parts and continues them without a step.
 
-Where nobody can estimate it, the depth behind what is near goes on.
+Without an estimate, the depth of the background is continued.
 """
 
 from contextlib import suppress
@@ -13,37 +13,38 @@ from ex4d.depth.alignment import FARTHEST_OVER_NEAREST, fit_disparity
 from ex4d.errors import InputError
 
 LEAST_KNOWN = 0.02
-"""An estimate is fitted to no less than this part of the picture."""
+"""Smallest known part of the picture that an estimate is fitted to."""
 
 MOST_MISFIT, LEAST_MISFIT = 0.5, 0.1
-"""What is known may differ from the fitted estimate, in the median, by this part of what it differs from its own
-median, and always by this part of the distance; a worse estimate is of no use."""
+"""Limits for the median error of a fitted estimate where depth is known, whichever is larger: a fraction of the known
+depth's own spread around its median, and a fraction of the distance. A worse estimate is useless."""
 
 _SPREAD = 1 / 16
-"""How far what a fit leaves over reaches into the rest, as a part of the picture's longer side."""
+"""How far the residual of a fit spreads into the unknown parts, as a fraction of the picture's longer side."""
 
 _FAR_COUNTS = 4.0
-"""Power of the distance by which what is known counts where it goes on: what a hole shows lies behind its edge."""
+"""Power of the distance by which continued depth is weighted, because a hole shows what lies behind its edge."""
 
 _GRID, _WIDTHS = 160, ((0.03, 1.0), (0.1, 0.03), (0.5, 1e-3))
-"""Places along the longer side at which it goes on, and how wide, as a part of that side, and how much means count."""
+"""Grid cells along the longer side on which depth is continued; and pairs of the width of a mean, as a fraction of that
+side, and its weight."""
 
 
 def fitted(
     estimate: NDArray[np.float32], inverse_distance: NDArray[np.float32], known: NDArray[np.bool_]
 ) -> NDArray[np.float32] | None:
-    """The depth (h,w) of a picture, from an estimate and what is known of it; None if the two do not go together.
+    """Complete the depth (h,w) of a picture from an estimate and its known parts; None if the two do not agree.
 
     Args:
-        estimate: (h,w) depth of any unit; its disparity may be off by a scale and a shift.
-        inverse_distance: (h,w) 1 / distance in the unit that is wanted.
-        known: (h,w) where that is known.
+        estimate: (h,w) depth in any unit; its disparity may be off by a scale and a shift.
+        inverse_distance: (h,w) 1 / distance in the desired unit.
+        known: (h,w) where `inverse_distance` is known.
     """
     if known.mean() < LEAST_KNOWN:
         return None
     disparity = 1 / np.maximum(estimate, np.float32(1e-9))
     true = inverse_distance[known]
-    lines = [(float(np.median(true / disparity[known])), 0.0)]  # where all is about as far away, a shift tells nothing
+    lines = [(float(np.median(true / disparity[known])), 0.0)]  # at nearly equal distances a shift means nothing
     with suppress(InputError):
         lines.append(fit_disparity(disparity[known], true))
     least = np.float32(max(float(true.max()), 1e-9) / FARTHEST_OVER_NEAREST)
@@ -62,9 +63,10 @@ def fitted(
 
 
 def continued(inverse_distance: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The depth (h,w) of a picture of which only a part is `known`, but some is: what is far goes on.
+    """Complete the depth (h,w) of a picture that is `known` only in parts, by continuing its background.
 
-    The rest has the mean of what is around it, by normalised convolution (Knutsson and Westin, 1993) at several widths.
+    The rest gets the mean of its surroundings, by normalised convolution (Knutsson and Westin, 1993) at several widths.
+    Something must be known.
     """
     least = np.float32(max(float(inverse_distance[known].max()), 1e-9) / FARTHEST_OVER_NEAREST)
     here = np.maximum(inverse_distance, least)
@@ -82,6 +84,6 @@ def continued(inverse_distance: NDArray[np.float32], known: NDArray[np.bool_]) -
 
 
 def _spread(values: NDArray[np.float32], weight: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Values (h,w) smoothed by weight; far from all that has any, they become 0."""
+    """Smooth values (h,w) by weight; they fade to 0 far from any weight."""
     total = cv2.GaussianBlur(weight, (0, 0), sigma)
     return np.asarray(cv2.GaussianBlur(values * weight, (0, 0), sigma) / (total + 1e-2), np.float32)

@@ -1,4 +1,4 @@
-"""Estimated depth, kept by the content it was made from: the same clip and settings cost a hash the second time."""
+"""Estimated depth, cached by the content it was made from: the second time, a clip and its settings cost one hash."""
 
 import hashlib
 import json
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
 LIMIT_BYTES = 20 << 30
-"""Most that is kept; what was used least recently goes first."""
+"""Maximum size of the cache; least recently used entries are removed first."""
 
 _KEYS = ("depth", "intrinsics", "provider", "notes", "repaired", "is_guess", "scale_note", "licence")
 
 
 def key(clip: "Clip", estimator: str, version: int, settings: object, weights: tuple[Path, ...] = ()) -> str:
-    """Hash of all that the depth depends on.
+    """Hash everything that the depth depends on.
 
     Args:
-        clip: its frames and how they were cropped count, its name does not.
-        estimator, version: which, and in which form.
-        settings: of JSON's types.
-        weights: files; they are told apart by path, size and time of change.
+        clip: its frames and cropping count, its name does not.
+        estimator, version: which estimator, and which version of it.
+        settings: of JSON types.
+        weights: files, distinguished by path, size and modification time.
     """
     identity = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
     about = [estimator, version, settings, identity, clip.frames.shape, repr(clip.fit)]
@@ -43,14 +43,14 @@ def key(clip: "Clip", estimator: str, version: int, settings: object, weights: t
 
 
 def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estimate:
-    """What was kept under a key, or what `make` gives, which is kept.
+    """Return what is cached under a key, or cache and return what `make` gives.
 
-    A damaged file is replaced, and a note of the depth says so; so does one where the depth cannot be kept.
+    A damaged file is replaced, and a note of the depth says so; another note says if the depth cannot be cached.
 
     Args:
         name: from `key`.
-        make: estimates.
-        again: estimate even if there is one already.
+        make: estimates the depth.
+        again: estimate even if there is a cached result.
     """
     notes: tuple[str, ...] = ()
     path = _place(name)
@@ -68,7 +68,7 @@ def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estima
 
 
 def found(name: str) -> Estimate | None:
-    """What was kept under a key; None if nothing was, or it is damaged."""
+    """What is cached under a key; None if there is nothing, or it is damaged."""
     path = _place(name)
     try:
         there = _load(path)
@@ -99,7 +99,7 @@ def _load(path: Path) -> Estimate:
 
 
 def _thin_out(newest: Path) -> None:
-    """Remove what was used least recently until the rest is small enough; never the newest."""
+    """Remove the least recently used entries until the rest is small enough, but never the newest."""
     others = sorted(
         (path for path in newest.parent.glob("*.npz") if path != newest and not path.name.startswith(".")),
         key=lambda path: path.stat().st_mtime,

@@ -1,4 +1,4 @@
-"""The loops over pixels of `ex4d.depth.edges`, compiled by numba."""
+"""The pixel loops of `ex4d.depth.edges`, compiled with numba."""
 
 from typing import NamedTuple
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
 _COLOUR = 15.0
-"""Standard deviation of the colours of a surface, in levels of 8 bits."""
+"""Standard deviation of the colours of one surface, in 8-bit levels."""
 
 _LIKENESS: NDArray[np.float32] = np.exp(-np.arange(5000) / (2 * _COLOUR**2)).astype(np.float32)
-"""How alike two colours are, by the square of their distance: a Gaussian, and as good as nothing at its end."""
+"""Similarity of two colours by their squared distance: a Gaussian, practically 0 at its end."""
 
 _UNLIKE = len(_LIKENESS) - 1
 
 
 class LookedAt(NamedTuple):
-    """Pictures with a border of `reach` pixels, so that a neighbour of each pixel is there; and one without.
+    """Pictures padded by `reach` pixels, so that every pixel has neighbours, and one without padding.
 
     Attributes:
         disparity: (h,w) float32.
         colour: (h,w,3) uint8.
-        counts: (h,w) float32, how much each pixel counts.
-        middle: (H,W) float32, disparity between the near and the far side; without a border.
-        reach: width of the border.
+        counts: (h,w) float32, weight of each pixel.
+        middle: (H,W) float32, disparity halfway between the near and the far side; not padded.
+        reach: width of the padding.
     """
 
     disparity: NDArray[np.float32]
@@ -38,12 +38,12 @@ class LookedAt(NamedTuple):
 
 @_jit
 def shocked(disparity, smoothed, hardly, on_near_side, result):  # type: ignore[no-untyped-def]
-    """One round of the shock filter: pixels go to the nearest or the farthest of their neighbours.
+    """One round of the shock filter: pixels take the value of their nearest or farthest neighbour.
 
     Args:
         disparity, smoothed: (H,W) float32; curvature is taken from the second.
-        hardly, on_near_side: (H,W) float32, least curvature on the far and on the near side of an edge; infinite where
-            nothing is to change.
+        hardly, on_near_side: (H,W) float32, minimum curvature on the far and on the near side of an edge; infinite
+            where nothing may change.
         result: (H,W) float32, filled.
     """
     height, width = disparity.shape
@@ -54,7 +54,7 @@ def shocked(disparity, smoothed, hardly, on_near_side, result):  # type: ignore[
             continue
         _shock_at_border(disparity, smoothed, hardly, on_near_side, result, row, 0)
         _shock_at_border(disparity, smoothed, hardly, on_near_side, result, row, width - 1)
-        # Written so that the compiler makes vectors of it.
+        # Written so that the compiler can vectorise it.
         above, now, below = disparity[row - 1, 1:-1], disparity[row], disparity[row + 1, 1:-1]
         left, here, right = now[:-2], now[1:-1], now[2:]
         s_above, s_now, s_below = smoothed[row - 1, 1:-1], smoothed[row], smoothed[row + 1, 1:-1]
@@ -73,7 +73,7 @@ def shocked(disparity, smoothed, hardly, on_near_side, result):  # type: ignore[
 
 @_jit
 def _shock_at_border(disparity, smoothed, hardly, on_near_side, result, row, column):  # type: ignore[no-untyped-def]
-    """The same for one pixel, whose curvature is that of the nearest pixel that has four neighbours."""
+    """The same for one pixel at the border, with the curvature of the nearest pixel that has four neighbours."""
     height, width = disparity.shape
     r, c = min(max(row, 1), height - 2), min(max(column, 1), width - 2)
     around = smoothed[r - 1, c] + smoothed[r + 1, c] + smoothed[r, c - 1] + smoothed[r, c + 1]
@@ -97,7 +97,7 @@ def looked_at(
     middle: NDArray[np.float32],
     reach: int,
 ) -> LookedAt:
-    """Pictures (H,W) as the kernels below want them."""
+    """Prepare pictures (H,W) for the kernels below."""
 
     def padded(values: NDArray) -> NDArray:
         return cv2.copyMakeBorder(values, reach, reach, reach, reach, cv2.BORDER_REFLECT_101)
@@ -107,7 +107,7 @@ def looked_at(
 
 @_jit
 def _alike(colour, row, column, r, c):  # type: ignore[no-untyped-def]
-    """How alike the colours of two places are."""
+    """Similarity of the colours of two pixels."""
     red = np.int32(colour[row, column, 0]) - np.int32(colour[r, c, 0])
     green = np.int32(colour[row, column, 1]) - np.int32(colour[r, c, 1])
     blue = np.int32(colour[row, column, 2]) - np.int32(colour[r, c, 2])
@@ -116,11 +116,11 @@ def _alike(colour, row, column, r, c):  # type: ignore[no-untyped-def]
 
 @_jit
 def nearer(looked_at, asked, offsets):  # type: ignore[no-untyped-def]
-    """How much more pixels are like the near side than like the far side, as a logarithm (H,W) float32.
+    """Log ratio (H,W) float32 of how similar pixels are to the near side and to the far side.
 
     Args:
-        looked_at: see there.
-        asked: (H,W) bool, which pixels; the others get 0.
+        looked_at: padded pictures.
+        asked: (H,W) bool, pixels to compute; the others get 0.
         offsets: (m,2) int64, rows and columns from a pixel to those it is compared with.
     """
     disparity, colour, counts, middle, reach = looked_at
@@ -147,17 +147,17 @@ def nearer(looked_at, asked, offsets):  # type: ignore[no-untyped-def]
 
 @_jit
 def on_clearer_side(looked_at, band, asked, nearer, about, share, clearly, offsets, closeness):  # type: ignore[no-untyped-def]
-    """Disparity (H,W) float32 in which pixels that are clearly alike the other side have that of a pixel there.
+    """Disparity (H,W) float32 in which pixels that clearly resemble the other side get the disparity of a pixel there.
 
-    It is the one that is alike and near.
+    That pixel is chosen by similarity of colour and closeness.
 
     Args:
         looked_at, asked, offsets: as for `nearer`.
-        band: (H,W) bool, which pixels may go over.
-        nearer: what `nearer` gave.
-        about, share: (H,W) float32, that and `asked`, smoothed: pixels agree with those about them.
-        clearly: the least of their logarithm.
-        closeness: (m,) float32, what each offset is worth.
+        band: (H,W) bool, pixels that may change sides.
+        nearer: result of `nearer`.
+        about, share: (H,W) float32, `nearer` and `asked` smoothed, so that pixels agree with those around them.
+        clearly: minimum log ratio.
+        closeness: (m,) float32, weight of each offset.
     """
     disparity, colour, counts, middle, reach = looked_at
     height, width = band.shape

@@ -1,14 +1,14 @@
-"""Soft edges of depth made steps again, where the picture has its edges.
+"""Turns soft depth edges back into steps, at the edges of the picture.
 
-Depth models blur the edge of a thing over some pixels, and put it beside where it is. A mesh of such depth has a slope
-there, whose pixels are at no surface's distance and smear as soon as the camera moves. Two steps, each a frame at a
-time and in disparity, in which planes have no curvature:
+Depth models blur the edge of an object over several pixels, and displace it. A mesh of such depth has a slope there,
+whose pixels are at the distance of neither surface and smear as soon as the camera moves. Two steps fix this, one frame
+at a time and in disparity, in which planes have no curvature:
 
 1. A shock filter (Osher and Rudin 1990, in the morphological form of Kramer and Bruckner 1975): each pixel of a blurred
-   edge takes the nearest or the farthest of its neighbours by the sign of the curvature, until the edge is a step.
-2. Within 3 pixels of such a step, a pixel whose colour is clearly that of the other side goes over to it.
+   edge takes the value of its nearest or farthest neighbour, by the sign of the curvature, until the edge is a step.
+2. Within 3 pixels of such a step, a pixel whose colour clearly belongs to the other side moves to that side.
 
-Edges that are steps already stay as they are, and so does depth whose edges mostly are, such as a renderer's. Lengths
+Edges that are steps already stay as they are, and so does depth in which most edges are, such as a renderer's. Lengths
 are in pixels at a width of 512.
 """
 
@@ -26,62 +26,62 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.progress import SNAPPING, Progress, silent
 
 SNAPPED = "The depth's soft edges were snapped to those of the picture"
-"""How the note begins that says so; depth that has it is not snapped again."""
+"""Start of the note that says so; depth with this note is not snapped again."""
 
 MOVED = 0.02
-"""Relative change of a distance from which a pixel counts as moved in that note."""
+"""Relative change of distance above which that note counts a pixel as moved."""
 
 SHARP, _LOOKED_AT = 0.65, 8
-"""Part of a shot's edges from which on its depth counts as sharp, and how many of its frames are looked at. Rendered
-depth has 0.76 to 0.97, blurred 0.04 to 0.26, and blurred with grain 0.33 to 0.57."""
+"""Fraction of sharp edges above which a shot's depth counts as sharp, and number of frames examined. Rendered depth has
+0.76 to 0.97, blurred depth 0.04 to 0.26, and blurred depth with grain 0.33 to 0.57."""
 
 SOFT = 0.5
-"""An edge is soft where no two neighbouring pixels differ by this part of what the pixels about them do."""
+"""An edge is soft if no two neighbouring pixels differ by this fraction of the range of the pixels around them."""
 
 _AROUND = 3
-"""How far those about a pixel reach."""
+"""Radius of the neighbourhood of a pixel."""
 
 _ROUNDS = 6
-"""Times that the shock filter goes on by a pixel, which is how wide a slope it makes a step."""
+"""Rounds of the shock filter, each one pixel; they limit how wide a slope can become a step."""
 
 _LEAST_EDGE = 0.03
-"""Relative difference of the pixels about one from which it may be at an edge."""
+"""Relative range of the pixels around a pixel above which it may be at an edge."""
 
 _CURVED = 0.007
-"""Least curvature (second difference at a spacing of 1) of an edge, as a part of the disparity; surfaces have less."""
+"""Minimum curvature (second difference at a spacing of 1) of an edge, relative to the disparity; surfaces have less."""
 
 _GRAINY = 0.001
-"""Median curvature, in the same terms, from which depth is grainy, and smoothed more before its curvature is taken."""
+"""Median curvature, on the same scale, above which depth is grainy and is smoothed more before curvature is taken."""
 
 _SMOOTH, _SMOOTH_GRAIN = 0.5, 0.7
-"""Standard deviations of the Gaussian before curvature is taken: in pictures wider than 512, and for grain."""
+"""Standard deviations of the Gaussian before curvature is taken: for pictures wider than 512, and for grain."""
 
 _CURVED_OF_STEP = 0.05
-"""The same for the near side, as a part of what the pixels about differ by: outlines of round things are curved too."""
+"""Minimum curvature on the near side, relative to the range of the surrounding pixels; round outlines curve too."""
 
 STEP = 0.1
-"""Relative difference of two neighbours that is a step, from which colours are compared."""
+"""Relative difference between neighbours that counts as a step, where colours are compared."""
 
 _REACH = 3
 """How far from a step a pixel may change sides."""
 
 _WINDOW, _SPACING = 6, 2
-"""Pixels of both sides are compared as far as this, at this spacing."""
+"""Radius within which pixels of both sides are compared, and their spacing."""
 
 _CLEARLY = 2.0
-"""How many times as alike the other side must be."""
+"""How many times as similar the other side must be."""
 
 _LIMIT_BYTES, _BYTES_A_PIXEL = 1 << 30, 150
-"""Most memory that frames take while they are worked on, and what one takes a pixel."""
+"""Memory limit for frames in progress, in bytes, and bytes per pixel of one frame."""
 
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def snapped(depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = silent) -> DepthVideo:
-    """Depth whose soft edges are steps at the picture's edges, with a note that says how much of it moved.
+    """Snap soft edges of depth to the picture's edges, and add a note that says how much of it moved.
 
     Args:
-        depth: of T frames; what was snapped before, is a guess, or is sharp comes back as it is.
+        depth: of T frames; returned unchanged if it was snapped before, is a guess, or is sharp.
         frames: (T,H,W,3) uint8, the pictures.
         progress: called after each frame; raises `Cancelled` to stop.
     """
@@ -97,7 +97,7 @@ def snapped(depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = s
 
     moved = 0
     at_once = max(1, min(os.cpu_count() or 1, _LIMIT_BYTES // (_BYTES_A_PIXEL * made[0].size)))
-    with ThreadPoolExecutor(at_once) as threads:  # OpenCV and compiled loops let go of Python meanwhile
+    with ThreadPoolExecutor(at_once) as threads:  # OpenCV and compiled loops release the GIL
         try:
             for t, count in enumerate(threads.map(one, range(len(made)))):
                 moved += count
@@ -110,7 +110,7 @@ def snapped(depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = s
 
 
 def snap(depth: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Depth (H,W) of a picture (H,W,3) with its soft edges snapped, float32; the same bytes on every call."""
+    """Snap soft edges in the depth (H,W) of a picture (H,W,3); float32, the same bytes on every call."""
     disparity, scale = np.float32(1) / depth, _scale(depth)
     around = _range(disparity, _box(_AROUND * scale))
     soft = _soft(disparity, around, scale)
@@ -118,7 +118,7 @@ def snap(depth: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.f
         return depth
     steep = _to_steps(disparity, soft, around, scale)
     decided = _by_colour(steep, soft, picture, scale)
-    # Pixels that did not change keep their very bits, which 1 / (1 / x) would not.
+    # Unchanged pixels stay identical to the bit, which 1 / (1 / x) would not guarantee.
     return np.where(decided == disparity, depth, 1 / decided)
 
 
@@ -139,7 +139,7 @@ def _scale(depth: NDArray[np.float32]) -> int:
 
 
 def _soft(disparity: NDArray[np.float32], around: NDArray[np.float32], scale: int) -> NDArray[np.bool_]:
-    """Where the edges about a pixel (H,W) are soft; `around` is by how much the pixels there differ."""
+    """Where the edges around a pixel (H,W) are soft; `around` is the range of the values around each pixel."""
     jump = np.zeros_like(disparity)
     jump[:, 1:] = cv2.absdiff(disparity[:, 1:], disparity[:, :-1])
     jump[1:] = cv2.max(jump[1:], cv2.absdiff(disparity[1:], disparity[:-1]))
@@ -149,7 +149,7 @@ def _soft(disparity: NDArray[np.float32], around: NDArray[np.float32], scale: in
 def _to_steps(
     disparity: NDArray[np.float32], soft: NDArray[np.bool_], around: NDArray[np.float32], scale: int
 ) -> NDArray[np.float32]:
-    """The shock filter, where the pixels about one differ at all."""
+    """Apply the shock filter where the pixels around a pixel differ enough."""
     curvature = cv2.Laplacian(disparity, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE)[::scale, ::scale]
     grain = float(np.median(np.abs(curvature) / disparity[::scale, ::scale]))
     smooth = scale * _SMOOTH_GRAIN if grain > _GRAINY else scale * _SMOOTH if scale > 1 else 0
@@ -167,10 +167,10 @@ def _to_steps(
 def _by_colour(
     disparity: NDArray[np.float32], soft: NDArray[np.bool_], picture: NDArray[np.uint8], scale: int
 ) -> NDArray[np.float32]:
-    """Disparity (H,W) in which pixels near a step are on the side whose colours are theirs.
+    """Disparity (H,W) in which pixels near a step are on the side that their colour belongs to.
 
-    A pixel's likeness to a side is the mean of a Gaussian of its colour's distances to that side's pixels, in which
-    those far from the step count most. What goes over takes the disparity of the pixel that is alike and near.
+    A pixel's similarity to a side is the mean of a Gaussian of the colour distances to that side's pixels, weighted
+    towards those far from the step. A pixel that changes sides takes the disparity of a similar, near pixel.
     """
     at_step = cv2.dilate(disparity, _CROSS) > cv2.erode(disparity, _CROSS) * (1 + STEP)
     away = cv2.distanceTransform((~at_step).astype(np.uint8), cv2.DIST_L2, 3)
@@ -188,7 +188,7 @@ def _by_colour(
     offsets = np.stack([dy, dx], axis=-1)[square <= reach * reach + 1]
     closeness = (1 / (1 + square[square <= reach * reach + 1] / scale**2)).astype(np.float32)
 
-    # In wide pictures every fourth pixel is asked, and the others follow those about them.
+    # In wide pictures only every fourth pixel is computed, and the others follow their neighbours.
     asked = band.copy()
     if scale > 1:
         asked[1::2] = asked[:, 1::2] = False
@@ -202,7 +202,7 @@ def _by_colour(
 def _blurred(
     values: NDArray[np.float32], deviation: float, into: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """By a Gaussian that ends at twice its standard deviation, which takes half the time of OpenCV's usual one."""
+    """Blur with a Gaussian cut off at twice its standard deviation, in half the time of OpenCV's default."""
     side = 2 * math.ceil(2 * deviation) + 1
     return np.asarray(cv2.GaussianBlur(values, (side, side), deviation, dst=into), np.float32)
 
@@ -212,5 +212,5 @@ def _box(reach: int) -> NDArray[np.uint8]:
 
 
 def _range(values: NDArray[np.float32], around: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """By how much the values about each pixel differ."""
+    """The range of the values around each pixel."""
     return np.asarray(cv2.dilate(values, around) - cv2.erode(values, around), np.float32)

@@ -1,4 +1,4 @@
-"""What the numbers of a depth file mean. Needs numpy only."""
+"""The meaning of the numbers in a depth file. Needs only numpy."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -8,10 +8,10 @@ import numpy as np
 from ex4d.errors import InputError
 
 MILLIMETRE = 0.001
-"""Unit of 16-bit PNG where nobody says another."""
+"""Unit of 16-bit PNG if none is given, in metres."""
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": MILLIMETRE}
-"""Units of length by their signs, in metres."""
+"""Units of length by symbol, in metres."""
 
 LENS_KEYS = ("intrinsics", "intrinsic")
 """Names of the lens in an .npz file; the second is MegaSaM's."""
@@ -22,21 +22,21 @@ Distance = Literal["planar", "ray"]
 
 @dataclass(frozen=True)
 class DepthEncoding:
-    """What the numbers of a depth file mean.
+    """The meaning of the numbers in a depth file.
 
     Attributes:
-        unit: how many metres a stored 1 is; of inverse depth, the distance where a 1 is stored. None leaves the
-            numbers as they are, and takes 16-bit PNG for millimetres.
-        convention: "auto" for what the kind of file says: relative disparity in grey video, 8-bit numbers and arrays
-            that are named so, and else distances, with a warning where they look otherwise. The others are not
-            doubted: "depth" for distances; "inverse" for 1 / distance, 0 being infinitely far; "disparity" for what
-            grows towards the camera by an unknown scale and shift, as most estimators write: it is normalised once
-            for the shot and mapped as in EX-4D's release.
-        distance: "planar" along the optical axis, or "ray" for the straight way to the camera's centre.
-        channel: of EXR pictures, the name or its end; None if it is clear.
+        unit: metres per stored 1; for inverse depth, the distance at which a 1 is stored. None leaves the numbers as
+            they are, and takes 16-bit PNG as millimetres.
+        convention: "auto" follows the kind of file: relative disparity for grey video, 8-bit numbers and arrays named
+            so, otherwise distances, with a warning if they do not look like it. The other values are taken as certain:
+            "depth" for distances; "inverse" for 1 / distance, 0 being infinitely far; "disparity" for values that grow
+            towards the camera with an unknown scale and shift, as most estimators write: they are normalised once for
+            the shot and mapped as in EX-4D's release.
+        distance: "planar" along the optical axis, or "ray" for the straight line to the camera's centre.
+        channel: of EXR images, its name or the end of it; None if there is no doubt.
 
     Raises:
-        InputError: values that do not go together.
+        InputError: values that contradict each other.
     """
 
     unit: float | None = None
@@ -61,10 +61,10 @@ class DepthEncoding:
 
 
 def unit_of(text: str) -> float:
-    """Metres of a unit as people write it: m, cm, mm, or a factor such as 0.0002.
+    """Parse a unit as people write it, m, cm, mm, or a factor such as 0.0002, and return it in metres.
 
     Raises:
-        InputError: neither.
+        InputError: neither a unit nor a factor.
     """
     try:
         return UNITS[text] if text in UNITS else float(text)

@@ -19,17 +19,20 @@ UNKNOWN = "The unit of the distances is unknown."
 
 @dataclass(frozen=True)
 class Estimate:
-    """Depth of a clip, and what may be done with it.
+    """Depth of a clip, and its terms of use.
 
     Attributes:
         depth: distances, lens and notes.
         scale_note: a sentence about the unit of the distances.
         licence: under which the depth was made; a sentence if it forbids something.
-        caution: a sentence that stays with everything made from it, such as that it is a guess; empty if nothing.
-        choice_note: a sentence about why no better estimator made it, if the choice was left to us; it is about this
-            machine and this moment, and stays behind when the depth is kept in a file.
+        caution: a sentence attached to everything made from it, such as that it is a guess; empty if nothing.
+        choice_note: a sentence about why no better estimator was used, if the choice was left to us. It is about this
+            machine and this moment, so it is dropped when the depth is saved to a file.
         confidence: (T,H,W) float32 in [0,1] of the values of `depth`; None if the estimator gives none.
         steady: frames that were steadied by a found camera or turned out not to pump; no frame is steadied twice.
+
+    Raises:
+        InputError: a confidence of another shape, dtype or range.
     """
 
     depth: DepthVideo
@@ -45,9 +48,9 @@ class Estimate:
 
         Args:
             path: of the file.
-            part: first frame, step, and number of frames of the source, of which this may be a part; `read_estimate`
-                then reads any frames within it from the file. None leaves this out.
-            packed: see `save_depth`; the confidence, which nothing reads back from such a file, is left out then.
+            part: first frame, step, and number of frames of the source that this is a part of; `read_estimate` can then
+                read any frames within it from the file. None leaves this out.
+            packed: see `save_depth`; the confidence is then left out, because nothing reads it back from such a file.
 
         Raises:
             InputError: the file cannot be written (disk full, no permission).

@@ -1,9 +1,9 @@
-"""Depth for more frames of a shot: those that have it keep it, the others are estimated and fitted to them.
+"""Depth for more frames of a shot: existing depth is kept, new frames are estimated and fitted to it.
 
-An estimator gives each run a scale and shift of its own. So it is run on the new frames and on some frames beside them
-that have depth, and one scale and shift of disparity brings the run to the shot's. Over the shared frames the depth
-goes over from one into the other, as Video-Depth-Anything joins its windows: without that, a seam is three to six times
-as strong as the change from frame to frame is elsewhere; see docs/depth.md. Needs numpy only.
+An estimator gives each run a scale and shift of its own. It is therefore run on the new frames together with some
+adjacent frames that have depth, and one scale and shift of disparity maps the run to the shot's depth. Over the shared
+frames one depth blends into the other, as Video-Depth-Anything joins its windows. Without this, a seam is three to six
+times as strong as the usual change from frame to frame; see docs/depth.md. Needs only numpy.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
 MOST_LEFT = 0.25
-"""Median relative difference after the fit from which on the depth is that of other pictures, or worth nothing."""
+"""Median relative difference after the fit above which the depth belongs to other pictures, or is worthless."""
 
 LEAST_RELIEF = 0.02
-"""Where the shared frames have less than this part of the run's range of disparity, they tell a scale and no shift."""
+"""If the shared frames cover less than this fraction of the run's range of disparity, only a scale is fitted."""
 
 SAME = 1e-4
-"""Relative difference up to which depth is the same: packing it for a file changes it by a third of that."""
+"""Relative difference up to which two depths count as the same; packing for a file changes depth by a third of that."""
 
 SAME_LENS = 1e-3
-"""Relative difference up to which a focal length is the same."""
+"""Relative difference up to which two focal lengths count as the same."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Depth that frames of a clip have already.
+    """Depth that some frames of a clip already have.
 
     Attributes:
         first: the first of these frames, within the clip.
@@ -60,18 +60,18 @@ class Standing:
 
     @property
     def zooms(self) -> bool:
-        """Whether its lens zooms: nobody knows how that goes on."""
+        """Whether its lens zooms; how the zoom continues is unknown."""
         k = self.estimate.depth.intrinsics
         return not np.allclose(k, k[0])
 
     def lenses(self, count: int) -> NDArray[np.float64]:
-        """The lens (count,3,3) of all frames of the clip: in those outside, that of the nearest one that has depth."""
+        """The lens (count,3,3) of every frame of the clip, taken from the nearest frame that has depth."""
         k = self.estimate.depth.intrinsics
         return k[np.clip(np.arange(count) - self.first, 0, len(k) - 1)]
 
     @property
     def steady(self) -> range:
-        """Which frames of the clip are steady, see `Estimate`."""
+        """Which frames of the clip are steady; see `Estimate`."""
         return range(self.first, self.first + len(self.estimate.steady))
 
 
@@ -84,30 +84,30 @@ def extended(
     estimate: Callable[["Clip"], Estimate],
     kept: Callable[[], Estimate | None],
 ) -> tuple[Estimate | None, str]:
-    """Depth of a clip of which some frames have depth that is to stay.
+    """Complete the depth of a clip in which some frames have depth that is to be kept.
 
     Args:
-        path: a depth file of EX-4D that tells which `part` of the clip's source it is of.
+        path: an EX-4D depth file that says which `part` of the clip's source it covers.
         clip: all frames.
         provider: name of the estimator.
         titles: of all estimators, by name.
-        focal_px: focal length in pixels of the source's displayed picture, if it was given.
-        estimate: estimates the depth of some successive frames of the clip.
-        kept: what is known from an earlier estimate of the whole clip.
+        focal_px: focal length in pixels of the source's displayed picture, if given.
+        estimate: estimates the depth of some consecutive frames of the clip.
+        kept: returns the cached result of an earlier estimate of the whole clip, if any.
 
     Returns:
-        The depth of all frames, or None and a sentence about why that of the file cannot stay.
+        The depth of all frames, or None and a sentence about why the file's depth cannot be kept.
 
     Raises:
         InputError: the estimator refuses.
     """
     try:
         standing, why = _read(path, clip, provider, titles, focal_px)
-    except InputError:  # it speaks of a file that the artist has never seen
+    except InputError:  # its message is about a file that the artist has never seen
         standing, why = None, "the file with the shot's depth is damaged"
     if standing is None:
         return None, f"The depth of all frames was estimated again: {why}."
-    whole = kept()  # such as of frames that were open before
+    whole = kept()  # for example of frames that were open before
     if whole is not None and _is_same(standing, whole.depth.depth):
         return _with_lens(whole, standing), ""
     try:
@@ -119,7 +119,7 @@ def extended(
 def _read(
     path: Path, clip: "Clip", provider: str, titles: Mapping[str, str], focal_px: float | None
 ) -> tuple[Standing | None, str]:
-    """The depth that frames of a clip have, or None and why it does not apply, as a part of a sentence.
+    """Read the existing depth of a clip's frames, or return None and why it does not apply, as part of a sentence.
 
     Raises:
         InputError: the file is damaged.
@@ -160,13 +160,13 @@ def _read_frames(stored: Stored, start: int, k: NDArray[np.float64]) -> Estimate
 
 
 def _is_same(standing: Standing, whole: NDArray[np.float32]) -> bool:
-    """Whether depth of the whole clip (T,H,W) is the one that stands, as far as that goes."""
+    """Whether depth of the whole clip (T,H,W) matches the existing depth in the frames that have some."""
     there = whole[standing.first :][: len(standing.depth)]
     return all(np.allclose(one, other, rtol=SAME, atol=0) for one, other in zip(there, standing.depth, strict=True))
 
 
 def _with_lens(whole: Estimate, standing: Standing) -> Estimate:
-    """An estimate of all frames, with the lens that the standing ones have got since."""
+    """Give an estimate of all frames the lens that the existing depth has acquired since."""
     whole, k = replace(whole, steady=standing.steady), standing.lenses(len(whole.depth.depth))
     if np.allclose(whole.depth.intrinsics, k, rtol=SAME_LENS):
         return whole
@@ -181,10 +181,10 @@ def _with_lens(whole: Estimate, standing: Standing) -> Estimate:
 
 
 def _joined(standing: Standing, clip: "Clip", estimate: Callable[["Clip"], Estimate]) -> Estimate:
-    """Depth of all frames: that which stands, and runs of the estimator that are fitted to it.
+    """Depth of all frames: the existing depth, and runs of the estimator fitted to it.
 
     Raises:
-        InputError: a run contradicts what stands.
+        InputError: a run contradicts the existing depth.
     """
     known = standing.estimate
     depth = np.empty((len(clip.frames), *standing.depth.shape[1:]), np.float32)
@@ -212,7 +212,7 @@ def _joined(standing: Standing, clip: "Clip", estimate: Callable[["Clip"], Estim
 
 
 def _frames(clip: "Clip", run: Run) -> "Clip":
-    """Successive frames of a clip as a clip."""
+    """Consecutive frames of a clip as a clip."""
     assert clip.stored is not None
     part = slice(run.start, run.stop)
     start = int(clip.numbers[run.start])
@@ -220,12 +220,12 @@ def _frames(clip: "Clip", run: Run) -> "Clip":
 
 
 def join(depth: NDArray[np.float32], made: NDArray[np.float32], run: Run) -> tuple[float, float]:
-    """Fill in the new frames of a run, and let the shared ones go over into them, in place.
+    """Fill in the new frames of a run, and blend the shared frames into them, in place.
 
     Args:
-        depth: (R,H,W) distances of the frames of the run; those of the shared ones stand.
-        made: (R,H,W) distances by the estimator, of any scale and shift of disparity.
-        run: tells which are shared.
+        depth: (R,H,W) distances of the frames of the run, with existing depth in the shared ones.
+        made: (R,H,W) distances by the estimator, with any scale and shift of disparity.
+        run: says which frames are shared.
 
     Returns:
         The scale of disparity, and the median relative difference in the shared frames after the fit.
@@ -236,7 +236,7 @@ def join(depth: NDArray[np.float32], made: NDArray[np.float32], run: Run) -> tup
     shared = slice(run.new, None) if run.leads else slice(0, run.shared)
     scale, shift = _fit(made, 1 / made[shared].astype(np.float64), 1 / depth[shared].astype(np.float64))
     nearest = scale / float(made.min()) + shift
-    # What would be behind infinity stands as far as the farthest that is there, or as for other shots.
+    # Depth that would end up beyond infinity is placed at the farthest existing depth, or farther as in other shots.
     least = min(1 / float(depth[shared].max()), nearest / alignment.FARTHEST_OVER_NEAREST)
     weights = np.ones(len(made))
     weights[shared] = _ramp(run)
@@ -256,7 +256,7 @@ def join(depth: NDArray[np.float32], made: NDArray[np.float32], run: Run) -> tup
 
 
 def _fit(made: NDArray[np.float32], new: NDArray[np.float64], standing: NDArray[np.float64]) -> tuple[float, float]:
-    """Scale and shift from disparity of a run to that which stands, by the shared frames.
+    """Fit scale and shift from the run's disparity to the existing one over the shared frames.
 
     Raises:
         InputError: near and far are swapped.
@@ -270,6 +270,6 @@ def _fit(made: NDArray[np.float32], new: NDArray[np.float64], standing: NDArray[
 
 
 def _ramp(run: Run) -> NDArray[np.float64]:
-    """How much of a run each of the shared frames takes, in their order: more, the nearer it is to the new ones."""
+    """Weight of the run in each of the shared frames, in order; it grows towards the new frames."""
     weights = np.arange(1, run.shared + 1) / (run.shared + 1)
     return weights[::-1] if run.leads else weights

@@ -1,4 +1,4 @@
-"""The lens of a clip whose depth does not tell it."""
+"""The lens of a clip whose depth does not include one."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 FOCAL_OVER_SIDE = intrinsics.RELEASE_FOCAL_PX / 512
-"""Focal length over the longer side that is assumed: the release's lens at the release's size, at any size."""
+"""Assumed focal length over the longer side: the release's lens at the release's size, for any size."""
 
 ASSUMED = "The focal length is unknown; a field of view of 54 degrees along the longer side is assumed."
 
@@ -21,14 +21,14 @@ GOES_ON = "The lens zooms: in frames that were not open before, the lens of the 
 
 
 def given_or_assumed(clip: "Clip", focal_px: float | None) -> tuple[NDArray[np.float64], str]:
-    """Intrinsics (T,3,3) at the working size, and a sentence that says where they are from.
+    """Intrinsics (T,3,3) at the working size, and a sentence about where they come from.
 
     Args:
-        clip: whose lens it is.
-        focal_px: in pixels of the source's displayed picture; None assumes a usual lens.
+        clip: the clip that the lens belongs to.
+        focal_px: in pixels of the source's displayed picture; None assumes a typical lens.
 
     Raises:
-        InputError: the focal length is not a positive number, or that of no lens.
+        InputError: the focal length is not a positive number, or impossible for a lens.
     """
     fit, count = clip.fit, len(clip.frames)
     if focal_px is None:
@@ -44,10 +44,10 @@ def given_or_assumed(clip: "Clip", focal_px: float | None) -> tuple[NDArray[np.f
 
 
 def checked(focal_px: float, width: int, what: str) -> float:
-    """Degrees that a lens sees across a picture of this width.
+    """Field of view of a lens across a picture of this width, in degrees.
 
     Raises:
-        InputError: more or less than any lens does.
+        InputError: wider or narrower than any lens.
     """
     degrees, (least, most) = intrinsics.field_of_view_of(focal_px, width), intrinsics.FIELD_OF_VIEW
     if not least <= degrees <= most:

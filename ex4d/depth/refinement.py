@@ -1,10 +1,10 @@
-"""Edges of depth refined by a small network, which looks at the picture as well.
+"""Edges of depth refined by a small network that also looks at the picture.
 
-A depth model's edges are soft, and beside those in the picture. For each pixel near one, the network says from which
-pixel, at most 10 away, to take the disparity, and what to add to it. It needs torch. Away from edges depth stays as it
-is, to the bit.
+A depth model's edges are soft, and do not coincide with those in the picture. For each pixel near an edge, the network
+predicts from which pixel, at most 10 away, to take the disparity, and what to add to it. Needs torch. Away from edges,
+depth stays the same to the bit.
 
-It was trained on generated pictures by `ex4d train refiner`; docs/training.md says how.
+It was trained on generated pictures with `ex4d train refiner`; see docs/training.md.
 """
 
 from collections.abc import Callable
@@ -21,20 +21,20 @@ from ex4d.networks.devices import torch_device
 from ex4d.progress import REFINING, Progress, silent
 
 REFINED = "The depth's edges were refined by the network"
-"""How the note begins that says so; depth that has it is not refined again."""
+"""Start of the note that says so; depth with this note is not refined again."""
 
 REACH, RESIDUAL, AROUND = 10.0, 0.5, 16
-"""How far away a disparity may be taken from, in pixels; the most that is added to it, as a part of the range of the
-disparities around; and how far around a pixel that range is taken, in pixels."""
+"""Maximum distance from which a disparity may be taken, in pixels; maximum correction of it, as a fraction of the range
+of the surrounding disparities; and the radius for that range, in pixels."""
 
 _FLAT = 0.02
-"""Where the disparities around differ by less than this part of the largest, nothing changes."""
+"""Where the surrounding disparities differ by less than this fraction of the largest, nothing changes."""
 
 _MULTIPLE = 16
 """The network halves the picture four times."""
 
 WEIGHTS = Path(__file__).parent / "weights" / "edge_refiner.safetensors"
-"""Of the network, in 16 bits."""
+"""The network's weights, in 16 bits."""
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """(1,5,H,W) to (1,4,H,W), float32."""
@@ -43,13 +43,13 @@ Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 def refined(
     depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = silent, device: str = "auto"
 ) -> DepthVideo:
-    """Depth whose edges are refined, with a note that says how much of it moved.
+    """Refine the edges of depth, and add a note that says how much of it moved.
 
     Args:
-        depth: of T frames; what was refined before, is a guess, or is sharp comes back as it is.
+        depth: of T frames; returned unchanged if it was refined before, is a guess, or is sharp.
         frames: (T,H,W,3) uint8, the pictures.
-        progress: told after each frame; raises `Cancelled` to stop.
-        device: of torch.
+        progress: called after each frame; raises `Cancelled` to stop.
+        device: a torch device.
     """
     if depth.is_guess or any(note.startswith(REFINED) for note in depth.notes) or is_sharp(depth.depth):
         return depth
@@ -66,7 +66,7 @@ def refined(
 
 
 def refine(depth: NDArray[np.float32], picture: NDArray[np.uint8], network: Network) -> NDArray[np.float32]:
-    """Depth (H,W) of a picture (H,W,3), float32."""
+    """Refine the depth (H,W) of a picture (H,W,3), float32."""
     disparity = np.float32(1) / depth
     inputs, unit, edge = _prepared(disparity, picture)
     if not edge.any():
@@ -75,7 +75,7 @@ def refine(depth: NDArray[np.float32], picture: NDArray[np.uint8], network: Netw
     out = network(inputs)[0, :, :height, :width]
     offset = np.where(edge, np.float32(REACH) * np.tanh(out[:2]), np.float32(0))
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    # The nearest pixel's: a mean of both sides of an edge is at neither's distance.
+    # Sample the nearest pixel: a mean across an edge is at the distance of neither side.
     taken = cv2.remap(
         disparity,
         np.rint(columns + offset[0]),
@@ -88,7 +88,7 @@ def refine(depth: NDArray[np.float32], picture: NDArray[np.uint8], network: Netw
 
 
 def network(device: str = "auto") -> Network:
-    """The network with the weights of the package, on a device of torch; "auto" takes a GPU if it can be used."""
+    """Load the network with the package's weights on a torch device; "auto" takes a GPU if it can be used."""
     import torch
     from safetensors.torch import load_file
 
@@ -108,7 +108,7 @@ def network(device: str = "auto") -> Network:
 def _prepared(
     disparity: NDArray[np.float32], picture: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """What the network sees, the range of the disparities around each pixel, and where there is an edge."""
+    """The network's input, the range of the disparities around each pixel, and where there is an edge."""
     box = np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8)
     high, low = cv2.dilate(disparity, box), cv2.erode(disparity, box)
     differ = high - low

@@ -1,6 +1,7 @@
-"""The depth estimators that exist, choosing one, and running it. Other packages add theirs through an entry point.
+"""The available depth estimators: choosing and running one. Other packages add theirs through an entry point.
 
-Importing this and listing estimators costs numpy; torch is imported only when an estimator that needs it runs.
+Importing this module and listing estimators costs only numpy; torch is imported only when an estimator that needs it
+runs.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
 GROUP = "ex4d.depth_estimators"
-"""Group of the entry points, each of which names a `Spec`."""
+"""Group of the entry points; each names a `Spec`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Choice:
     Attributes:
         spec: of the estimator.
         file: the depth file or folder that it reads; None if it estimates.
-        note: sentences about why it is not a better one where it was left open, or what may be the clip's depth, or "".
+        note: sentences about why no better estimator was chosen if the choice was left open, or about what may be the
+            clip's depth; or "".
     """
 
     spec: Spec
@@ -56,31 +58,31 @@ def estimators() -> dict[str, Spec]:
 
 
 def missing(spec: Spec) -> str:
-    """A sentence about what an estimator needs and lacks here, or "" where it can run. Imports no torch.
+    """A sentence about what an estimator needs and lacks here, or "" if it can run. Does not import torch.
 
-    Where that cannot be found out, the sentence says why.
+    If this cannot be determined, the sentence says why.
     """
     try:
         return lacking(spec.title, spec.packages, spec.parts, any_part=spec.any_part)
-    except (EX4DError, OSError) as error:  # such as a folder of models that is gone
+    except (EX4DError, OSError) as error:  # for example if the folder of models is gone
         return str(error)
-    except Exception as error:  # of a package that is not ours
+    except Exception as error:  # third-party code
         return f"{spec.title} cannot tell whether it can run here: {type(error).__name__}: {error}"
 
 
 def choose(
     wish: str, video: Path | None = None, file: Path | None = None, known: Mapping[str, Spec] | None = None
 ) -> Choice:
-    """The estimator for a wish: a name, or "auto".
+    """Choose an estimator by name, or the best one for "auto".
 
     Args:
         wish: name of an estimator, or `AUTO`.
-        video: the clip's file; its depth is looked for beside it.
-        file: a depth file or folder that the user named.
-        known: what there is to choose from; None for all that is installed.
+        video: the clip's file; its depth is looked for next to it.
+        file: a depth file or folder named by the user.
+        known: the estimators to choose from; None for all installed ones.
 
     Raises:
-        InputError: there is none of this name, what it needs is missing, or there is no depth file.
+        InputError: there is none of this name, something it needs is missing, or there is no depth file.
     """
     known = estimators() if known is None else known
     choices = {name: spec for name, spec in known.items() if not spec.is_helper}
@@ -111,7 +113,7 @@ def choose(
 
 
 def _best(choices: Mapping[str, Spec], file: Path | None) -> Choice:
-    """What "auto" takes: what reads the file where there is one, else the best that can run and asks for no consent."""
+    """The choice of "auto": what reads the file if there is one, else the best that can run and needs no consent."""
     reasons: list[tuple[str, str]] = []
     for spec in choices.values():
         if spec.reads_file != (file is not None) or spec.terms:
@@ -140,22 +142,22 @@ def estimate(
     edges: DepthEdges = "off",
     progress: Progress = silent,
 ) -> Estimate:
-    """The depth of a clip. Estimated depth is cached by content, so that the second time only costs a hash.
+    """Estimate or read the depth of a clip. Estimated depth is cached by content, so a second run costs one hash.
 
     Args:
         wish: name of an estimator, or `AUTO`.
         clip: frames at the working size.
-        video: the clip's file, to find the depth beside it.
+        video: the clip's file, to find the depth next to it.
         file, reading: a depth file or folder, and what its numbers mean.
-        focal_px: focal length in pixels of the source's displayed picture; None takes the file's or the estimator's,
-            or else the release's.
+        focal_px: focal length in pixels of the source's displayed picture; None takes the file's or the estimator's, or
+            else the release's.
         accept_licence: the user accepts the terms of the estimator.
-        again: estimate anew even where the depth was kept.
-        device: of torch; "auto" takes a GPU where torch can use it, and else the CPU.
+        again: estimate again even if there is a cached result.
+        device: a torch device; "auto" takes a GPU if torch can use one, else the CPU.
         detail: how finely a model looks at the pictures; "auto" is full on a GPU and reduced on the CPU.
-        standing: depth of a part of the clip that is to stay, as EX-4D wrote it: only other frames are estimated, and
-            fitted to it. Where it does not apply, all frames are estimated, and a note says why.
-        edges: what happens to soft edges, see `DepthEdges`; those of `standing` stay as they are.
+        standing: depth of a part of the clip that is to be kept, as written by EX-4D: only the other frames are
+            estimated, and fitted to it. If it does not apply, all frames are estimated, and a note says why.
+        edges: how soft edges are treated, see `DepthEdges`; those in `standing` stay as they are.
         progress: called after each step.
 
     Raises:
@@ -172,7 +174,7 @@ def estimate(
         if not numba.is_there:
             note = f"The depth's edges stay as soft as they are, since sharpening them needs numba: {numba.install}."
             return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
-        # Both need cv2 and numba, which listing estimators does not.
+        # Both need cv2 and numba; listing estimators does not.
         torch = Package("torch", "depth")
         if edges == "refine" and torch.is_there:
             from ex4d.depth.refinement import refined
@@ -193,7 +195,7 @@ def estimate(
             )
         read = edged(_run(spec, clip, request), clip)
         return _marked(read, known.get(read.depth.provider))
-    # Jobs of earlier versions say "depth" where nobody had chosen.
+    # Jobs of earlier versions say "depth" if the user had chosen nothing.
     if reading not in (None, DepthEncoding(), DepthEncoding(convention="depth")):
         raise InputError(
             f"Settings for reading a depth file were given, but there is no such file, and {spec.title} reads none:"
@@ -207,7 +209,7 @@ def estimate(
     made, note = None, ""
 
     def kept_before() -> Estimate | None:
-        # As it would stand: depth that stands is compared with it.
+        # With its edges treated, because the existing depth is compared with it.
         found = None if again else cached.found(_key(spec, helper, clip, request))
         return found and edged(found, clip)
 
@@ -218,7 +220,7 @@ def estimate(
             spec.name,
             {name: each.title for name, each in known.items()},
             focal_px,
-            # Their scale is that of the depth they are fitted to, so no helper measures one.
+            # The existing depth sets their scale, so no helper measures it.
             estimate=lambda frames: edged(_kept(spec, None, frames, request, again), frames),
             kept=kept_before,
         )
@@ -231,12 +233,12 @@ def estimate(
     if detail != "auto" and not spec.has_detail:
         notes.append(f"{spec.title} has no Depth Detail: the setting was ignored.")
     notes.append(made.scale_note)
-    depth = replace(made.depth, notes=tuple(dict.fromkeys(notes)))  # depth that is extended has told some already
+    depth = replace(made.depth, notes=tuple(dict.fromkeys(notes)))  # extended depth already has some of them
     return _marked(replace(made, depth=depth, choice_note=choice.note), spec)
 
 
 def _kept(spec: Spec, helper: Spec | None, clip: "Clip", request: Request, again: bool) -> Estimate:
-    """The depth that an estimator makes of a clip, or has made before; with a helper's measurements if there is one."""
+    """The depth an estimator makes of a clip, or made before; uses a helper's measurements if there is a helper."""
     if helper is not None:
         request = replace(request, metric=partial(_measured, helper, clip, request))
     return cached.kept(_key(spec, helper, clip, request), partial(_run, spec, clip, request), again)
@@ -260,10 +262,10 @@ def _used_weights(spec: Spec, helper: Spec | None) -> tuple[Path, ...]:
 
 
 def _with_detail(spec: Spec, request: Request) -> Request:
-    """The request with the detail resolved to full or reduced.
+    """Resolve the request's detail to full or reduced.
 
     Raises:
-        PluginError: torch, which is asked for a GPU, is broken.
+        PluginError: torch is broken, and is needed to look for a GPU.
     """
     try:
         return replace(request, detail=detail_for(request))
@@ -272,10 +274,10 @@ def _with_detail(spec: Spec, request: Request) -> Request:
 
 
 def _run(spec: Spec, clip: "Clip", request: Request) -> Estimate:
-    """The depth that an estimator makes of a clip.
+    """Run an estimator on a clip.
 
     Raises:
-        PluginError: it fails with an error that is not one of ours, or gives back what is no depth of this clip.
+        PluginError: it fails with an error that is not one of ours, or returns something other than depth of this clip.
     """
     assert spec.run is not None
     said = f"The depth estimator {spec.name}"
@@ -283,7 +285,7 @@ def _run(spec: Spec, clip: "Clip", request: Request) -> Estimate:
         made = spec.run(clip, request)
     except (EX4DError, OSError):
         raise
-    except (Exception, SystemExit) as error:  # of a package that may not be ours
+    except (Exception, SystemExit) as error:  # possibly third-party code
         raise PluginError(f"{said} failed: {type(error).__name__}: {error}") from error
     try:
         _check_made(made, spec, clip)
@@ -301,15 +303,15 @@ def _check_made(made: Estimate, spec: Spec, clip: "Clip") -> None:
     for name in ("provider", "scale_note", "licence", "caution"):
         check(str, getattr(depth if name == "provider" else made, name), name)
     check(tuple[str, ...], depth.notes, "notes")
-    if depth.provider != spec.name and not spec.reads_file:  # a file names who estimated it
+    if depth.provider != spec.name and not spec.reads_file:  # a file names the estimator that made it
         raise PlainError(f"provider must be its own name, not {depth.provider!r:.100}.")
-    replace(depth)  # checks the distances, which may have been written to since
+    replace(depth)  # checks the distances, which may have been overwritten since
 
 
 def _marked(made: Estimate, spec: Spec | None) -> Estimate:
-    """Depth with what has to stay with it: that it is a guess, the caution and the terms of what estimated it.
+    """Attach what must stay with the depth: that it is a guess, and the caution and terms of its estimator.
 
-    Depth that was estimated earlier and comes back as a file keeps them too, by the provider that the file names.
+    Earlier estimates that come back as a file keep these too, by the provider named in the file.
     """
     if spec is None or not (spec.terms or spec.caution or spec.is_guess):
         return made

@@ -1,4 +1,4 @@
-"""What can be measured about a depth video without knowing the truth: steadiness, range, lens, repairs."""
+"""Measures of a depth video that need no ground truth: steadiness, range, lens, repairs."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -29,14 +29,14 @@ class DepthReport:
     Attributes:
         provider: where the depth is from.
         frames, width, height: its size.
-        flicker: mean |log(depth) - log(depth of the same thing a frame later)|; 0.01 is 1 % a frame. Things that come
-            nearer add to it. None for a single frame, or where nothing can be followed.
-        followed: part of the pixels, 0 to 1, that the flow follows there and back, over which flicker is taken.
-        nearest, median, farthest: distances of the shot; nearest and farthest leave 0.1 % out on either side.
+        flicker: mean |log(depth) - log(depth of the same point a frame later)|; 0.01 is 1 % per frame. Things that come
+            nearer add to it. None for a single frame, or if nothing can be followed.
+        followed: fraction of the pixels, 0 to 1, that the flow follows there and back, over which flicker is averaged.
+        nearest, median, farthest: distances of the shot; nearest and farthest leave out 0.1 % at either end.
         focal_px: of the first frame, at this size.
         field_of_view: degrees, horizontal and vertical, of the first frame.
-        lens: a sentence about where the lens is from.
-        repaired: part of the values that were no distances.
+        lens: a sentence about where the lens comes from.
+        repaired: fraction of the values that were not distances.
         notes: all sentences for the user.
     """
 
@@ -128,10 +128,10 @@ def check_belongs(clip: "Clip", depth: DepthVideo) -> None:
 def flicker(
     frames: NDArray[np.uint8], depth: NDArray[np.float32], progress: Progress = silent
 ) -> tuple[float | None, float | None]:
-    """Mean change of log depth along the optical flow, and the part of the pixels that it is taken over.
+    """Mean change of log depth along the optical flow, and the fraction of the pixels it is averaged over.
 
-    Only pixels count that the flow follows to the next frame and back. Nothing is known to stand still, so what comes
-    nearer or goes away counts too: the flicker of true depth is above 0.
+    Only pixels that the flow follows to the next frame and back count. Nothing is known to be static, so things that
+    move nearer or away count too, and even true depth has some flicker.
 
     Args:
         frames: (T,H,W,3) uint8.
@@ -155,12 +155,12 @@ def flicker(
 
 
 def _log_depth(depth: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Logarithm of the depth nearest to each pixel of a picture of that shape: nothing is mixed across edges."""
+    """Log of the depth nearest to each pixel of a picture of that shape, so that nothing is mixed across edges."""
     rows = ((np.arange(shape[0]) + 0.5) * depth.shape[0] / shape[0]).astype(np.intp)
     columns = ((np.arange(shape[1]) + 0.5) * depth.shape[1] / shape[1]).astype(np.intp)
     return np.log(depth[rows[:, None], columns])
 
 
 def _angle(focal: float, centre: float, size: int) -> float:
-    """Degrees that a side of the picture spans."""
+    """Angle in degrees that a side of the picture spans."""
     return float(np.degrees(np.arctan(centre / focal) + np.arctan((size - centre) / focal)))

@@ -1,9 +1,9 @@
-"""Which frames of a clip are estimated together where others have depth already. Needs nothing."""
+"""Which frames of a clip are estimated together when others already have depth. No dependencies."""
 
 from dataclasses import dataclass
 
 OVERLAP = 8
-"""Frames with depth that a run of the estimator shows besides the new ones."""
+"""Frames with depth that the estimator sees in a run besides the new ones."""
 
 
 @dataclass(frozen=True)
@@ -11,10 +11,10 @@ class Run:
     """Frames that are estimated together, numbered within the clip.
 
     Attributes:
-        start, stop: the first, and the one after the last.
-        shared: how many of them have depth already: the last ones of a run that leads up to the standing frames, the
-            first ones of one that follows them.
-        leads: whether it is such a run.
+        start, stop: the first frame, and the one after the last.
+        shared: how many of them already have depth: the last ones in a run that leads up to the frames with depth, the
+            first ones in a run that follows them.
+        leads: whether the run leads up to the frames with depth.
     """
 
     start: int
@@ -24,12 +24,12 @@ class Run:
 
     @property
     def new(self) -> int:
-        """How many frames have no depth yet."""
+        """Number of frames that have no depth yet."""
         return self.stop - self.start - self.shared
 
 
 def runs(count: int, first: int, standing: int) -> tuple[Run, ...]:
-    """What to estimate of a clip of `count` frames, of which `standing` many from `first` on have depth."""
+    """The runs to estimate in a clip of `count` frames, of which `standing` frames from `first` on have depth."""
     last = first + standing
     both = first > 0 and last < count
     shared = min(OVERLAP, max(1, standing // 2) if both else standing)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
 KEY_FRAMES = 5
-"""How many frames of a shot tell lens and scale."""
+"""Number of frames of a shot in which lens and scale are measured."""
 
 
 def key_frames(count: int) -> NDArray[np.intp]:
@@ -27,20 +27,20 @@ def key_frames(count: int) -> NDArray[np.intp]:
 def scaled(
     spec: Spec, clip: "Clip", disparity: NDArray[np.float32], focal_px: float | None, metric: Metric | None
 ) -> Estimate:
-    """Distances from relative disparity.
+    """Convert relative disparity to distances.
 
-    In the unit of `metric` by a robust fit to it; without it, or where the fit fails (a note says so), as in EX-4D's
-    release.
+    The unit is that of `metric`, by a robust fit to it; without `metric`, or if the fit fails (a note says so), the
+    mapping of EX-4D's release is used.
 
     Args:
         spec: of the estimator.
         clip: T frames at the working size.
         disparity: (T,H,W), larger is nearer, of one unknown scale and shift.
-        focal_px: focal length in pixels of the source's displayed picture; None takes the metric's, or a usual lens.
-        metric: what some frames say about lens and distances.
+        focal_px: focal length in pixels of the source's displayed picture; None takes the metric's, or a typical lens.
+        metric: lens and distances measured in some frames.
 
     Raises:
-        InputError: the disparity is the same everywhere, or the focal length is that of no lens.
+        InputError: the disparity is the same everywhere, or the focal length is impossible for a lens.
     """
     notes: list[str] = []
     k, about_lens = lens.given_or_assumed(clip, focal_px)
@@ -50,7 +50,7 @@ def scaled(
             k = intrinsics.per_frame(
                 intrinsics.from_focal(metric.focal_px, clip.fit.width, clip.fit.height), len(clip.frames)
             )
-            about_lens = ""  # what the metric says is enough
+            about_lens = ""  # the metric's own note is enough
         notes.append(metric.note)
         seen = np.isfinite(metric.depth)
         try:

@@ -1,4 +1,4 @@
-"""Pictures of depth to look at: in colours, as normals of the mesh, and beside the clip."""
+"""Pictures of depth to look at: in colours, as normals of the mesh, and next to the clip."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
 PANEL = 480
-"""Width of each of the three pictures side by side, at most."""
+"""Maximum width of each of the three pictures side by side."""
 
 
 def shot_range(depth: NDArray[np.float32]) -> tuple[float, float]:
-    """The nearest and the farthest distance that colours tell apart, one pair for the whole shot (T,H,W)."""
+    """The nearest and farthest distances that colours distinguish, one pair for the whole shot (T,H,W)."""
     low, high = np.percentile(depth[:, ::4, ::4], [0.5, 99.5])
     return float(low), float(high)
 
@@ -36,8 +36,8 @@ def coloured(depth: NDArray[np.float32], near: float, far: float) -> NDArray[np.
 def normals(mesh: DWMesh, t: int) -> NDArray[np.float32]:
     """Unit normals (H,W,3) of the surface at each vertex of frame `t`, towards the camera; camera axes.
 
-    From the differences of the neighbouring vertices; those of the border, which the shell spoils, repeat their
-    neighbours'.
+    Computed from differences of neighbouring vertices. At the border, where the shell would distort them, they repeat
+    those of their neighbours.
     """
     inner = mesh.camera_vertices(t)[1:-1, 1:-1]
     across, down = (np.gradient(inner, axis=axis) for axis in (1, 0))
@@ -48,7 +48,7 @@ def normals(mesh: DWMesh, t: int) -> NDArray[np.float32]:
 
 
 def shown_normals(normal: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Normals (H,W,3) in the usual colours: red to the right, green up, blue towards the camera."""
+    """Normals (H,W,3) as RGB in the usual convention: red to the right, green up, blue towards the camera."""
     return ((normal * [1, -1, -1] + 1) * 127.5).round().astype(np.uint8)
 
 
@@ -76,7 +76,7 @@ def side_by_side(clip: "Clip", depth: DepthVideo, progress: Progress = silent) -
 
 
 def write_side_by_side(path: Path, clip: "Clip", depth: DepthVideo, progress: Progress = silent) -> None:
-    """`side_by_side` as an .mp4, which carries the notes of the depth.
+    """Write `side_by_side` as an .mp4 that carries the depth's notes.
 
     Raises:
         InputError: clip and depth do not belong together, or the file cannot be written.

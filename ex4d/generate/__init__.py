@@ -1,1 +1,1 @@
-"""Generators: from conditioning to the finished video. `registry` finds them, `base` says what each of them is."""
+"""Generators: from conditioning to the finished video. `registry` finds them, `base` defines what each one is."""

@@ -1,4 +1,4 @@
-"""What every generator is: its specification, its input and its output. Needs numpy only."""
+"""What makes a generator: its specification, its input and its output. Needs only numpy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Generated:
 
     Attributes:
         frames: (T,h,w,3) uint8.
-        settings: what it was really made with, as plain JSON values; with the seed, all that remaking it needs.
+        settings: what it was actually made with, as plain JSON values; together with the seed, enough to remake it.
         notes: sentences for the user.
     """
 
@@ -36,9 +36,9 @@ class Request:
     """The input of a generator.
 
     Attributes:
-        conditioning: T rendered frames: what is real along the path, including its lead-in, which is cut off the
-            result later. The edge of its mask is not eroded yet.
-        scene: what it was rendered from; None if only colour and mask are known.
+        conditioning: T rendered frames: what is real along the path, including its lead-in, which is cut off the result
+            later. The edge of its mask is not eroded yet.
+        scene: what the conditioning was rendered from; None if only colour and mask are known.
         settings: an instance of the specification's `settings`.
         seed: for everything that is drawn at random.
         engine: renders the scene if a generator does so itself; None uses the fastest that can run here.
@@ -54,10 +54,10 @@ class Request:
 
 
 class Generator(Protocol):
-    """A generator on one device; whatever it has loaded stays loaded until `unload`."""
+    """A generator on one device; what it has loaded stays loaded until `unload`."""
 
     def generate(self, request: Request, progress: Progress) -> Generated:
-        """Make the video. What the source saw need not survive in it, because the pipeline puts those pixels back.
+        """Make the video. It need not preserve what the source saw, because the pipeline puts those pixels back.
 
         Args:
             request: what to make.
@@ -69,7 +69,7 @@ class Generator(Protocol):
         ...
 
     def unload(self) -> None:
-        """Release all memory that is held between two requests; the next request loads what it needs again."""
+        """Release all memory held between requests; the next request loads what it needs again."""
         ...
 
 
@@ -95,7 +95,7 @@ class Memory:
     """How much GPU memory a generator needs, in GB of 10^9 bytes.
 
     Attributes:
-        least: the generator runs with this much.
+        least: the minimum with which the generator runs.
         best: with this much or more, no weights are copied to the GPU while it works.
     """
 
@@ -104,7 +104,7 @@ class Memory:
 
 
 def no_memory(settings: Any) -> Memory:
-    """For a generator that needs no GPU."""
+    """Memory of a generator that needs no GPU."""
     return Memory()
 
 
@@ -119,9 +119,9 @@ class Spec:
         settings: class of its settings; `Settings` itself if it has none.
         make: creates one for a device ("cuda:0", "cuda", "cpu", or "auto" for whatever it can use best); imports
             anything heavy.
-        several_gpus: `make` also accepts several GPUs, as "cuda:0,cuda:1".
-        missing: why it cannot run here, as a sentence; "" if it can. Called with False it imports nothing heavy, so
-            that a server can ask for every client, and may miss what only an import can reveal.
+        several_gpus: whether `make` also accepts several GPUs, as "cuda:0,cuda:1".
+        missing: why it cannot run here, as a sentence; "" if it can. Called with False, it imports nothing heavy, so
+            that a server can call it for every client, and may overlook what only an import can reveal.
         rank: "auto" uses the highest that can run here; the default ranks behind every built-in generator.
         memory: how much GPU memory it needs with given settings, for a shot as long as the model takes at once.
         is_preview: whether its frames stand in for those of a model; everything made from them says so. They are the
@@ -129,7 +129,7 @@ class Spec:
         licence: of its weights, for people.
         stride: it works on one frame and then on groups of this many; shots of other lengths are padded.
         parts: model files that it needs.
-        convert: rewrites model files so that they load faster and hold no pickles, below the folder of all models;
+        convert: rewrites model files below the folder of all models so that they load faster and contain no pickles;
             returns sentences for the user. None if there is nothing to rewrite.
         own_files: looks for files that the user may have added; None if it uses none.
     """
@@ -152,11 +152,11 @@ class Spec:
 
     @property
     def gigabytes(self) -> float:
-        """Of its model files, about."""
+        """Approximate size of its model files in GB."""
         return round(sum(part.gigabytes for part in self.parts), 1)
 
 
 def metadata(spec: Spec, generated: Generated) -> dict[str, str]:
-    """Texts for the movie file, so that a preview says what it is wherever it ends up: "title" and "comment"."""
+    """Texts for the movie file, "title" and "comment", so that a preview says what it is wherever it ends up."""
     title = "EX-4D preview, not made by a model" if spec.is_preview else spec.title
     return {"title": title, "comment": " ".join(generated.notes)}

@@ -1,4 +1,4 @@
-"""The generators that exist, and choosing one. Other packages add theirs by entry points, see docs/extending.md."""
+"""The available generators, and choosing one. Other packages add theirs through entry points; see docs/extending.md."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,17 @@ from ex4d.progress import Progress
 from ex4d.schema import AUTO, Settings, build
 
 GROUP = "ex4d.generators"
-"""Group of the entry points, each of which names a `Spec`."""
+"""Group of the entry points; each names a `Spec`."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The generator that runs, and why not a better one if the choice was left to us.
+    """The generator that runs, and why no better one if the choice was left to us.
 
     Attributes:
         spec: of the generator.
-        notes: sentences for the user: what would be better, and what is in the way of the best one and of the nearest.
+        notes: sentences for the user: which generators would be better, and what prevents the best of them and the one
+            ranked next above the choice.
     """
 
     spec: Spec
@@ -37,17 +38,17 @@ def generators() -> dict[str, Spec]:
 
 
 def missing(spec: Spec, deep: bool) -> str:
-    """Why a generator cannot run here, "" if it can; also if it fails to find out.
+    """Why a generator cannot run here, "" if it can; also says so if it fails to find out.
 
     Args:
         spec: of the generator.
-        deep: whether heavy packages may be imported to find out, see `Spec.missing`.
+        deep: whether heavy packages may be imported to find out; see `Spec.missing`.
     """
     try:
         reason: object = spec.missing(deep)
-    except (EX4DError, OSError) as error:  # such as a folder of models that is gone
+    except (EX4DError, OSError) as error:  # for example if the folder of models is gone
         return str(error)
-    except (Exception, SystemExit) as error:  # of a package that is not ours
+    except (Exception, SystemExit) as error:  # third-party code
         return f"{spec.title} cannot tell whether it can run here: {type(error).__name__}: {error}"
     if not isinstance(reason, str):
         return f"{spec.title} cannot tell whether it can run here: it answers {reason!r:.100}, which is not text."
@@ -63,7 +64,7 @@ def memory(spec: Spec, settings: Settings) -> Memory:
     """How much GPU memory a generator needs with these settings.
 
     Raises:
-        PluginError: it cannot tell.
+        PluginError: its function fails.
     """
     return _asked(spec, "cannot tell how much memory it needs", lambda: spec.memory(settings), Memory)
 
@@ -72,14 +73,14 @@ def own_files(spec: Spec, root: Path) -> tuple[OwnFile, ...]:
     """The files that a generator accepts from the user; `root` is the folder of all models.
 
     Raises:
-        PluginError: it cannot tell.
+        PluginError: its function fails.
     """
     look = spec.own_files
     return () if look is None else _asked(spec, "cannot list its own files", lambda: look(root), tuple[OwnFile, ...])
 
 
 def convert(spec: Spec, root: Path, progress: Progress) -> tuple[str, ...]:
-    """Rewrite a generator's model files, see `Spec.convert`; returns sentences for the user.
+    """Rewrite a generator's model files, see `Spec.convert`; return sentences for the user.
 
     Raises:
         PluginError: it failed with an error that is not one of ours.
@@ -90,7 +91,7 @@ def convert(spec: Spec, root: Path, progress: Progress) -> tuple[str, ...]:
 
 
 def _asked(spec: Spec, said: str, ask: Callable[[], Any], kind: Any) -> Any:
-    """What a function of a specification answers, which may be one of a package that is not ours."""
+    """Call a function of a specification, which may be third-party code, and check its answer."""
     try:
         answer = ask()
     except (EX4DError, OSError):
@@ -107,11 +108,11 @@ def _asked(spec: Spec, said: str, ask: Callable[[], Any], kind: Any) -> Any:
 def short_of_memory(spec: Spec, given: Mapping[str, Any]) -> str:
     """Why the GPU's free memory is not enough for a generator, "" if it is; imports torch if it needs a GPU.
 
-    What this process holds counts as free, because another generator releases it.
+    Memory held by this process counts as free, because another generator releases it.
 
     Args:
         spec: of the generator.
-        given: settings of it; those that it does not accept are refused elsewhere.
+        given: its settings; those that it does not accept are refused elsewhere.
     """
     try:
         need = memory(spec, build(spec.settings, given)).least
@@ -133,10 +134,10 @@ def short_of_memory(spec: Spec, given: Mapping[str, Any]) -> str:
 
 
 def choose(wish: str, known: Mapping[str, Spec], options: Mapping[str, Mapping[str, Any]] | None = None) -> Choice:
-    """The generator for a wish: a name, or "auto" for the best that can run here.
+    """Choose a generator by name, or the best that can run here for "auto".
 
     Args:
-        wish: see above.
+        wish: a name, or "auto".
         known: from `generators`.
         options: settings by the names of generators, because the memory that one needs depends on them.
 
@@ -165,7 +166,7 @@ def _lacks(spec: Spec, options: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _why(spec: Spec, better: Sequence[Spec], reasons: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """See `Choice.notes`; nothing where the best was chosen."""
+    """See `Choice.notes`; empty if the best was chosen."""
     if not better:
         return ()
     *others, last = (one.title for one in better)
@@ -175,10 +176,10 @@ def _why(spec: Spec, better: Sequence[Spec], reasons: Sequence[tuple[str, str]])
 
 
 def check_options(options: Mapping[str, Mapping[str, Any]], known: Mapping[str, Spec]) -> None:
-    """Refuse settings that the generators of this machine do not accept.
+    """Refuse settings that the generators on this machine do not accept.
 
     Args:
-        options: settings by the names of the generators that they are for; others than the known ones pass, as they may
+        options: settings by the names of their generators; unknown generators are ignored, because their settings may
             be meant for another machine.
         known: see `generators`.
 

@@ -1,1 +1,1 @@
-"""Cameras, paths, depth and the mesh made of it. Needs numpy only."""
+"""Cameras, paths, depth and the mesh made from it. Needs only numpy."""

@@ -1,4 +1,4 @@
-"""Camera paths: one camera per frame, and the file that holds them."""
+"""Camera paths: one camera per frame, and their file format."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from ex4d.geometry import intrinsics, transforms
 from ex4d.storage.npz import Arrays, open_arrays, write_arrays
 
 MOST_PIXELS_A_SIDE = 16384
-"""Largest side of a picture that can be rendered."""
+"""Largest side of a picture that can be rendered, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class CameraPath:
         intrinsics: (T,3,3) float64 in pixels of the picture below, pixel centres at +0.5.
         width, height: size of the picture in pixels.
         notes: sentences about how it was read from a file; not stored.
+
+    Raises:
+        InputError: poses that are not rigid, intrinsics that are not valid, or a picture of no possible size.
     """
 
     camera_to_world: NDArray[np.float64]
@@ -50,17 +53,17 @@ class CameraPath:
         return transforms.inverse(self.camera_to_world)
 
     def after(self, first: int) -> "CameraPath":
-        """The cameras from number `first` on."""
+        """The cameras from index `first` on."""
         return replace(self, camera_to_world=self.camera_to_world[first:], intrinsics=self.intrinsics[first:])
 
     def in_size(self, width: int, height: int) -> "CameraPath":
-        """The same cameras with a picture of another size in pixels; a picture of another aspect is squeezed."""
+        """The same cameras for a picture of another size in pixels; a different aspect ratio squeezes the picture."""
         scale = np.diag([width / self.width, height / self.height, 1.0])
         return CameraPath(self.camera_to_world, scale @ self.intrinsics, width, height)
 
 
 def stereo(cameras: CameraPath, eye_distance: float) -> tuple[CameraPath, CameraPath]:
-    """The paths of a left and a right eye: parallel cameras, `eye_distance` apart in the depth's unit.
+    """Make the paths of a left and a right eye: parallel cameras, `eye_distance` apart in the depth's unit.
 
     Raises:
         InputError: the distance is not a positive number.
@@ -78,7 +81,7 @@ def stereo(cameras: CameraPath, eye_distance: float) -> tuple[CameraPath, Camera
 def save(path: Path, cameras: CameraPath) -> None:
     """Write a camera file; all or nothing. The same path gives the same bytes, and `load` returns it bit for bit.
 
-    Keys: `camera_to_world` (T,4,4), and its inverse `extrinsics` (T,4,4) world-to-camera for other programs;
+    Keys: `camera_to_world` (T,4,4), and for other programs its inverse `extrinsics` (T,4,4), world-to-camera;
     `intrinsics` (T,3,3); `width` and `height` of the picture.
 
     Raises:
@@ -99,14 +102,14 @@ def save(path: Path, cameras: CameraPath) -> None:
 def load(path: Path, frames: int, width: int, height: int) -> CameraPath:
     """Read a file written by `save`, for a clip of `frames` frames of `width` x `height` pixels.
 
-    `ex4d.cameras` reads what other tools write.
+    `ex4d.cameras` reads the files of other tools.
 
-    Keys: `extrinsics` (T,4,4) world-to-camera or `camera_to_world` (T,4,4), OpenCV axes, the second being read if
-    both are present; `intrinsics` (3,3) or (T,3,3) in pixels; optional `width` and `height` of the picture, the clip's
-    if they are missing.
+    Keys: `extrinsics` (T,4,4) world-to-camera or `camera_to_world` (T,4,4), in OpenCV axes; if both are present, the
+    second is used. `intrinsics` (3,3) or (T,3,3) in pixels. Optional `width` and `height` of the picture; the clip's if
+    missing.
 
     Raises:
-        InputError: not an .npz file, a key is missing, or a value cannot be used; names which and why.
+        InputError: not an .npz file, a key is missing, or a value cannot be used; says which and why.
     """
     with open_arrays(path, "camera file") as arrays:
         poses = transforms.read(arrays, frames)

@@ -1,4 +1,4 @@
-"""Depth of every frame of a clip, and the project's own file format for it. Needs numpy only."""
+"""Depth of every frame of a clip, and the project's own file format for it. Needs only numpy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from ex4d.geometry import intrinsics, packed_depth
 from ex4d.storage.npz import LIMIT_BYTES, Arrays, open_arrays, readable, write_arrays
 
 PACKED = "packed_depth"
-"""Name of the array that holds packed distances; the others of such a file are in `_packed`."""
+"""Name of the array with packed distances; the other arrays of such a file are in `_packed`."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class DepthVideo:
         intrinsics: (T,3,3) float64 in pixels of (H, W), pixel centres at +0.5; (3,3) is used for all frames.
         provider: where the depth comes from, a short name.
         notes: sentences about what was assumed or changed, for the user.
-        repaired: share of the values, 0 to 1, that were not distances and were given a neighbour's.
+        repaired: fraction of the values, 0 to 1, that were not distances and were given a neighbour's.
         is_guess: whether the distances were guessed without a depth model.
     """
 
@@ -39,19 +39,19 @@ class DepthVideo:
 
     def __post_init__(self) -> None:
         _check_shape(self.depth.shape, self.depth.dtype)
-        for number, frame in enumerate(self.depth):  # without a temporary as large as the video
+        for number, frame in enumerate(self.depth):  # avoids a temporary as large as the video
             _check_distances(frame, number)
         object.__setattr__(self, "intrinsics", intrinsics.per_frame(self.intrinsics, len(self.depth)))
 
 
 def save_depth(path: Path, depth: DepthVideo, *, packed: bool = False, **about: NDArray | str) -> None:
-    """Write an .npz with the fields of `DepthVideo` and whatever else there is to say `about` it; all or nothing.
+    """Write an .npz with the fields of `DepthVideo` and any further data `about` it; all or nothing.
 
     Args:
         path: of the file.
         depth: what to write.
-        packed: as `ex4d.geometry.packed_depth` does, in a fifth of the space or less, with that relative error, which
-            the file records as `relative_error`; otherwise as float32, which other tools can read too.
+        packed: pack it with `ex4d.geometry.packed_depth`, in a fifth of the space or less, with that module's relative
+            error, which the file records as `relative_error`; otherwise write float32, which other tools can read too.
         about: further arrays and texts.
 
     Raises:
@@ -70,7 +70,7 @@ def save_depth(path: Path, depth: DepthVideo, *, packed: bool = False, **about: 
 
 
 def _packed(depth: NDArray[np.float32]) -> dict[str, NDArray]:
-    """The arrays of a file that keeps (T,H,W) packed: each frame's bytes, one after another, and where they end."""
+    """The arrays that hold (T,H,W) packed: the bytes of each frame in turn, and where each ends."""
     frames = [packed_depth.pack(frame) for frame in depth]
     return {
         PACKED: np.frombuffer(b"".join(frames), np.uint8),
@@ -82,7 +82,7 @@ def _packed(depth: NDArray[np.float32]) -> dict[str, NDArray]:
 
 
 class DepthFile:
-    """What `save_depth` wrote, opened: everything but the distances, which are read in ranges of frames.
+    """An open file written by `save_depth`: everything but the distances, which are read in ranges of frames.
 
     Attributes:
         shape: (T, H, W).
@@ -110,7 +110,7 @@ class DepthFile:
         self.is_guess = flag(arrays, "is_guess")
 
     def each(self, start: int, stop: int) -> Iterator[NDArray[np.float32]]:
-        """Distances (H,W) float32 of the frames start ... stop - 1, one at a time; no other frame is read.
+        """Yield the distances (H,W) float32 of the frames start ... stop - 1, one at a time; no other frame is read.
 
         Raises:
             InputError: damaged or truncated; ranges outside the file are refused.
@@ -124,7 +124,7 @@ class DepthFile:
             yield frame
 
     def frames(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Distances of the frames start ... stop - 1, (stop - start, H, W) float32; no other frame is read.
+        """Read the distances of the frames start ... stop - 1, (stop - start, H, W) float32; no other frame is read.
 
         Raises:
             InputError: damaged or truncated, or more than may be read at once; ranges outside the file are refused.
@@ -142,7 +142,7 @@ class DepthFile:
 
 
 class PackedFrames:
-    """The distances of an opened file that `save_depth` has packed, unchanged.
+    """The distances in an open file packed by `save_depth`, as they are stored.
 
     Attributes:
         shape: (T, H, W).
@@ -166,7 +166,7 @@ class PackedFrames:
         self.shape = (len(self._ends), *size)
 
     def frames(self, start: int, stop: int) -> Iterator[NDArray[np.float32]]:
-        """The frames start ... stop - 1, (H,W) float32 each; whether they are distances is not looked at.
+        """Yield the frames start ... stop - 1, (H,W) float32 each, without checking that they are distances.
 
         Raises:
             InputError: damaged or truncated.
@@ -183,7 +183,7 @@ class PackedFrames:
 
 @contextmanager
 def open_depth(path: Path) -> Iterator[DepthFile]:
-    """Open what `save_depth` wrote, to read ranges of its frames; needs numpy only.
+    """Open a file written by `save_depth`, to read ranges of its frames; needs only numpy.
 
     Raises:
         InputError: missing, damaged, or without one of its arrays.
@@ -193,7 +193,7 @@ def open_depth(path: Path) -> Iterator[DepthFile]:
 
 
 def load_depth_npz(path: Path) -> DepthVideo:
-    """What `save_depth` wrote, complete and unchanged; needs numpy only.
+    """Read a file written by `save_depth`, complete and unchanged; needs only numpy.
 
     Raises:
         InputError: missing, damaged, or without one of its arrays.
@@ -204,7 +204,7 @@ def load_depth_npz(path: Path) -> DepthVideo:
 
 
 def flag(arrays: Arrays, key: str) -> bool:
-    """A single truth value; False if it is missing, as in files of older versions."""
+    """Read a boolean; False if it is missing, as in files of older versions."""
     header = arrays.headers.get(key)
     return header is not None and header.shape == () and header.dtype.kind == "b" and bool(arrays.read(key))
 
@@ -220,7 +220,7 @@ def _check_distances(frame: NDArray[np.float32], number: int) -> None:
 
 
 def _number(arrays: Arrays, key: str) -> float:
-    """A single number; 0 where it is missing, as in files of older versions."""
+    """Read a number; 0 if it is missing, as in files of older versions."""
     if key not in arrays.headers or arrays.headers[key].shape != () or arrays.headers[key].dtype.kind != "f":
         return 0.0
     return float(arrays.read(key))

@@ -1,6 +1,6 @@
-"""The size of a result that is as large as the clip: which part of the clip's picture the working picture shows.
+"""The size of a result that is as large as the clip: the part of the clip's picture that the working picture shows.
 
-Needs numpy only: Blender asks too.
+Needs only numpy, because Blender uses it too.
 """
 
 import math
@@ -13,7 +13,7 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.intrinsics import FrameFit, fit_frame
 
 LONGEST_SIDE = 4096
-"""Longest side of a result in pixels: larger clips are scaled down to it."""
+"""Longest side of a result in pixels; larger clips are scaled down to it."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class FullSize:
     """The part of the clip's own picture that the working picture shows.
 
     Attributes:
-        left, top: columns and rows of the clip's picture that come before it.
-        width, height: in pixels; even, as videos need it.
+        left, top: columns and rows of the clip's picture that come before this part.
+        width, height: in pixels; even, as videos require.
         to_full: (3,3) from pixels of the working picture to pixels of this one.
     """
 
@@ -34,9 +34,9 @@ class FullSize:
 
     @staticmethod
     def of(fit: FrameFit) -> "FullSize":
-        """Of a clip that was brought to the working size so; in whole pixels, so that none of them is resampled.
+        """The full size of a clip brought to the working size by `fit`, in whole pixels, so nothing is resampled.
 
-        Its picture is what `ClipSource.frames` gives for `LONGEST_SIDE` and multiples of 1.
+        The picture is what `ClipSource.frames` gives for `LONGEST_SIDE` and multiples of 1.
         """
         whole = fit_frame(fit.source_width, fit.source_height, LONGEST_SIDE, 1)
         across, down = whole.scaled_width / fit.scaled_width, whole.scaled_height / fit.scaled_height
@@ -47,28 +47,28 @@ class FullSize:
 
     @property
     def scale(self) -> float:
-        """So many of its pixels are one of the working size."""
+        """Number of its pixels per pixel of the working size."""
         return float(self.to_full[0, 0])
 
     def is_of(self, width: int, height: int) -> bool:
-        """Whether it is the working picture of this size itself."""
+        """Whether it is identical to the working picture of this size."""
         return (self.width, self.height) == (width, height) and np.allclose(self.to_full, np.eye(3), atol=1e-6)
 
     def seen_from(self, path: CameraPath, width: int, height: int) -> "FullSize":
-        """The same for pixels of a path's picture, which may have another size than the working picture."""
+        """The same for pixels of a path's picture, whose size may differ from the working picture's."""
         across, down = width / path.width, height / path.height
         return replace(self, to_full=self.to_full @ np.diag([across, down, 1]))
 
     def path(self, path: CameraPath) -> CameraPath:
-        """Cameras of the working size with a picture of this size."""
+        """Convert cameras of the working size to a picture of this size."""
         return replace(path, intrinsics=self.to_full @ path.intrinsics, width=self.width, height=self.height)
 
     def cropped(self, picture: NDArray) -> NDArray:
-        """This part of a picture (H,W,...) of the clip; a view of it."""
+        """This part of a picture (H,W,...) of the clip, as a view."""
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def _whole_pixels(start: float, length: float, most: int) -> tuple[int, int]:
-    """The first of the whole pixels between `start` and `start + length`, and their number, made even."""
+    """The first whole pixel between `start` and `start + length`, and their number, made even."""
     first = max(0, math.ceil(start - 1e-6))
     return first, (min(most, math.floor(start + length + 1e-6)) - first) // 2 * 2

@@ -1,4 +1,4 @@
-"""The ground of a shot: the plane that things stand on, through given points of it or found among all points."""
+"""The ground of a shot: the plane that things stand on, fitted to given points or found among all points."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,20 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 
 TRIPLETS = 1500
-"""Planes through three points that are tried."""
+"""Number of planes through three points that are tried."""
 
 NEAR = 0.015
-"""A point is on a plane if its height is at most this part of its distance: errors of depth grow with the distance."""
+"""A point is on a plane if its height is at most this fraction of its distance, because depth errors grow with
+distance."""
 
 TILT_DEGREES = 40.0
-"""By how much the camera may be tilted against the ground, up or down and to the side together."""
+"""How far the camera may be tilted against the ground, in pitch and roll together."""
 
 LEAST_PART = 0.1
-"""So many of the points must lie on the ground, or none is found."""
+"""Minimum fraction of the points that must lie on the ground for it to be found."""
 
 STRAIGHT = 1e-3
-"""Points whose second extent is less than this part of the first lie in a line."""
+"""Points are in a line if their second extent is less than this fraction of the first."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class Plane:
 
 
 def through(points: NDArray[np.float64], up: NDArray[np.float64]) -> Plane:
-    """The plane nearest to points (N,3), its normal on the side of `up` (3,).
+    """Fit a plane to points (N,3), with its normal on the side of `up` (3,).
 
     Raises:
-        InputError: they are fewer than three, or lie in a line.
+        InputError: there are fewer than three points, or they are in a line.
     """
     if len(points) < 3:
         raise InputError(f"A plane needs three points, not {len(points)}.")
@@ -57,10 +58,10 @@ def through(points: NDArray[np.float64], up: NDArray[np.float64]) -> Plane:
 
 
 def found(points: NDArray[np.float64], eye: NDArray[np.float64], up: NDArray[np.float64]) -> Plane | None:
-    """The ground among points (N,3) that a camera at `eye` (3,) sees, whose own up is `up` (3,); None if there is none.
+    """Find the ground among points (N,3) seen from `eye` (3,) by a camera with up along `up` (3,); None if none.
 
-    RANSAC (Fischler and Bolles 1981) with a fixed seed: of planes below the camera through three points, the one with
-    the most points on it, less those below it, for nothing is seen beneath the ground. Then least squares.
+    RANSAC (Fischler and Bolles 1981) with a fixed seed: of the planes below the camera through three points, the one
+    with the most points on it, minus those below it, because nothing is seen beneath the ground. Then least squares.
     """
     distances = np.linalg.norm(points - eye, axis=1)
     points, distances = points[distances > 0], distances[distances > 0]

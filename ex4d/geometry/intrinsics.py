@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 
 RELEASE_FOCAL_PX = 500.0
-"""Focal length that the EX-4D release uses for every video, whatever its size (recon.py)."""
+"""Focal length that the EX-4D release uses for every video, whatever its size (recon.py), in pixels."""
 
 FIELD_OF_VIEW = (1.0, 170.0)
-"""Narrowest and widest field of view in degrees; anything beyond is a mistake rather than a lens."""
+"""Narrowest and widest field of view in degrees; anything beyond is a mistake, not a lens."""
 
 
 def from_focal(focal_px: float, width: int, height: int) -> NDArray[np.float64]:
@@ -44,7 +44,7 @@ def field_of_view_of(focal_px: float, width: int) -> float:
 
 
 def per_frame(intrinsics: NDArray, frames: int, name: str = "intrinsics") -> NDArray[np.float64]:
-    """Checked intrinsics (T,3,3) from a (3,3) or (T,3,3) array.
+    """Check intrinsics (3,3) or (T,3,3), and return them as (T,3,3).
 
     Raises:
         InputError: wrong shape, not finite, focal length not positive, or skewed.
@@ -66,12 +66,12 @@ def per_frame(intrinsics: NDArray, frames: int, name: str = "intrinsics") -> NDA
 
 @dataclass(frozen=True)
 class FrameFit:
-    """How a picture of the source was brought to the working size: scaled, then cropped about the centre.
+    """How a picture of the source was brought to the working size: scaled, then cropped around the centre.
 
     Attributes:
         source_width, source_height: displayed size of the source (rotated, square pixels), in pixels.
         scaled_width, scaled_height: size after scaling.
-        width, height: size after cropping; multiples of 16 for clips that get generated.
+        width, height: size after cropping; multiples of 16 for clips that a generator will fill in.
     """
 
     source_width: int
@@ -92,7 +92,7 @@ class FrameFit:
         return (self.scaled_height - self.height) // 2
 
     def apply_to_intrinsics(self, intrinsics: NDArray) -> NDArray[np.float64]:
-        """Intrinsics (...,3,3) of the source picture, turned into those of the working size."""
+        """Convert intrinsics (...,3,3) of the source picture to the working size."""
         to_working = np.array(
             [
                 [self.scaled_width / self.source_width, 0, -self.left],
@@ -104,9 +104,9 @@ class FrameFit:
 
 
 def fit_frame(width: int, height: int, longest_side: int | None = None, multiple: int = 16) -> FrameFit:
-    """The largest working size that keeps the aspect: no side above `longest_side`, both multiples of `multiple`.
+    """The largest working size that keeps the aspect ratio: no side above `longest_side`, both multiples of `multiple`.
 
-    The picture is scaled so that it covers the working size and cropped evenly, so nothing is squeezed.
+    The picture is scaled to cover the working size and cropped evenly, so nothing is squeezed.
 
     Raises:
         InputError: the picture is smaller than one multiple.

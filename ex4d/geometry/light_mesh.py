@@ -1,6 +1,6 @@
-"""The DW-Mesh on a coarser grid, to look at in a viewport: takes are always rendered from all of it.
+"""The DW-Mesh on a coarser grid, for viewports; takes are always rendered from the full mesh.
 
-Needs numpy only, so that Blender can use it.
+Needs only numpy, so that Blender can use it.
 """
 
 from collections.abc import Generator
@@ -18,20 +18,20 @@ from ex4d.geometry.presets import pivot_distance
 
 @dataclass(frozen=True)
 class LightMesh:
-    """Some of the rows and columns of a `DWMesh`: every vertex is one of its vertices, to the bit.
+    """A subset of the rows and columns of a `DWMesh`; every vertex is one of its vertices, to the bit.
 
     Vertex `i * len(columns) + j` belongs to the pixel (rows[i], columns[j]). The border and the row and column next to
-    it are always there, so that the picture's edge is where it is in the whole mesh.
+    it are always included, so that the picture's edge is where it is in the full mesh.
 
     Attributes:
         depth: (T,h,w) float32, along the optical axis, the border already at the shell.
-        rows, columns: (h,) and (w,) int64, pixels of the whole picture.
-        size: height and width of the whole picture.
-        step: every how many-th row and column there is.
-        intrinsics: (T,3,3) float64, pixels of the whole picture.
+        rows, columns: (h,) and (w,) int64, pixels of the full picture.
+        size: height and width of the full picture.
+        step: spacing of the rows and columns.
+        intrinsics: (T,3,3) float64, pixels of the full picture.
         source_to_world: (T,4,4) float64, pose of the source camera.
-        shell: depth of the shell, which is that of the whole mesh.
-        pivot: of the whole mesh, see `ex4d.geometry.presets.pivot_distance`.
+        shell: depth of the shell, the same as in the full mesh.
+        pivot: of the full mesh, see `ex4d.geometry.presets.pivot_distance`.
     """
 
     depth: NDArray[np.float32]
@@ -49,7 +49,7 @@ class LightMesh:
 
     @property
     def count(self) -> int:
-        """Vertices of a frame."""
+        """Number of vertices in a frame."""
         return len(self.rows) * len(self.columns)
 
     def vertices(self, t: int) -> NDArray[np.float32]:
@@ -62,7 +62,7 @@ class LightMesh:
 
     @property
     def faces(self) -> NDArray[np.int32]:
-        """Vertex numbers (F,3) of the faces, as those of `DWMesh`."""
+        """Vertex numbers (F,3) of the faces, like those of `DWMesh`."""
         return grid_faces(len(self.rows), len(self.columns))
 
     @property
@@ -74,12 +74,12 @@ class LightMesh:
 
 
 def thinned(depth: DepthFile, step: int, source_to_world: NDArray | None = None) -> Generator[int, None, LightMesh]:
-    """Read a depth file, and keep every `step`-th row and column; yields the number of frames read, returns the mesh.
+    """Read a depth file, keeping every `step`-th row and column; yields the number of frames read, returns the mesh.
 
     Args:
-        depth: opened; the whole of it never is in memory at once, unless `step` is 1.
-        step: 1 keeps all.
-        source_to_world: (T,4,4) pose of the source camera a frame; it stands still when None.
+        depth: an open file; unless `step` is 1, it is never in memory as a whole.
+        step: 1 keeps everything.
+        source_to_world: (T,4,4) pose of the source camera in each frame; None if it stands still.
 
     Raises:
         InputError: damaged depth, a picture of fewer than 3x3 pixels, or poses that do not fit.
@@ -109,5 +109,5 @@ def thinned(depth: DepthFile, step: int, source_to_world: NDArray | None = None)
 
 
 def kept(count: int, step: int) -> NDArray[np.int64]:
-    """Every `step`-th of so many rows or columns, with the two at either end."""
+    """Every `step`-th of `count` rows or columns (n,), with the two at either end."""
     return np.unique([0, *range(1, count - 1, step), count - 2, count - 1])

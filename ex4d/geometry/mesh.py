@@ -1,7 +1,7 @@
-"""The depth watertight mesh (DW-Mesh) of EX-4D: one vertex per pixel, closed behind by a shell.
+"""The depth watertight mesh (DW-Mesh) of EX-4D: one vertex per pixel, closed at the back by a shell.
 
-This module needs numpy only, so that Blender can use it. `ex4d.render` draws the same mesh without
-ever building its vertices.
+This module needs only numpy, so that Blender can use it. `ex4d.render` draws the same mesh without ever building its
+vertices.
 """
 
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.occlusion import FILTERS, RELEASE, OcclusionFilter, reliable_vertices
 
 RELEASE_SHELL = 100.0
-"""Depth of the shell in the release, although its depth goes up to 10000 (recon.py)."""
+"""Depth of the shell in the release, even though its depth goes up to 10000 (recon.py)."""
 
 SHELL_FACTOR = 1.05
-"""Our shell is this much farther away than the farthest depth of the whole shot."""
+"""Distance of our shell over the farthest depth of the whole shot."""
 
 
 @dataclass(frozen=True)
 class DWMesh:
-    """A mesh of constant topology that changes every frame.
+    """A mesh of constant topology whose vertices change every frame.
 
-    Vertex `row * width + column` belongs to the pixel (row, column) and lies at that pixel's depth.
-    The outermost rows and columns lie at the depth `shell`, and two faces close the box behind.
+    Vertex `row * width + column` belongs to the pixel (row, column) and lies at that pixel's depth. The outermost rows
+    and columns lie at the depth `shell`, and two faces close the box at the back.
 
     Attributes:
         depth: (T,H,W) float32, along the optical axis, the border already at the shell.
         intrinsics: (T,3,3) float64, pixels; vertices lie on the rays through (column + 0.5, row + 0.5).
-        source_to_world: (T,4,4) float64, pose of the source camera; the identity when it stands still.
+        source_to_world: (T,4,4) float64, pose of the source camera; the identity if it stands still.
         shell: depth of the shell.
         border_is_real: whether the border can count as seen, as in the release; ours never does.
         occlusion: which faces are not part of a surface.
-        left_out: (T,H,W) vertices that never count as seen, such as those of what moves; None leaves out none.
-        see_through: whether faces that bridge an occlusion are absent, instead of hiding what is behind them: those
-            of which no corner counts as seen.
+        left_out: (T,H,W) vertices that never count as seen, such as those of moving things; None leaves out none.
+        see_through: whether faces that bridge an occlusion, those with no corner that counts as seen, are absent
+            instead of hiding what is behind them.
     """
 
     depth: NDArray[np.float32]
@@ -57,15 +57,15 @@ class DWMesh:
         occlusion: OcclusionFilter | None = None,
         shell: float | None = None,
     ) -> "DWMesh":
-        """The mesh of a depth video.
+        """Build the mesh of a depth video.
 
         Args:
             source: depth and lens.
-            source_to_world: (T,4,4) pose of the source camera per frame; it stands still if None.
+            source_to_world: (T,4,4) pose of the source camera in each frame; None if it stands still.
             release_compat: shell at 100, and vertices half a pixel up and left, as released.
             occlusion: the filter; None uses the release's in compat mode and the default otherwise.
-            shell: depth of the shell if `source` is a part of a shot; None uses `shell_behind` of what it holds, and
-                compat mode always uses 100.
+            shell: depth of the shell if `source` is a part of a shot; None uses `shell_behind` of its farthest depth.
+                Compat mode always uses 100.
 
         Raises:
             InputError: a picture of fewer than 3x3 pixels, or poses that do not fit.
@@ -92,7 +92,7 @@ class DWMesh:
 
     @staticmethod
     def shell_behind(farthest: float) -> float:
-        """Depth of the shell of a shot with this greatest distance."""
+        """Depth of the shell for a shot with this farthest depth."""
         return farthest * SHELL_FACTOR
 
     def __len__(self) -> int:
@@ -138,7 +138,7 @@ class DWMesh:
         return np.stack(np.broadcast_arrays(u, v[:, None]), axis=-1).reshape(-1, 2).astype(np.float32)
 
     def reliable_vertices(self, t: int) -> NDArray[np.bool_]:
-        """Which vertices (H,W) of frame `t` belong to surfaces that the source really saw (paper section 3.1)."""
+        """Which vertices (H,W) of frame `t` belong to surfaces that the source actually saw (paper section 3.1)."""
         reliable = reliable_vertices(self.camera_vertices(t), self.occlusion)
         if not self.border_is_real:
             reliable[[0, -1], :] = False
@@ -149,7 +149,7 @@ class DWMesh:
 
 
 def grid_faces(h: int, w: int) -> NDArray[np.int32]:
-    """Faces (F,3) of a grid of h rows and w columns, see `DWMesh.faces`."""
+    """Faces (F,3) of a grid of h rows and w columns; see `DWMesh.faces`."""
     top_left = (np.arange(h - 1)[:, None] * w + np.arange(w - 1)).ravel()
     top_right, bottom_left, bottom_right = top_left + 1, top_left + w, top_left + w + 1
     quads = np.stack([bottom_left, top_left, top_right, bottom_left, top_right, bottom_right], axis=-1)

@@ -1,6 +1,6 @@
-"""Occlusion filters: which faces of the DW-Mesh bridge an occlusion and are no surface.
+"""Occlusion filters: which faces of the DW-Mesh bridge an occlusion and are not a surface.
 
-Needs numpy only; `ex4d.render.engines.numba_kernels` has the same compiled, and tests compare the two.
+Needs only numpy; `ex4d.render.engines.numba_kernels` has the same in compiled form, and tests compare the two.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class OcclusionFilter:
-    """A face is an occlusion when any of the three limits is passed; its vertices are then unreliable.
+    """A face is an occlusion if it exceeds any of the three limits; its vertices are then unreliable.
 
     Attributes:
-        min_angle: smallest angle of a face in degrees; 0 asks for none.
-        max_extent: greatest extent of a face along an axis, as a part of the mesh's extent in depth.
-        max_slope: greatest extent in depth over the greatest extent sideways.
+        min_angle: smallest angle of a face in degrees; 0 sets no limit.
+        max_extent: largest extent of a face along an axis, as a fraction of the mesh's extent in depth.
+        max_slope: largest extent in depth over the largest lateral extent.
     """
 
     min_angle: float
@@ -26,7 +26,7 @@ class OcclusionFilter:
 
     @property
     def cos_limit(self) -> float:
-        """Cosine of `min_angle`; 2, which no cosine reaches, where no angle is asked for."""
+        """Cosine of `min_angle`; 2, which no cosine reaches, if there is no limit."""
         return float(np.cos(np.radians(self.min_angle))) if self.min_angle > 0 else 2.0
 
 
@@ -43,7 +43,7 @@ FILTERS: dict[OcclusionName, OcclusionFilter] = {
 
 
 def reliable_vertices(vertices: NDArray[np.float64], occlusion: OcclusionFilter) -> NDArray[np.bool_]:
-    """Vertices (H,W) that belong to no face which bridges an occlusion.
+    """Which vertices (H,W) belong to no face that bridges an occlusion.
 
     Args:
         vertices: (H,W,3) in the axes of the source camera.
@@ -66,7 +66,7 @@ def reliable_vertices(vertices: NDArray[np.float64], occlusion: OcclusionFilter)
 def _is_occlusion(
     a: NDArray, b: NDArray, c: NDArray, occlusion: OcclusionFilter, extent_limit: float
 ) -> NDArray[np.bool_]:
-    """Which triangles with the corners (...,3) pass a limit."""
+    """Which triangles with the corners (...,3) exceed a limit."""
 
     def sharp(corner: NDArray, one: NDArray, other: NDArray) -> NDArray[np.bool_]:
         p, q = one - corner, other - corner

@@ -1,9 +1,8 @@
-"""Depth packed for files: a frame at a time, with a known error. Needs numpy only.
+"""Depth packed for files, one frame at a time, with a known error. Needs only numpy.
 
-A float32 keeps as many bits of its mantissa as are asked for, rounded to nearest. That is a logarithmic scale in all
-but name, so the error is relative, the same for near and far; and it takes integers only, so that every machine
-unpacks the same bits. What is left of a smooth picture after the difference to the left and upper neighbours is small,
-and zlib packs it well.
+A float32 keeps a given number of mantissa bits, rounded to nearest. In effect that is a logarithmic scale, so the error
+is relative, the same for near and far; and only integers are involved, so every machine unpacks the same bits. In a
+smooth picture, differences to the left and upper neighbours leave small numbers, which zlib packs well.
 """
 
 import zlib
@@ -12,36 +11,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 MANTISSA_BITS = 14
-"""How many of the 23 bits are kept; with as many, second differences just fit into three bytes."""
+"""Number of the 23 mantissa bits that are kept; with this many, second differences just fit into three bytes."""
 
 _BYTES = 3
-"""A pixel before zlib."""
+"""Bytes per pixel before zlib."""
 
 _DEFLATE_RATIO = 1100
-"""A byte of zlib's holds 1032 at most."""
+"""Upper bound for zlib's compression ratio, which is at most 1032."""
 
 _LARGEST = np.finfo(np.float32).max.view(np.uint32)
 
 
 def relative_error(mantissa_bits: int = MANTISSA_BITS) -> float:
-    """Most that an unpacked value is off, as a part of the value."""
+    """Maximum relative error of an unpacked value."""
     return 2.0 ** -(mantissa_bits + 1)
 
 
 def pack(frame: NDArray[np.float32], mantissa_bits: int = MANTISSA_BITS) -> bytes:
-    """A frame (H,W) of finite values above 0 as bytes; those below 1e-38 may become larger than they are.
+    """Pack a frame (H,W) of finite values above 0 into bytes; values below 1e-38 may become larger.
 
     Args:
         frame: distances.
         mantissa_bits: 1 to `MANTISSA_BITS`.
     """
     shift = 23 - mantissa_bits
-    # Half a step is added before cutting; the largest floats would become infinite so, and are cut.
+    # Half a step is added before truncation; the largest floats, which would then become infinite, are clamped.
     kept = np.ascontiguousarray(frame, np.float32).view(np.uint32) + np.uint32(1 << (shift - 1))
     np.minimum(kept, _LARGEST, out=kept)
     kept >>= np.uint32(shift)
     np.maximum(kept, 1, out=kept)
-    # The differences go to and fro between two arrays: new memory would cost as much as the arithmetic.
+    # The differences alternate between two arrays, because new memory would cost as much as the arithmetic.
     steps = kept.view(np.int32)
     rows = np.diff(steps, axis=0, prepend=0)
     steps[:, 0] = rows[:, 0]
@@ -53,15 +52,15 @@ def pack(frame: NDArray[np.float32], mantissa_bits: int = MANTISSA_BITS) -> byte
     planes = np.empty((_BYTES, steps.size), np.uint8)
     for number, plane in enumerate(planes):
         plane[:] = numbers[:, number]
-    packer = zlib.compressobj(level=1, strategy=zlib.Z_RLE)  # best of both, measured; see docs/performance.md
+    packer = zlib.compressobj(level=1, strategy=zlib.Z_RLE)  # the best of both, measured; see docs/performance.md
     return packer.compress(planes.data) + packer.flush()
 
 
 def unpack(data: bytes, shape: tuple[int, int], mantissa_bits: int = MANTISSA_BITS) -> NDArray[np.float32]:
-    """Inverse of `pack`; whether the values are distances is not looked at.
+    """Inverse of `pack`, (H,W) float32; does not check that the values are distances.
 
     Raises:
-        ValueError: damaged, or of another shape; never more than the shape asks for is unpacked.
+        ValueError: damaged, or of another shape; never unpacks more than the shape requires.
         zlib.error: damaged.
     """
     height, width = shape

@@ -1,4 +1,4 @@
-"""Turning a camera about a point that it need not look at."""
+"""Moving a camera around a point that it does not have to look at."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from ex4d.geometry import transforms
 
 
 def seen(point: NDArray[np.float64], camera_to_world: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where cameras (T,4,4) see a point (3,) of the world, (T,3) in their axes.
+    """Positions (T,3) of a world point (3,) in the axes of cameras (T,4,4).
 
     Raises:
         InputError: it is not in front of all of them.
@@ -22,18 +22,18 @@ def seen(point: NDArray[np.float64], camera_to_world: NDArray[np.float64]) -> ND
 
 
 def turning_about(points: NDArray[np.float64], unit: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Poses (T,4,4) of upright cameras that see pivots (T,3) in one direction as the origin does.
+    """Poses (T,4,4) of upright cameras that see pivots (T,3) in the same direction as from the origin.
 
     Args:
-        points: the pivots, as the source camera of each frame sees them.
-        unit: positions (T,3) of a preset about (0, 0, 1); it is turned about the vertical to each pivot and scaled to
-            its distance in the level plane, so that an orbit stays level whatever height its pivot has.
+        points: the pivots in the axes of each frame's source camera.
+        unit: positions (T,3) of a preset around (0, 0, 1). They are turned around the vertical towards each pivot and
+            scaled by its horizontal distance, so that an orbit stays level whatever the height of its pivot.
     """
     level = np.hypot(points[:, 0], points[:, 2])
     to_pivot = transforms.turned(np.arctan2(points[:, 0], points[:, 2]), 0, 2)
     eyes = (to_pivot @ (unit * level[:, None])[..., None])[..., 0]
-    # A camera R = yaw(a) pitch(b) sees along `was` in its own axes what lies along `now` in the source camera's. Yaw
-    # keeps heights, so the pitch is where `was` gets the height of `now`, and the yaw is what is left.
+    # A camera R = yaw(a) pitch(b) sees along `was` in its own axes what lies along `now` in the source camera's axes.
+    # Yaw preserves heights, so the pitch has to bring `was` to the height of `now`, and the yaw does the rest.
     was, now = _directions(points), _directions(points - eyes)
     across = np.hypot(was[:, 1], was[:, 2])
     pitch = np.arctan2(was[:, 1], was[:, 2]) - np.arcsin(np.clip(now[:, 1] / across, -1, 1))

@@ -1,4 +1,4 @@
-"""The camera moves of EX-4D that are known by name."""
+"""The named camera moves of EX-4D."""
 
 from typing import Literal, get_args
 
@@ -11,16 +11,16 @@ from ex4d.geometry.camera_path import CameraPath
 
 Preset = Literal["30", "60", "90", "180", "zoom_in", "zoom_out", "dolly", "truck", "crane", "arc", "dolly_zoom", "hold"]
 PRESETS: tuple[str, ...] = get_args(Preset)
-"""Orbits by their greatest angle in degrees ("180" swings +45, 0, -45), and moves along and across the axis."""
+"""Orbits by their maximum angle in degrees ("180" swings +45, 0, -45), and moves along and across the axis."""
 
 RISING = frozenset({"30", "60", "90", "180"})
 """Presets that have a rise."""
 
 STRAIGHT = frozenset({"zoom_in", "zoom_out", "dolly", "truck", "dolly_zoom", "hold"})
-"""Presets that do not turn; of their pivot only its distance along the axis counts."""
+"""Presets that do not turn; only the distance of their pivot along the axis counts."""
 
 Easing = Literal["even", "in_out", "in", "out"]
-"""How the speed changes on the way."""
+"""How the speed changes along the way."""
 
 RELEASE_FRAMES = 49
 """Number of frames that the release's presets were written for."""
@@ -29,7 +29,7 @@ ORBIT_MARGIN = 0.15
 """Distance from the nearest surface to the pivot of an orbit (release, recon.py)."""
 
 ORBIT_RISE = 0.2
-"""How far an orbit rises, as a part of its radius (release, recon.py)."""
+"""How far an orbit rises, as a fraction of its radius (release, recon.py)."""
 
 SWING_DEGREES = 45.0
 """Yaw that the preset "180" reaches on either side (release, recon.py: eye at one radius sideways)."""
@@ -38,29 +38,28 @@ USUAL_AMOUNTS = {
     **{"30": 30.0, "60": 60.0, "90": 90.0, "180": SWING_DEGREES, "zoom_in": 0.5, "zoom_out": 0.5},
     **{"dolly": 0.25, "truck": 0.2, "crane": 0.3, "arc": 25.0, "dolly_zoom": 0.3, "hold": 0.0},
 }
-"""How far a preset moves where nobody says: degrees for orbits, swing and arc, else parts of the distance to the pivot;
-those of all but the release's orbits and swing are ours."""
+"""How far a preset moves by default: degrees for orbits, swing and arc, otherwise fractions of the distance to the
+pivot. The values are ours, except those of the release's orbits and swing."""
 
 FARTHEST = 10.0
-"""No preset moves farther along or across the axis, in distances to the pivot."""
+"""Limit for every preset's motion along or across the axis, in distances to the pivot."""
 
 
 def pivot_distance(mesh_depth_of_frame_0: NDArray) -> float:
     """Distance from the source camera to the point that presets turn around, in the depth's unit.
 
-    The release's radius: the smallest depth of the mesh in frame 0, whose border is at the shell, plus 0.15
-    (recon.py).
+    The release's radius: the smallest depth of the mesh in frame 0, whose border is at the shell, plus 0.15 (recon.py).
     """
     return float(np.min(mesh_depth_of_frame_0)) + ORBIT_MARGIN
 
 
 def usual_amount(name: str) -> float:
-    """What a preset does where nobody says how much, see `USUAL_AMOUNTS`."""
+    """How far a preset moves by default; see `USUAL_AMOUNTS`."""
     return USUAL_AMOUNTS[name]
 
 
 def eased(way: NDArray[np.float64], easing: Easing) -> NDArray[np.float64]:
-    """Progress 0 to 1 of an even move, with another speed: slow at its start, its end, or both (smoothstep)."""
+    """Ease the progress 0 to 1 of an even move: slow at its start, its end, or both (smoothstep)."""
     if easing == "in_out":
         return way**2 * (3 - 2 * way)
     if easing == "in":
@@ -77,21 +76,21 @@ def preset_eyes(
     release_compat: bool = False,
     easing: Easing = "even",
 ) -> NDArray[np.float64]:
-    """Camera positions (T,3) of a preset about the pivot (0, 0, `radius`), starting at the origin.
+    """Camera positions (T,3) of a preset around the pivot (0, 0, `radius`), starting at the origin.
 
-    "30", "60" and "90" sweep to that angle on a circle; "180" swings sideways until the pivot is seen
-    45 degrees from the right, back, and the same on the left (recon.py). All rise by `rise` times the
-    radius times (1 - cos a). "arc" sweeps on a level circle. zoom_in, zoom_out, dolly and dolly_zoom move along the
-    optical axis, truck to the right, crane up; hold stays.
+    "30", "60" and "90" sweep to that angle on a circle; "180" swings sideways until the pivot is seen 45 degrees from
+    the right, back, and the same on the left (recon.py). All rise by `rise` times the radius times (1 - cos a). "arc"
+    sweeps on a level circle. zoom_in, zoom_out, dolly and dolly_zoom move along the optical axis, truck to the right,
+    crane up; hold stays.
 
     Args:
         name: one of `PRESETS`.
         radius: distance of the pivot, in the depth's unit.
         frames: T.
-        amount: instead of `usual_amount`: the greatest angle in degrees, or the part of the radius to move by.
-        rise: height of the arc as a part of the radius.
-        release_compat: as released, sweeps are max(49/T, T/49) times as long when T is not 49, and an
-            orbit beyond 90 degrees comes back in depth, |cos a| standing for cos a.
+        amount: replaces `usual_amount`: the maximum angle in degrees, or the fraction of the radius to move by.
+        rise: height of the arc as a fraction of the radius.
+        release_compat: as released, sweeps are max(49/T, T/49) times as long if T is not 49, and an orbit beyond 90
+            degrees comes back in depth, with |cos a| in place of cos a.
         easing: how the speed changes.
 
     Raises:
@@ -132,7 +131,7 @@ def _check_radius(radius: float) -> None:
 
 
 def _check_amount(name: str, far: float) -> None:
-    """Refuse an amount with which a preset does not work."""
+    """Refuse an amount that a preset cannot use."""
     if name in ("zoom_in", "zoom_out"):
         if not 0 <= far < 1:
             raise InputError(f"A zoom moves by 0 to 1 times the distance to the pivot, not {far}.")
@@ -171,15 +170,15 @@ def preset(
     shake_seed: int = 0,
     pivot: NDArray[np.float64] | None = None,
 ) -> CameraPath:
-    """`preset_eyes` about a pivot, upright, with the lens `k` (3,3) or (T,3,3).
+    """Build the path of a preset around a pivot, upright, with the lens `k` (3,3) or (T,3,3).
 
-    Presets of `STRAIGHT` look straight ahead all the time; all others turn so that the pivot stays where the source
-    camera sees it in the picture. A dolly zoom changes the lens so that what is as far as the pivot keeps its size.
-    Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None if it stands still:
-    where the clip was shot walking, the preset walks.
+    Presets in `STRAIGHT` always look straight ahead; all others turn so that the pivot stays where the source camera
+    sees it in the picture. A dolly zoom changes the lens so that things at the distance of the pivot keep their size.
+    Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None if it stands still: if
+    the clip was shot walking, the preset walks.
 
-    The pivot is on the axis of each frame's source camera, `radius` away. With `pivot` (3,) it is that point of the
-    world instead, which stays in its place also where the source camera walks.
+    The pivot is on the axis of each frame's source camera, `radius` away. If `pivot` (3,) is given, it is that point of
+    the world instead, which stays in place even if the source camera walks.
 
     `shake` and `shake_seed` are those of `hand_held`.
 
@@ -208,25 +207,26 @@ def preset(
 
 
 SHAKE_PERIODS = (97.0, 43.0, 19.0, 9.0)
-"""Frames that each part of a hand's motion takes: breathing, swaying, and two kinds of trembling; ours."""
+"""Period in frames of each component of hand-held motion: breathing, swaying, and two kinds of trembling; ours."""
 
 SHAKE_WEIGHTS = (1.0, 0.6, 0.25, 0.08)
-"""How strong each part is; slow ones are the largest, as in footage from the shoulder; ours."""
+"""Strength of each component; the slow ones are the strongest, as in footage from the shoulder; ours."""
 
 SHAKE_AXES = (1.0, 1.0, 0.4, 0.5, 0.5, 0.25)
-"""Strength in pitch, yaw and roll, and then of the position along x, y and z; ours."""
+"""Strength in pitch, yaw and roll, then in position along x, y and z; ours."""
 
 
 def hand_held(frames: int, radius: float, strength: float, seed: int) -> NDArray[np.float64]:
-    """Small motions (T,4,4) of a camera in a hand, in the camera's own axes; the first is the identity.
+    """Small motions (T,4,4) of a hand-held camera, in the camera's own axes; the first is the identity.
 
-    Sums of sines whose phases the seed draws; the same seed gives the same motion in every shot, however long it is.
+    Sums of sines whose phases and exact periods are drawn from the seed; the same seed gives the same motion in every
+    shot, whatever its length.
 
     Args:
         frames: T.
-        radius: distance of the pivot: positions change with it as much as angles do.
+        radius: distance of the pivot; positions are scaled by it to have as much effect as angles.
         strength: root mean square of the motion in pitch and in yaw, in degrees.
-        seed: another one gives another motion.
+        seed: another seed gives another motion.
 
     Raises:
         InputError: a strength that is negative or above 45 degrees.

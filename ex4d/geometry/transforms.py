@@ -1,7 +1,7 @@
 """Camera poses: rigid (4,4) transforms, OpenCV axes (x right, y down, z forward).
 
-A pose is camera-to-world and is called so (`camera_to_world`, `source_to_world`): its last column is where the camera
-stands. Its inverse, world-to-camera, is always called `extrinsics`.
+A pose is camera-to-world and named accordingly (`camera_to_world`, `source_to_world`): its last column is the camera's
+position. Its inverse, world-to-camera, is always called `extrinsics`.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from ex4d.storage.npz import Arrays
 
 
 def inverse(poses: NDArray) -> NDArray[np.float64]:
-    """Inverse of rigid transforms (...,4,4): camera-to-world from world-to-camera, and the other way round."""
+    """Inverse of rigid transforms (...,4,4): camera-to-world from world-to-camera, and vice versa."""
     rotation_t = np.swapaxes(poses[..., :3, :3], -1, -2)
     result = np.zeros(poses.shape, np.float64)
     result[..., :3, :3] = rotation_t
@@ -33,7 +33,7 @@ def turned(angles: NDArray[np.float64], one: int, other: int) -> NDArray[np.floa
 def look_at(eye: NDArray, target: NDArray) -> NDArray[np.float64]:
     """Camera-to-world (4,4) of an upright camera at `eye` (3,) that looks at `target` (3,).
 
-    Upright: the image's x axis is level, the world's y axis points down.
+    Upright means that the image's x axis is level, with the world's y axis pointing down.
 
     Raises:
         InputError: eye and target coincide, or the camera would look straight up or down.
@@ -53,12 +53,12 @@ def look_at(eye: NDArray, target: NDArray) -> NDArray[np.float64]:
 
 
 def check(poses: NDArray, frames: int | None = None, name: str = "extrinsics") -> NDArray[np.float64]:
-    """Transforms (T,4,4), of either direction, as float64, after checking that each is rigid.
+    """Check that transforms (T,4,4), in either direction, are rigid, and return them as float64.
 
     Args:
         poses: the transforms.
-        frames: how many there must be; any number where None.
-        name: what they are called in the messages.
+        frames: the required number; None allows any.
+        name: what messages call them.
 
     Raises:
         InputError: wrong shape or number of frames, not finite, last row not (0,0,0,1), or not a rotation.
@@ -87,7 +87,7 @@ def check(poses: NDArray, frames: int | None = None, name: str = "extrinsics") -
 
 
 def completed(poses: NDArray) -> NDArray:
-    """Transforms (T,4,4) of rows (T,3,4), as many tools write them; anything else as it is."""
+    """Complete rows (T,3,4), which many tools write, to transforms (T,4,4); return anything else unchanged."""
     if poses.ndim != 3 or poses.shape[1:] != (3, 4) or poses.dtype.kind not in "fiu":
         return poses
     last = np.broadcast_to(np.array([[0, 0, 0, 1]], poses.dtype), (len(poses), 1, 4))
@@ -95,10 +95,10 @@ def completed(poses: NDArray) -> NDArray:
 
 
 def read(arrays: Arrays, frames: int | None = None) -> NDArray[np.float64]:
-    """Camera-to-world (T,4,4) of an .npz file with `camera_to_world`, or with `extrinsics` (world-to-camera).
+    """Read camera-to-world (T,4,4) from an .npz file with `camera_to_world`, or with `extrinsics` (world-to-camera).
 
-    Both may be without their last rows, (T,3,4). Where a file has both, `camera_to_world` is taken as it is, and
-    `extrinsics` must agree with it.
+    Both may lack their last rows, (T,3,4). If a file has both, `camera_to_world` is used as it is, and `extrinsics`
+    must agree with it.
 
     Raises:
         InputError: neither key, keys that contradict each other, or values that `check` refuses.

@@ -1,1 +1,1 @@
-"""Pictures in and out: clips, videos, contact sheets, optical flow."""
+"""Reading and writing clips, videos and images; contact sheets; optical flow."""

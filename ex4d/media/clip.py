@@ -1,7 +1,7 @@
-"""Clips: frames of a video file or of an image sequence, at the working size.
+"""Clips: frames of a video file or an image sequence, at the working size.
 
 `open_source` indexes a source once; `ClipSource.frames` then streams any range of it, one frame in memory at a time.
-`read_clip` reads a range as a whole. Both need PyAV and OpenCV, which are imported only when used.
+`read_clip` reads a whole range. Both need PyAV and OpenCV, which are imported only when used.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import av
 
 LIMIT_BYTES = 8 << 30
-"""Most memory that the frames of one clip may take."""
+"""Memory limit for the frames of one clip, in bytes."""
 
 Tell = Callable[[str], None]
 """Takes a sentence for the user."""
@@ -46,17 +46,17 @@ class Clip:
     Attributes:
         frames: (T,H,W,3) uint8 RGB.
         fps: constant frame rate: the source's, divided by `step`.
-        source: name of the file or folder, for people; without its folder.
+        source: name of the file or folder without its parent folders, for people.
         start: index of the first frame in the source's constant-rate stream.
         fit: how the displayed picture of the source was brought to (H, W).
         notes: sentences about what was changed on the way, for the user.
         source_frames: frames of the whole source at its constant rate; up to the last frame if that is unknown.
-        stored: (T,) the picture of the file that each frame shows, counted from 0; frame numbers if it is
-            unknown. They differ from frame numbers only in sources of a variable rate.
-        stored_pictures: pictures in the whole file.
+        stored: (T,) the picture of the file that each frame shows, counted from 0; frame numbers if unknown. They
+            differ from frame numbers only in sources with a variable rate.
+        stored_pictures: number of pictures in the whole file.
         step: every n-th frame of the source is used.
-        places: (stored_pictures,) the frame of each image of a sequence if gaps were held, when they are left out
-            here: depth and cameras may count the missing ones. None otherwise.
+        places: (stored_pictures,) the frame of each image of a sequence if gaps were held, set when gaps are left out
+            here, because depth and cameras may count the missing ones. Otherwise None.
     """
 
     frames: NDArray[np.uint8]
@@ -78,7 +78,7 @@ class Clip:
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """The frame of the source (T,), at its constant rate, that each frame is."""
+        """The source frame (T,), at its constant rate, behind each frame."""
         return self.start + self.step * np.arange(len(self.frames))
 
 
@@ -86,12 +86,12 @@ class Clip:
 class ClipSource:
     """A video file or image sequence whose frames can be read in ranges; made by `open_source`.
 
-    No file is held open between calls.
+    No file is kept open between calls.
 
     Attributes:
         path: the file or folder.
         content: where its frames are.
-        own_fps: the rate of the video itself if it is read at another one.
+        own_fps: the video's own rate if it is read at another one.
     """
 
     path: Path
@@ -118,19 +118,19 @@ class ClipSource:
         bits: Bits = 8,
         tell: Tell = _tell_nobody,
     ) -> Iterator[NDArray]:
-        """Frames `start` to `stop`, one at a time: RGB (H,W,3), full range, uint8 or uint16 by `bits`.
+        """Yield frames `start` to `stop`, one at a time: RGB (H,W,3), full range, uint8 or uint16 depending on `bits`.
 
-        Pictures are shown upright and with square pixels, deinterlaced where they are flagged as interlaced, converted
-        to full-range RGB of BT.709 by the matrix, range, transfer and primaries that the file names (see
-        `ex4d.media.colour`), scaled to the size of `fit` and cropped about the centre. A variable rate is brought to a
-            constant one: each frame shows what is on screen in the middle of its time. A frame that cannot be decoded
-        repeats the one before it. Transparency is left out.
+        Pictures are shown upright and with square pixels, deinterlaced if they are flagged as interlaced, converted to
+        full-range BT.709 RGB according to the file's matrix, range, transfer and primaries (see `ex4d.media.colour`),
+        scaled to the size of `fit` and cropped around the centre. A variable rate becomes a constant one: each frame
+        shows what is on screen in the middle of its time. A frame that cannot be decoded repeats the one before it.
+        Transparency is ignored.
 
         Args:
             start: first frame.
-            stop: the frame after the last one; None for all up to the end, however early a damaged file ends.
+            stop: the frame after the last one; None for everything up to the end, however early a damaged file ends.
             step: use every n-th frame.
-            longest_side: greatest width or height of the frames in pixels; None keeps the source's.
+            longest_side: maximum width or height of the frames in pixels; None keeps the source's.
             multiple: the frames' sides are multiples of it.
             bits: 8 or 16 per channel, also used for scaling.
             tell: called with sentences about what was changed on the way; the last come after the last frame.
@@ -142,7 +142,7 @@ class ClipSource:
         return self._read(wanted, start, stop, self.fit(longest_side, multiple), bits, tell)
 
     def _wanted(self, start: int, stop: int | None, step: int) -> NDArray[np.int64]:
-        """The stored picture that each frame of the range shows, once the range is known to be there."""
+        """The stored picture for each frame of the range, after checking that the range exists."""
         name, total, missing = self.path.name, self.info.frames, self.content.missing
         cut = f" (it is truncated: {missing} more are missing)" if missing else ""
         if start < 0 or step < 1 or (stop is not None and stop <= start):
@@ -207,15 +207,15 @@ def open_source(
     numbering: Numbering | None = None,
     alone: bool = False,
 ) -> ClipSource:
-    """Find out what frames a video file or an image sequence has, and where.
+    """Index a video file or an image sequence.
 
     Reads all packets of a file and decodes its first frame.
 
     Args:
         path: a video, a folder of images, or one image that stands for its sequence.
-        fps: rate of an image sequence, `PICTURES_FPS` if None. A video with another rate is converted to this
-            one: each frame shows what is on screen in the middle of its time. None keeps the video's rate.
-        gaps, numbering, alone: for images, see `ex4d.media.folder.index_folder`.
+        fps: rate of an image sequence, `PICTURES_FPS` if None. A video with another rate is converted to this one: each
+            frame shows what is on screen in the middle of its time. None keeps the video's rate.
+        gaps, numbering, alone: for images; see `ex4d.media.folder.index_folder`.
 
     Raises:
         InputError: missing, not a video, damaged, or too large.
@@ -252,14 +252,14 @@ def read_clip(
     multiple: int = 16,
     progress: Progress = silent,
 ) -> Clip:
-    """`frames` frames of a video file or of an image sequence, from `start` on, in 8 bits.
+    """Read `frames` frames of a video file or an image sequence from `start` on, in 8 bits.
 
     Args:
         path: the file or folder, see `open_source`.
         start: first frame.
-        frames: how many; None for all up to the end.
-        step: use every n-th frame; the clip's rate is divided by it, so that it plays as fast as before.
-        longest_side, multiple: see `ClipSource.frames`, which says how they are read.
+        frames: number of frames; None for everything up to the end.
+        step: use every n-th frame; the clip's rate is divided by it, so that it plays at the same speed.
+        longest_side, multiple: see `ClipSource.frames`, which also describes the conversion.
         fps, gaps, numbering, alone: see `open_source`.
         progress: called after each frame.
 
@@ -298,15 +298,15 @@ def read_clip(
 def _in_place(
     wanted: NDArray[np.int64], pictures: Iterator[tuple[int, "av.VideoFrame"]], fit: FrameFit, bits: Bits, tell: Tell
 ) -> Iterator[tuple[NDArray, bool]]:
-    """The frames that show the pictures `wanted`, and whether it is only the one before that stands in.
+    """Yield frames for the pictures `wanted`, each with whether the previous picture is standing in for it.
 
-    An array is given once only, so that whoever takes it may write to it.
+    Every array is yielded only once, so the receiver may write to it.
     """
     done, before = 0, None
     told: set[str] = set()
     for number, picture in pictures:
         if number < wanted[done]:
-            continue  # before the range, or shown too shortly to be seen at the constant rate
+            continue  # before the range, or shown too briefly to be seen at the constant rate
         for note in notes_of(picture):
             if note not in told:
                 told.add(note)

@@ -1,7 +1,7 @@
-"""Colours beyond BT.709: HDR and wide gamuts as BT.709, which the models and Blender's strips expect.
+"""Colours beyond BT.709: converts HDR and wide gamuts to BT.709, which the models and Blender's strips expect.
 
-What is converted is known by the numbers of ITU-T H.273 (primaries, transfer) that the stream names, else the
-container. The light that a display would show stays the same:
+The conversion depends on the numbers of ITU-T H.273 (primaries, transfer) in the stream, or else in the container. The
+light that a display would show stays the same:
 
     HDR         PQ by its EOTF; HLG by its inverse OETF and its OOTF on luminance, for a display of 1000 nits. Then
                 203 nits are white (BT.2408, table 1), and the way back is a BT.1886 display's: light ** (1 / 2.4).
@@ -9,8 +9,8 @@ container. The light that a display would show stays the same:
                 transfers of BT.709, BT.601 and BT.2020 (their cameras' curves are not what displays do), sRGB's own
                 for sRGB.
 
-Brighter than white and more saturated than BT.709 is clipped, each channel by itself: a soft shoulder would darken what
-the grade has just below white. Clips that name nothing of this stay as they are.
+Whatever is brighter than white or more saturated than BT.709 is clipped in each channel separately, because a soft
+shoulder would darken what the grade has just below white. Clips without such tags stay as they are.
 
 Sources: ITU-R BT.2100-3, tables 4 (PQ) and 5 (HLG); SMPTE ST 2084; BT.1886; BT.2408; IEC 61966-2-1; primaries of H.273.
 """
@@ -22,22 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 WHITE = 203.0
-"""Nits of nominal white in HDR, of BT.2408."""
+"""Nits of nominal white in HDR (BT.2408)."""
 
 UNSPECIFIED = 2
-"""What streams say of primaries, transfer or matrix that they do not know; 0 is reserved and means the same here."""
+"""The value for unknown primaries, transfer or matrix in streams; 0 is reserved and treated the same here."""
 
 BT2020_PRIMARIES, P3_PRIMARIES = 9, 12
 PQ, HLG = 16, 18
 _SRGB = 13
 _POWERS = {4: 2.2, 5: 2.8, 17: 2.6}
-"""Transfers that are a mere power; BT.1886's stands for all others."""
+"""Transfers that are pure powers; all others are treated like BT.1886."""
 
 _HLG_PEAK = 1000.0  # nits of the display that HLG is graded on
-_HLG_GAMMA = 1.2  # of the system, for that display
-_ROWS = 64  # of a picture that are converted at a time: light takes twice the memory of 16 bits, and several copies
+_HLG_GAMMA = 1.2  # system gamma for that display
+_ROWS = 64  # rows converted at a time: light takes twice the memory of 16 bits, and several copies
 
-_WHITE_XY = (0.3127, 0.3290)  # D65, that of all three
+_WHITE_XY = (0.3127, 0.3290)  # D65, shared by all three
 _CHROMATICITIES = {  # x and y of red, green and blue
     1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
     BT2020_PRIMARIES: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
@@ -45,21 +45,21 @@ _CHROMATICITIES = {  # x and y of red, green and blue
 }
 _NAMES = {BT2020_PRIMARIES: "BT.2020", P3_PRIMARIES: "Display P3", PQ: "PQ", HLG: "HLG"}
 _FOREIGN = {4: "BT.470 M", 8: "film", 10: "XYZ", 11: "DCI-P3"}
-"""Primaries that are not converted, which is told. Those of SD video are near BT.709's and pass without a word."""
+"""Primaries that are not converted, with a note. Those of SD video are close to BT.709's and pass without a note."""
 
 _FOREIGN_MATRICES = {8: "YCgCo", 10: "BT.2020 with constant luminance", 14: "ICtCp"}
 
 
 @dataclass(frozen=True, eq=False)
 class Conversion:
-    """How the RGB of some primaries and transfer becomes BT.709's; made by `conversion`.
+    """Converts RGB of some primaries and transfer to BT.709; made by `conversion`.
 
     Attributes:
         note: a sentence about it, for the user.
-        linear: (65536,) float32, light for each 16-bit value: 1 is white; of HLG, the scene's light from 0 to 1.
+        linear: (65536,) float32, light for each 16-bit value: 1 is white; for HLG, scene light from 0 to 1.
         luminance: (3,) weights of the OOTF; None if there is none.
         matrix: (3,3) float32, light of the clip's primaries to light of BT.709's with white at 1.
-        coded: (65536,) uint16, the value of light (n / 65535) ** 2: evenly fine in the dark.
+        coded: (65536,) uint16, the value for light (n / 65535) ** 2, a spacing that keeps precision in the dark.
     """
 
     note: str
@@ -69,7 +69,7 @@ class Conversion:
     coded: NDArray[np.uint16]
 
     def apply(self, rgb: NDArray[np.uint16]) -> NDArray[np.uint16]:
-        """Full-range RGB (H,W,3) of the clip as full-range RGB of BT.709."""
+        """Convert full-range RGB (H,W,3) of the clip to full-range RGB of BT.709."""
         result = np.empty_like(rgb)
         for top in range(0, len(rgb), _ROWS):
             result[top : top + _ROWS] = self._converted(rgb[top : top + _ROWS])
@@ -91,9 +91,9 @@ class Conversion:
 
 @lru_cache(maxsize=8)
 def conversion(primaries: int, transfer: int) -> Conversion | None:
-    """What is to be done with colours of these numbers of H.273; None if they stay as they are.
+    """The conversion for colours with these H.273 numbers; None if they stay as they are.
 
-    HDR that does not name its primaries is taken for BT.2020.
+    HDR without primaries is taken as BT.2020.
     """
     hdr = transfer in (PQ, HLG)
     if hdr and primaries in (0, UNSPECIFIED):
@@ -129,7 +129,7 @@ def conversion(primaries: int, transfer: int) -> Conversion | None:
 
 
 def pq_nits(code: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Nits of PQ values from 0 to 1: the EOTF of SMPTE ST 2084."""
+    """Convert PQ values from 0 to 1 to nits: the EOTF of SMPTE ST 2084."""
     m1, m2 = 2610 / 16384, 2523 / 4096 * 128
     c1, c2, c3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
     power = code ** (1 / m2)
@@ -137,14 +137,14 @@ def pq_nits(code: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def hlg_scene(code: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The scene's light (0 to 1) of HLG values from 0 to 1: the inverse of BT.2100's OETF."""
+    """Convert HLG values from 0 to 1 to scene light (0 to 1): the inverse of BT.2100's OETF."""
     a = 0.17883277
     b, c = 1 - 4 * a, 0.5 - a * np.log(4 * a)
     return np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
 
 
 def left_as_it_is(primaries: int, matrix: int) -> str | None:
-    """A sentence about colours that ought to be converted and are not."""
+    """A sentence about colours that should be converted but are not."""
     if matrix in _FOREIGN_MATRICES:
         return (
             f"The clip is stored as {_FOREIGN_MATRICES[matrix]}, which cannot be read here: its colours are wrong."
@@ -156,7 +156,7 @@ def left_as_it_is(primaries: int, matrix: int) -> str | None:
 
 
 def _to_xyz(primaries: int) -> NDArray[np.float64]:
-    """(3,3) from linear RGB to CIE XYZ, with Y = 1 for white (SMPTE RP 177)."""
+    """Matrix (3,3) from linear RGB to CIE XYZ, with Y = 1 for white (SMPTE RP 177)."""
     xy = np.array([*_CHROMATICITIES[primaries], _WHITE_XY])
     xyz = np.column_stack([xy, 1 - xy.sum(1)]).T / xy[:, 1]
     return xyz[:, :3] * np.linalg.solve(xyz[:, :3], xyz[:, 3])

@@ -1,4 +1,4 @@
-"""Videos at another constant rate than their own."""
+"""Videos at a constant rate other than their own."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +10,7 @@ from ex4d.media.video import VideoFile
 
 
 def at_rate(video: VideoFile, fps: Fraction) -> VideoFile:
-    """The video at another rate: each frame shows what is on screen in the middle of its time.
+    """The video at another rate; each frame shows what is on screen in the middle of its time.
 
     Raises:
         InputError: the rate is not positive.

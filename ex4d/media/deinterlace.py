@@ -1,4 +1,4 @@
-"""Interlaced pictures as whole frames, by FFmpeg's bwdif."""
+"""Deinterlacing to whole frames, with FFmpeg's bwdif."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,12 +12,12 @@ Numbered = tuple[int, "av.VideoFrame"]
 
 
 def deinterlaced(pictures: Iterator[Numbered], found: Callable[[], None]) -> Iterator[Numbered]:
-    """The same pictures with the same numbers; those that are flagged as interlaced without combing.
+    """Deinterlace the pictures that are flagged as interlaced; all keep their numbers.
 
-    A frame for each picture and not for each field: rate and length stay. It shows the time of the first field.
-    bwdif looks at the picture before and after, so a range is read from one picture earlier for the same frames as in
-    the whole clip. Without one before it would soften the picture, so that the clip's first takes the second for it.
-    Progressive clips pass untouched and cost nothing.
+    Yields one frame per picture, not per field, so rate and length stay the same. A frame shows the time of the first
+    field. bwdif looks at the pictures before and after, so a range is read from one picture earlier, which gives the
+    same frames as reading the whole clip. bwdif would soften a picture that has none before it, so the clip's first
+    picture is given the second in that role. Progressive clips pass through untouched and cost nothing.
 
     Args:
         pictures: in display order.
@@ -27,7 +27,7 @@ def deinterlaced(pictures: Iterator[Numbered], found: Callable[[], None]) -> Ite
     for numbered in pictures:
         if numbered[1].interlaced_frame:
             found()
-            after = [] if before else list(islice(pictures, 1))  # at the very beginning, a mirror of time
+            after = [] if before else list(islice(pictures, 1))  # at the very beginning, time is mirrored
             known = before or after
             yield from _through_bwdif(chain(known, [numbered], after, pictures), len(known))
             return
@@ -36,7 +36,7 @@ def deinterlaced(pictures: Iterator[Numbered], found: Callable[[], None]) -> Ite
 
 
 def _through_bwdif(pictures: Iterator[Numbered], known: int) -> Iterator[Numbered]:
-    """The pictures without combing; the first `known` of them are there for their neighbours only."""
+    """Deinterlace the pictures; the first `known` of them serve only as neighbours."""
     import av
 
     first = next(pictures)
@@ -48,7 +48,7 @@ def _through_bwdif(pictures: Iterator[Numbered], known: int) -> Iterator[Numbere
     source.link_to(bwdif)
     bwdif.link_to(graph.add("buffersink"))
     graph.configure()
-    numbers: deque[int] = deque()  # of the pictures inside: the filter gives one for each, in order, one late
+    numbers: deque[int] = deque()  # pictures inside the filter, which returns one for each, in order, one late
     for number, picture in chain([first], pictures, [(-1, None)]):  # None ends the stream
         numbers.append(number)
         graph.push(picture)

@@ -1,14 +1,14 @@
-"""Optical flow between two pictures, and what it says about moving and staying. OpenCV is imported where used."""
+"""Optical flow between two pictures, and what it reveals about motion. OpenCV is imported where used."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 CONSISTENT_PX = 1.0
-"""A pixel is followed where going there and back ends within so many pixels of where it began."""
+"""A pixel counts as followed if going there and back ends within this many pixels of where it began."""
 
 
 def small_grey(frame: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    """Grey picture (h,w) of an RGB one (H,W,3), at most `width` wide, of the same aspect."""
+    """Convert an RGB picture (H,W,3) to grey (h,w), at most `width` wide, with the same aspect ratio."""
     import cv2
 
     grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
@@ -19,7 +19,7 @@ def small_grey(frame: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
 
 
 class Flow:
-    """Dense inverse search (Kroeger 2016, in OpenCV): how each pixel of one grey picture moves to another."""
+    """Dense inverse search (Kroeger 2016, in OpenCV): where each pixel of one grey picture moves in another."""
 
     def __init__(self) -> None:
         import cv2
@@ -27,13 +27,13 @@ class Flow:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def __call__(self, here: NDArray[np.uint8], there: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(h,w,2) in pixels: where `there` shows what `here` shows, relative to where it is here."""
-        flow = self._dis.calc(here, there, None)  # type: ignore[call-overload]  # from nothing, which its types lack
+        """Flow (h,w,2) in pixels: where `there` shows what `here` shows, relative to its position here."""
+        flow = self._dis.calc(here, there, None)  # type: ignore[call-overload]  # no initial flow: its types lack that
         return np.asarray(flow, np.float32)
 
 
 def warped(there: NDArray, flow: NDArray[np.float32]) -> NDArray:
-    """The picture `there` (h,w) or (h,w,c) moved to where `here` shows the same, by the flow from here to there."""
+    """Warp the picture `there` (h,w) or (h,w,c) to where `here` shows the same, with the flow from here to there."""
     import cv2
 
     x, y = _positions(flow)
@@ -41,7 +41,7 @@ def warped(there: NDArray, flow: NDArray[np.float32]) -> NDArray:
 
 
 def nearest(there: NDArray, flow: NDArray[np.float32]) -> NDArray:
-    """As `warped`, but every pixel takes the one value nearest to its place: nothing is mixed across edges."""
+    """Like `warped`, but every pixel takes the single nearest value, so nothing is mixed across edges."""
     height, width = flow.shape[:2]
     x, y = _positions(flow)
     column = np.clip(np.rint(x + flow[..., 0]), 0, width - 1).astype(np.intp)
@@ -50,7 +50,7 @@ def nearest(there: NDArray, flow: NDArray[np.float32]) -> NDArray:
 
 
 def followed(forward: NDArray[np.float32], backward: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where (h,w) a pixel of here stays in the picture and comes back to itself: neither hidden nor lost there."""
+    """Where (h,w) a pixel of `here` stays in the picture and returns to itself: neither occluded nor lost."""
     height, width = forward.shape[:2]
     x, y = _positions(forward)
     u, v = x + forward[..., 0], y + forward[..., 1]

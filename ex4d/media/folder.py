@@ -1,4 +1,4 @@
-"""Pictures as clips: a folder of them, or one that stands for its sequence."""
+"""Images as clips: a folder of them, or one that stands for its sequence."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PictureFolder:
-    """The pictures of a sequence; made by `index_folder`. See `ex4d.media.video.VideoFile`.
+    """The images of a sequence; made by `index_folder`. See `ex4d.media.video.VideoFile`.
 
     Attributes:
-        info: the first picture's size stands for all.
-        files: the pictures in order: all of the sequence, or only those that a range of its frames shows.
-        shown: (T,) the picture of the sequence that each frame shows.
-        stored_pictures: pictures in the whole sequence.
-        places: (stored_pictures,) the frame of each picture where gaps are held, if they are left out here; else None.
+        info: the first image's size stands for all.
+        files: the images in order: the whole sequence, or only those that a range of its frames shows.
+        shown: (T,) the image of the sequence that each frame shows.
+        stored_pictures: number of images in the whole sequence.
+        places: (stored_pictures,) the frame of each image if gaps were held, set when gaps are left out here; else
+            None.
         notes: sentences about the sequence, for the user.
     """
 
@@ -42,10 +43,10 @@ class PictureFolder:
     places: NDArray[np.int64] | None = None
 
     def pictures(self, wanted: NDArray[np.int64]) -> Iterator[tuple[int, "av.VideoFrame"]]:
-        """The pictures of these numbers, each with its number.
+        """Yield the images with these numbers, each with its number.
 
         Raises:
-            InputError: one cannot be read, or is of another size than the first.
+            InputError: an image cannot be read, or has another size than the first.
         """
         size = self.info.width, self.info.height
         numbers = np.unique(wanted)
@@ -73,18 +74,18 @@ class PictureFolder:
 def index_folder(
     path: Path, fps: Fraction, gaps: Gaps = "hold", numbering: Numbering | None = None, alone: bool = False
 ) -> PictureFolder:
-    """List the pictures of a sequence and decode the first.
+    """List the images of a sequence and decode the first.
 
     Args:
-        path: a folder, or one image that stands for its sequence, see `ex4d.storage.sequence.sequence_at`.
+        path: a folder, or one image that stands for its sequence; see `ex4d.storage.sequence.sequence_at`.
         fps: its frame rate.
-        gaps: what stands for missing pictures.
-        numbering: of the sequence whose pictures lie in the folder, or those of them that are needed; None if
-            their names say.
-        alone: a picture stands for itself only, whatever is beside it.
+        gaps: how missing images are handled.
+        numbering: of the sequence that the folder contains, in full or only as far as needed; None takes it from the
+            file names.
+        alone: whether an image stands only for itself, whatever is next to it.
 
     Raises:
-        InputError: no pictures, the first cannot be read, or the rate is not positive.
+        InputError: no images, the first cannot be read, or the rate is not positive.
     """
     if fps <= 0:
         raise InputError(f"The frame rate of an image folder must be above 0, not {fps}.")

@@ -1,4 +1,4 @@
-"""Frames of a video that is written: all at once in an array, or one after the other as they are made."""
+"""Frames of a video to be written: all at once in an array, or one after another as they are made."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Frames(Protocol):
-    """Frames in order, and how many they are: an array (T,...), or a `Stream`."""
+    """Frames in order, with their count: an array (T,...), or a `Stream`."""
 
     def __len__(self) -> int: ...
 
@@ -19,11 +19,11 @@ class Frames(Protocol):
 
 @dataclass(frozen=True)
 class Stream:
-    """Frames that are made as they are asked for, once.
+    """Frames that are made on demand, and can be read only once.
 
     Attributes:
-        frames: all of one shape and type.
-        count: how many.
+        frames: all of one shape and dtype.
+        count: number of frames.
     """
 
     frames: Iterator[NDArray]
@@ -37,15 +37,17 @@ class Stream:
 
 
 def with_first(frames: Frames) -> tuple[NDArray, Iterator[NDArray]]:
-    """The first of some frames, to see their shape and type, and all of them."""
+    """The first frame, for its shape and dtype, and an iterator over all frames."""
     every = iter(frames)
     first = np.asarray(next(every))
     return first, chain([first], every)
 
 
 def apart(pairs: Stream) -> tuple[Stream, Stream]:
-    """Frames and their masks, which come in pairs, as two streams: a mask may be asked for after its frame, until the
-    next frame is."""
+    """Split pairs of a frame and its mask into two streams.
+
+    A mask may be read only after its frame and before the next frame.
+    """
     held: list[NDArray] = []
 
     def first() -> Iterator[NDArray]:
@@ -61,15 +63,15 @@ def apart(pairs: Stream) -> tuple[Stream, Stream]:
 
 
 def in_8_bits(frame: NDArray) -> NDArray[np.uint8]:
-    """A frame of 8 or 16 bits a channel, full range, in 8."""
+    """Convert a full-range frame (H,W,...), uint8 or uint16, to uint8."""
     return frame if frame.dtype == np.uint8 else ((frame.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def in_16_bits(frame: NDArray) -> NDArray[np.uint16]:
-    """A frame of 8 or 16 bits a channel, full range, in 16."""
+    """Convert a full-range frame (H,W,...), uint8 or uint16, to uint16."""
     return frame if frame.dtype == np.uint16 else frame.astype(np.uint16) * np.uint16(257)
 
 
 def all_in_16_bits(frames: Frames) -> Stream:
-    """Frames of 8 or 16 bits a channel in 16, each as it is asked for."""
+    """Convert frames, uint8 or uint16, to uint16, one at a time as they are read."""
     return Stream(map(in_16_bits, frames), len(frames))

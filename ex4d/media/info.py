@@ -1,10 +1,10 @@
-"""What is known of a clip without decoding it."""
+"""What is known about a clip without decoding it."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 PICTURES_FPS = Fraction(24)
-"""Frame rate of a folder of images unless the user gives another, and of videos that do not tell theirs."""
+"""Frame rate of an image sequence unless the user gives another, and of videos that do not state theirs."""
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,9 @@ class ClipInfo:
         width, height: size of the displayed picture (upright, square pixels) in pixels.
         fps: constant frame rate at which it is read.
         frames: number of frames at that rate.
-        variable: the pictures come at uneven times and are brought to a constant rate.
-        metadata: texts that the file carries (title, comment, ...).
-        bits: a channel, that its first picture is stored with.
+        variable: whether the pictures come at uneven times and are converted to a constant rate.
+        metadata: texts in the file (title, comment, ...).
+        bits: bits per channel with which the first picture is stored.
     """
 
     width: int

@@ -1,7 +1,7 @@
-"""Results for grading and compositing: ProRes 4444 and FFV1 as video, OpenEXR as pictures.
+"""Results for grading and compositing: ProRes 4444 and FFV1 as video, OpenEXR as images.
 
-They hold what comes in, frames of 8 or 16 bits a channel, without a second, lossy compression that shows, and where a
-picture is real travels with it.
+They hold the frames as they come, with 8 or 16 bits per channel and without visible loss from a second compression, and
+with them a mask of which pixels are real.
 """
 
 import errno
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import av
 
 MASK_CHANNEL = "mask.A"
-"""Channel of our EXR pictures that holds the mask, as a layer of its own: as `A` it would be multiplied with colour."""
+"""Channel for the mask in our EXR images, in a layer of its own; as `A`, it would be multiplied with colour."""
 
 _BT709, _LIMITED = 1, 1  # numbers of ITU-T H.273, and FFmpeg's
 
@@ -39,22 +39,22 @@ def write_prores(
     metadata: dict[str, str] | None = None,
     progress: Progress = silent,
 ) -> None:
-    """Write frames as ProRes 4444 in .mov, with 10 bits a channel; all or nothing.
+    """Write frames as ProRes 4444 in .mov, with 10 bits per channel; all or nothing.
 
-    Colour is off by one level of 8 bits at most where it is soft; alpha comes back exactly. It is straight: colour is
-    not multiplied with it.
+    In smooth areas colour is off by at most one 8-bit level; alpha comes back exactly. Alpha is straight: colour is not
+    multiplied with it.
 
     Args:
         path: file to write or replace, ending in .mov.
         frames: (H,W,3) RGB each, uint8 or uint16.
         fps: frame rate, kept exactly.
-        alpha: (H,W) uint8 each; None writes pictures that are opaque.
+        alpha: (H,W) uint8 each; None writes opaque pictures.
         metadata: texts by the names in `METADATA_KEYS`.
-        progress: told before each frame; raises `Cancelled` to stop.
+        progress: called before each frame; raises `Cancelled` to stop.
 
     Raises:
         InputError: no frames, or the file cannot be written (disk full, no permission).
-        ValueError: an array or an argument that no caller should hand over.
+        ValueError: an array or argument that is the caller's mistake.
     """
     stored = "yuva444p10le" if alpha is not None else "yuv444p10le"
     masks = None if alpha is None else iter(alpha)
@@ -67,15 +67,15 @@ def write_prores(
         rgba = np.dstack([frame, in_16_bits(mask) if deep else mask])
         return as_video(rgba, "rgba64le" if deep else "rgba", stored)
 
-    options = {"profile": "4444", "vendor": "apl0"}  # without the vendor some programs refuse the file
+    options = {"profile": "4444", "vendor": "apl0"}  # some programs refuse the file without the vendor
     _write(path, "mov", "prores_ks", lambda frame: stored, options, frames, picture, fps, metadata or {}, progress)
 
 
 def _mask_of(frame: NDArray, mask: NDArray) -> NDArray[np.uint8]:
-    """The mask of a frame.
+    """Check the mask of a frame, and return it.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it does not fit the frame.
     """
     if mask.dtype != np.uint8 or mask.shape != frame.shape[:2]:
         raise ValueError(f"the mask must be uint8 {frame.shape[:2]}, not {mask.dtype} {mask.shape}")
@@ -90,7 +90,7 @@ def write_ffv1(
     metadata: dict[str, str] | None = None,
     progress: Progress = silent,
 ) -> None:
-    """Write frames (H,W,3) as FFV1 in .mkv, RGB, with checksums: they come back bit for bit. See `write_prores`."""
+    """Write frames (H,W,3) as FFV1 in .mkv, RGB, with checksums; they come back bit for bit. See `write_prores`."""
     import av
 
     def stored(frame: NDArray) -> str:
@@ -126,7 +126,7 @@ def _write(
     if first.dtype not in (np.uint8, np.uint16) or first.ndim != 3 or first.shape[2] != 3:
         raise ValueError(f"frames must be uint8 or uint16 (H,W,3), not {first.dtype} {first.shape}")
     stored = stored_as(first)
-    # Through a file of Python's, which is closed whatever happens: PyAV leaves its own open when the disk is full.
+    # Write through a Python file object, which is always closed; PyAV leaves its own open when the disk is full.
     with (
         replacing(path) as temporary,
         temporary.open("wb+") as file,
@@ -156,28 +156,28 @@ def write_exr_frames(
     metadata: dict[str, str] | None = None,
     progress: Progress = silent,
 ) -> None:
-    """Write frames (H,W,3) RGB as frame_00000.exr and on; all or nothing.
+    """Write frames (H,W,3) RGB as frame_00000.exr and so on; all or nothing.
 
-    Half floats in scene-linear light, by the inverse of sRGB's transfer function, which is how Blender takes videos and
-    how `ex4d.media.still` reads EXR. They are fine enough that each of the 8-bit values comes back, and each of 10 bits
+    Half floats in scene-linear light, by the inverse of sRGB's transfer function, which is how Blender treats videos
+    and how `ex4d.media.still` reads EXR. They are precise enough to bring back every 8-bit value, and all 10-bit values
     but the darkest.
 
     Args:
-        folder: to write; one that is there is replaced if it holds nothing but such frames.
+        folder: to write; an existing one is replaced if it holds nothing but such frames.
         frames: uint8 or uint16.
         mask: (H,W) uint8 each, 255 where a picture is real: becomes `MASK_CHANNEL`, 0 to 1; None writes none.
-        metadata: texts by the names in `METADATA_KEYS`, which become attributes of each picture.
-        progress: told before each frame; raises `Cancelled` to stop.
+        metadata: texts by the names in `METADATA_KEYS`, which become attributes of each image.
+        progress: called before each frame; raises `Cancelled` to stop.
 
     Raises:
         InputError: the folder holds other files, or cannot be written (disk full, no permission).
-        ValueError: a mask or text that no caller should hand over.
+        ValueError: a mask or text that is the caller's mistake.
     """
     import OpenEXR
 
     texts_fit(metadata or {})
     check_frames_folder(folder)
-    # "comments" is the name of the attribute in EXR's standard.
+    # "comments" is the name of this attribute in the EXR standard.
     texts = {"comments" if key == "comment" else key: text for key, text in (metadata or {}).items()}
     header = {**texts, "compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     light = {
@@ -198,7 +198,7 @@ def write_exr_frames(
 
 @contextmanager
 def _telling_errno() -> Iterator[None]:
-    """OpenEXR raises RuntimeError with the system's words alone; here they become an OSError with its number again."""
+    """Turn OpenEXR's RuntimeError, which has only the system's message, back into an OSError with its number."""
     try:
         yield
     except RuntimeError as error:
@@ -209,5 +209,5 @@ def _telling_errno() -> Iterator[None]:
 
 
 def linear(values: NDArray) -> NDArray[np.float64]:
-    """sRGB's non-linear values to linear light, both 0 to 1 (IEC 61966-2-1)."""
+    """Convert sRGB's non-linear values to linear light, both 0 to 1 (IEC 61966-2-1)."""
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)

@@ -1,4 +1,4 @@
-"""Writing videos and picture sequences."""
+"""Writing videos and image sequences."""
 
 import io
 import re
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Codec = Literal["h264", "hevc"]
 Depth = Literal[8, 10]
 Chroma = Literal["420", "422", "444"]
-"""How a movie is stored: bits a channel, and the size of colour: half that of light both ways, across, or neither."""
+"""Chroma subsampling of a movie: colour at half the resolution both ways, horizontally, or not at all."""
 
 _ENCODERS: dict[Codec, Literal["libx264", "libx265"]] = {"h264": "libx264", "hevc": "libx265"}
 
@@ -29,15 +29,15 @@ CRF = 12
 """Constant rate factor of x264: 1 level of error on average, at some 4 Mbit/s for 1024x576."""
 
 METADATA_KEYS = ("title", "comment", "description", "artist", "copyright", "date")
-"""What results can carry as texts."""
+"""Texts that results can carry."""
 
 PNG, EXR = ".png", ".exr"
-"""Endings of the pictures that a folder of frames holds."""
+"""Extensions of the images in a folder of frames."""
 
 _WHITE_16 = ((np.arange(1 << 16, dtype=np.uint32) * (255 << 8) + 32767) // 65535).astype(np.uint16)
-"""Levels of 16 bits as FFmpeg's converter to YCbCr takes them: its white is that of 8 bits, shifted to the left."""
+"""16-bit levels as FFmpeg's converter to YCbCr takes them: its white is the 8-bit white shifted to the left."""
 
-_BT709 = 1  # number of the primaries, transfer and matrix in ITU-T H.273
+_BT709 = 1  # number of primaries, transfer and matrix in ITU-T H.273
 
 
 def write_movie(
@@ -59,16 +59,16 @@ def write_movie(
         path: file to write or replace, ending in .mp4.
         frames: (H,W,3) RGB or (H,W) grey each, uint8 or uint16; H and W even.
         fps: frame rate, kept exactly.
-        lossless: grey frames of 8 bits come back bit for bit; for masks. Blender plays that profile of H.264 (High
-            4:4:4 Predictive), not every browser does.
-        crf: constant rate factor of the encoder, 0 to 51: less is better and larger; nothing where `lossless`.
-        codec, bits, chroma: how it is stored; every player shows H.264 of 8 bits and 4:2:0.
+        lossless: bring 8-bit grey frames back bit for bit; for masks. Blender plays that profile of H.264 (High 4:4:4
+            Predictive), but not every browser does.
+        crf: constant rate factor of the encoder, 0 to 51; lower is better and larger; ignored if `lossless`.
+        codec, bits, chroma: how it is stored; every player shows 8-bit 4:2:0 H.264.
         metadata: texts by the names in `METADATA_KEYS`.
-        progress: told before each frame; raises `Cancelled` to stop.
+        progress: called before each frame; raises `Cancelled` to stop.
 
     Raises:
         InputError: no frames, an odd size, or the file cannot be written (disk full, no permission).
-        ValueError: an array or an argument that no caller should hand over.
+        ValueError: an array or argument that is the caller's mistake.
     """
     import av
 
@@ -84,14 +84,15 @@ def write_movie(
     if height % 2 or width % 2:
         raise InputError(f"A video cannot be {width}x{height} pixels: both sides must be even.")
 
-    # In memory first: the frames are far larger, and PyAV leaves a file that it has opened open when the disk is full.
+    # In memory first: it is far smaller than the frames, and PyAV leaves a file that it opened open when the disk is
+    # full.
     movie = io.BytesIO()
     with av.open(
         movie,
         "w",
         format="mp4",
-        options={"movflags": "+faststart"},  # the index first, so that it plays while it loads
-        io_open=lambda url, flags, options: io.BytesIO(movie.getvalue()),  # how the index gets there
+        options={"movflags": "+faststart"},  # index first, so that it plays while it loads
+        io_open=lambda url, flags, options: io.BytesIO(movie.getvalue()),  # read again to move the index
     ) as container:
         container.metadata.update(metadata or {})
         stored = f"yuv{chroma}p10le" if bits == 10 else f"yuv{chroma}p"
@@ -102,7 +103,7 @@ def write_movie(
         context.color_primaries = context.color_trc = context.colorspace = _BT709
         context.color_range = 2 if lossless else 1  # full, limited
         if codec == "hevc":
-            context.codec_tag = "hvc1"  # without it Apple's players refuse the file
+            context.codec_tag = "hvc1"  # Apple's players refuse the file without it
         for number, frame in enumerate(every):
             progress(WRITING_VIDEO, number, len(frames))
             picture = _full_range_grey(frame) if lossless else _bt709(frame, stored)
@@ -110,20 +111,20 @@ def write_movie(
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     with replacing(path) as temporary:
-        temporary.write_bytes(movie.getvalue())  # not a copy; a view in the traceback of a failure would outlive it
+        temporary.write_bytes(movie.getvalue())  # not a copy; a view would live on in the traceback of a failure
 
 
 def _options(codec: Codec, crf: int | None) -> dict[str, object]:
-    """Of the encoder; without a rate factor nothing is lost."""
+    """Options of the encoder; without a rate factor it is lossless."""
     if codec == "hevc":
         return {"crf": str(crf), "x265-params": "log-level=error"}
-    # Without mbtree: x264's fast code for it reads memory that nobody wrote in small pictures, so that the same
-    # frames would not always give the same file.
+    # No mbtree: for small pictures, x264's fast code for it reads uninitialised memory, so the same frames would not
+    # always give the same file.
     return {"qp": "0"} if crf is None else {"crf": str(crf), "x264-params": "mbtree=0"}
 
 
 def texts_of(path: Path) -> dict[str, str]:
-    """The texts of a video that `write_movie` wrote, by the names in `METADATA_KEYS`."""
+    """The texts in a video written by `write_movie`, by the names in `METADATA_KEYS`."""
     return {key: text for key, text in clip_info(path).metadata.items() if key in METADATA_KEYS}
 
 
@@ -134,15 +135,14 @@ def texts_fit(metadata: dict[str, str]) -> None:
 
 
 def read_movie(path: Path) -> Clip:
-    """All frames of a video in its own size."""
+    """Read all frames of a video at its own size."""
     return read_clip(path, frames=None, longest_side=None, multiple=1)
 
 
 def write_png_frames(folder: Path, frames: Frames) -> None:
-    """Write frames, (H,W,3) RGB or (H,W) grey, as frame_00000.png and on, in the 8 or 16 bits that they have; all or
-    nothing.
+    """Write frames, (H,W,3) RGB or (H,W) grey, as frame_00000.png and so on, with their 8 or 16 bits; all or nothing.
 
-    A folder that is there is replaced if it holds nothing but such frames.
+    An existing folder is replaced if it holds nothing but such frames.
 
     Raises:
         InputError: the folder holds other files, or cannot be written (disk full, no permission).
@@ -160,7 +160,7 @@ def write_png_frames(folder: Path, frames: Frames) -> None:
 
 
 def check_frames_folder(folder: Path) -> None:
-    """Refuse a folder that cannot become one of frames, before anything takes time.
+    """Refuse a folder that cannot become a folder of frames, before any long work starts.
 
     Raises:
         InputError: it is a file, or holds other files than frames.
@@ -176,14 +176,14 @@ _FRAME_NAME = re.compile(rf"frame_[0-9]{{5,}}({re.escape(PNG)}|{re.escape(EXR)})
 
 
 def _bt709(frame: NDArray, stored: str) -> "av.VideoFrame":
-    """An RGB or grey frame as limited-range BT.709, the kind of video that every player expects."""
+    """Convert an RGB or grey frame to limited-range BT.709, the kind of video that every player expects."""
     rgb = np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame
     deep = stored.endswith("10le") and rgb.dtype == np.uint16
     return as_video(in_16_bits(rgb) if deep else in_8_bits(rgb), "rgb48le" if deep else "rgb24", stored)
 
 
 def as_video(frame: NDArray, pixel_format: str, stored: str) -> "av.VideoFrame":
-    """A frame in a pixel format of FFmpeg as another, YCbCr of limited range by BT.709."""
+    """Convert a frame (H,W,...), uint8 or uint16, from one FFmpeg pixel format to another, as limited-range BT.709."""
     import av
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
@@ -199,7 +199,7 @@ def as_video(frame: NDArray, pixel_format: str, stored: str) -> "av.VideoFrame":
 
 
 def _full_range_grey(frame: NDArray[np.uint8]) -> "av.VideoFrame":
-    """A grey frame as luma, value for value; taken for limited range, 0 and 255 still show right."""
+    """Use a grey frame as luma, value for value; read as limited range, 0 and 255 are still shown correctly."""
     import av
 
     height, width = frame.shape

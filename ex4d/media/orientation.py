@@ -1,4 +1,4 @@
-"""How a stored picture is turned and mirrored to be shown: display matrices and the eight values of EXIF."""
+"""How a stored picture is rotated and mirrored for display: display matrices and the eight EXIF values."""
 
 import math
 import struct
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     import av
     from av.buffer import Buffer
 
-# Kinds of side data that FFmpeg has and PyAV's list (`av.sidedata.sidedata.Type`) ends before: with one of them,
+# Kinds of side data that FFmpeg has but PyAV's list (`av.sidedata.sidedata.Type`) lacks. If a picture has one of them,
 # EXIF for example, PyAV refuses to read any.
 _UNKNOWN_TO_PYAV = range(28, 40)
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """What brings a stored picture upright: first the transposition, then the flips.
+    """Brings a stored picture upright: first the transposition, then the flips.
 
     Attributes:
         transposed: rows become columns.
-        flipped_across: left and right change places.
-        flipped_down: top and bottom change places.
-        exact: nothing else is asked for.
-        angle: degrees clockwise by which the file wants the picture turned further. Only whole quarter turns are done.
+        flipped_across: left and right are swapped.
+        flipped_down: top and bottom are swapped.
+        exact: whether the file asks for nothing else.
+        angle: degrees clockwise of further rotation that the file asks for. Only whole quarter turns are done.
     """
 
     transposed: bool = False
@@ -35,14 +35,14 @@ class Orientation:
     angle: float = 0.0
 
     def upright(self, picture: NDArray) -> NDArray:
-        """A view (H,W,...) of the stored picture (h,w,...)."""
+        """The stored picture (h,w,...) upright, as a view (H,W,...)."""
         if self.transposed:
             picture = picture.swapaxes(0, 1)
         return picture[:: -1 if self.flipped_down else 1, :: -1 if self.flipped_across else 1]
 
     @property
     def note(self) -> str | None:
-        """What could not be done, for the user."""
+        """A sentence for the user about what could not be done."""
         if self.exact:
             return None
         way = "clockwise" if self.angle > 0 else "counter-clockwise"
@@ -51,20 +51,20 @@ class Orientation:
 
 
 def from_matrix(matrix: tuple[int, ...]) -> Orientation:
-    """The orientation of a display matrix.
+    """The orientation given by a display matrix.
 
     Args:
-        matrix: a, b, u, c, d, v, x, y, w as ISO 14496-12 stores them (16.16 and 2.30 fixed point): the stored point
-            (p, q), y down, is shown at (a p + c q + x, b p + d q + y). Where it is on the canvas (x, y) and its scale
-            do not count. EXIF 1 to 8 are the matrices of the signs of a, b, c and d without a further angle.
+        matrix: a, b, u, c, d, v, x, y, w as ISO 14496-12 stores them (16.16 and 2.30 fixed point): the stored point (p,
+            q), y down, is shown at (a p + c q + x, b p + d q + y). Its position on the canvas (x, y) and its scale are
+            ignored. EXIF 1 to 8 are the matrices given by the signs of a, b, c and d, without a further angle.
     """
     a, b, _u, c, d, *_ = matrix
     if a * d == b * c:
-        return Orientation()  # flat, such as all zeros: no picture would be left
+        return Orientation()  # degenerate, such as all zeros: no picture would be left
     transposed = abs(b) + abs(c) > abs(a) + abs(d)
-    across, down = (c, b) if transposed else (a, d)  # signs: where the picture's right and bottom edges go
+    across, down = (c, b) if transposed else (a, d)  # their signs say where the picture's right and bottom edges go
     rest = abs(a) + abs(d) if transposed else abs(b) + abs(c)
-    if rest * 1000 <= abs(across) + abs(down):  # 0 but for rounding
+    if rest * 1000 <= abs(across) + abs(down):  # 0 except for rounding
         return Orientation(transposed, across < 0, down < 0)
     done = math.atan2(math.copysign(transposed, b), math.copysign(not transposed, a))
     angle = math.degrees(math.atan2(b, a) - done)
@@ -72,7 +72,7 @@ def from_matrix(matrix: tuple[int, ...]) -> Orientation:
 
 
 def orientation_of(picture: "av.VideoFrame") -> Orientation:
-    """How a decoded picture is brought upright, by the display matrix that its file gave."""
+    """How to bring a decoded picture upright, by the display matrix in its file."""
     try:
         side_data = picture.side_data
     except ValueError:
@@ -82,7 +82,7 @@ def orientation_of(picture: "av.VideoFrame") -> Orientation:
 
 
 def _without_unknown_side_data(picture: "av.VideoFrame") -> "av.VideoFrame":
-    """The same pixels, through a chain of filters that drops what PyAV cannot name."""
+    """The same pixels, passed through a filter chain that drops what PyAV cannot name."""
     import av
 
     graph = av.filter.Graph()

@@ -1,4 +1,4 @@
-"""One decoded picture: its size on screen, and its RGB (BT.709) at the working size in 8 or 16 bits a channel."""
+"""One decoded picture: its size on screen, and its RGB (BT.709) at the working size with 8 or 16 bits per channel."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 LIMIT_PIXELS = 1 << 28
-"""Most pixels of one picture of the source (16384 x 16384)."""
+"""Maximum number of pixels in a picture of the source (16384 x 16384)."""
 
 Bits = Literal[8, 16]
-"""Bits a channel: uint8 or uint16, both full range."""
+"""Bits per channel: uint8 or uint16, both full range."""
 
-_KNOWN_MATRICES = {1, 4, 5, 6, 7, 9}  # YCbCr matrices of ITU-T H.273 that the converter knows
+_KNOWN_MATRICES = {1, 4, 5, 6, 7, 9}  # YCbCr matrices of ITU-T H.273 that the converter supports
 _FULL_RANGE = 2  # FFmpeg's number
 
 
 def check_pixels(path: Path, stream: "VideoStream") -> None:
-    """Raise InputError where the pictures of a stream are too large to be decoded."""
+    """Raise InputError if the pictures of a stream are too large to be decoded."""
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > LIMIT_PIXELS:
         raise InputError(f"{path} has pictures of {width}x{height} pixels, which is too large: make them smaller.")
 
 
 def decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["av.VideoFrame"]:
-    """All pictures of a stream that can be decoded; damaged ones are passed over."""
+    """Yield all pictures of a stream that can be decoded; damaged ones are skipped."""
     import av
 
     packets = on_one_clock(container.demux(stream), container.format.name)
@@ -47,7 +47,7 @@ def decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["av.
             packet = next(packets)
         except StopIteration:
             return
-        except av.FFmpegError:  # the file ends in the middle: what is inside the decoder is still good
+        except av.FFmpegError:  # the file ends midway: pictures inside the decoder are still good
             packet = None
         with suppress(av.FFmpegError):
             yield from stream.decode(packet)
@@ -58,7 +58,7 @@ def decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["av.
 def telling_transparency(
     name: str, first: int, pictures: Iterator[tuple[int, "av.VideoFrame"]], tell: Callable[[str], None]
 ) -> Iterator[tuple[int, "av.VideoFrame"]]:
-    """Numbered pictures as they are; of the first one from number `first` on that is not opaque the user is told."""
+    """Pass numbered pictures through, and tell the user about the first one from `first` on that is not opaque."""
     told = False
     for number, picture in pictures:
         if not told and number >= first and _is_transparent(picture):
@@ -78,7 +78,7 @@ def displayed_size(picture: "av.VideoFrame", pixel_aspect: Fraction | None = Non
 
     Args:
         picture: as it is stored.
-        pixel_aspect: width over height of a stored pixel; square where None.
+        pixel_aspect: width over height of a stored pixel; None means square.
     """
     width, height = picture.width, picture.height
     if pixel_aspect and pixel_aspect > 0:
@@ -87,7 +87,7 @@ def displayed_size(picture: "av.VideoFrame", pixel_aspect: Fraction | None = Non
 
 
 def notes_of(picture: "av.VideoFrame") -> tuple[str, ...]:
-    """Sentences about what `at_working_size` does to a picture, or cannot do, for the user."""
+    """Sentences for the user about what `at_working_size` does to a picture, or cannot do."""
     converted = colour.conversion(picture.color_primaries, picture.color_trc)
     notes = (
         orientation_of(picture).note,
@@ -98,10 +98,10 @@ def notes_of(picture: "av.VideoFrame") -> tuple[str, ...]:
 
 
 def at_working_size(picture: "av.VideoFrame", fit: FrameFit, bits: Bits) -> NDArray:
-    """Full-range RGB (fit.height, fit.width, 3) of a picture: upright, scaled, cropped about the centre.
+    """Full-range RGB (fit.height, fit.width, 3) of a picture: upright, scaled, cropped around the centre.
 
-    uint8 or uint16. A source of 8 bits a channel gives 257 times its 8-bit value in 16 bits, unless its colours are
-    converted (see `ex4d.media.colour`), which is always done in 16 bits.
+    uint8 or uint16. In 16 bits, a source with 8 bits per channel gives 257 times its 8-bit values, unless its colours
+    are converted (see `ex4d.media.colour`), which always happens in 16 bits.
     """
     converted = colour.conversion(picture.color_primaries, picture.color_trc)
     if converted:
@@ -121,7 +121,7 @@ def at_working_size(picture: "av.VideoFrame", fit: FrameFit, bits: Bits) -> NDAr
 
 
 def bits_of(picture: "av.VideoFrame") -> int:
-    """Bits a channel that a picture is stored with."""
+    """Bits per channel with which a picture is stored."""
     return max(component.bits for component in picture.format.components)
 
 
@@ -134,24 +134,24 @@ def _rgb16(picture: "av.VideoFrame") -> NDArray[np.uint16]:
     if picture.format.is_rgb:
         return rgb
     # The converter widens YCbCr by shifting bits to the left, which leaves white short of 65535.
-    is_grey = len(picture.format.components) < 3  # taken for full range whatever its tag says, in 8 bits too
+    is_grey = len(picture.format.components) < 3  # treated as full range whatever its tag says, in 8 bits too
     is_full_range = picture.color_range == _FULL_RANGE or is_grey
     return _stretched(rgb, ((1 << stored_bits) - 1) << (16 - stored_bits) if is_full_range else 255 << 8)
 
 
 def _stretched(rgb: NDArray[np.uint16], white: int) -> NDArray[np.uint16]:
-    """The values times 65535 / `white`, rounded; what is whiter than white stays at 65535."""
+    """The values times 65535 / `white`, rounded; anything brighter than white is clipped to 65535."""
     table = (np.arange(65536, dtype=np.uint32) * 65535 + white // 2) // white
     return np.minimum(table, 65535).astype(np.uint16)[rgb]
 
 
 def _converted(picture: "av.VideoFrame", pixel_format: str) -> NDArray:
-    """Full-range RGB (h,w,3) in a packed pixel format of FFmpeg, by the matrix and range that the picture names."""
+    """Full-range RGB (h,w,3) in a packed FFmpeg pixel format, using the picture's own matrix and range."""
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-    matrix = None  # the one that the picture names
+    matrix = None  # the picture's own
     if picture.colorspace not in _KNOWN_MATRICES:
-        # Untagged video: what players do is BT.709 for high definition and BT.601 below.
+        # For untagged video, players use BT.709 in high definition and BT.601 below.
         high = picture.width >= 1280 or picture.height >= 720
         matrix = Colorspace.ITU709 if high else Colorspace.ITU601
         if picture.color_primaries == colour.BT2020_PRIMARIES or picture.color_trc in (colour.PQ, colour.HLG):
@@ -166,7 +166,7 @@ def _converted(picture: "av.VideoFrame", pixel_format: str) -> NDArray:
 
 
 def _scale(picture: NDArray, width: int, height: int) -> NDArray:
-    """Picture (height, width, 3) of the same type: averaged where it shrinks, interpolated where it grows."""
+    """Resize a picture (height, width, 3) of any dtype: averaged where it shrinks, interpolated where it grows."""
     h, w = picture.shape[:2]
     if (w, h) == (width, height):
         return picture

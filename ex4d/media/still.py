@@ -1,4 +1,4 @@
-"""Reading one picture: PNG, JPEG, TIFF and WebP by FFmpeg, EXR by OpenEXR."""
+"""Reading one image: PNG, JPEG, TIFF and WebP with FFmpeg, EXR with OpenEXR."""
 
 import io
 from pathlib import Path
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 _SRGB_PRIMARIES = (0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329)
-"""x and y of red, green, blue and white (IEC 61966-2-1), in the order of EXR's attribute."""
+"""Chromaticities x, y of red, green, blue and white (IEC 61966-2-1), in the order of EXR's attribute."""
 
 
 def read(path: Path) -> "av.VideoFrame":
-    """A picture. Scene-linear ones (EXR, TIFF of floats) come in 16 bits with sRGB's transfer function.
+    """Read an image. Scene-linear ones (EXR, float TIFF) come in 16 bits with sRGB's transfer function.
 
     Raises:
         InputError: it cannot be read, or is too large.
@@ -29,7 +29,7 @@ def read(path: Path) -> "av.VideoFrame":
     import av
 
     try:
-        # Bytes and not a name: a name with a % in it would be taken for a pattern.
+        # Bytes instead of a name, because FFmpeg takes a name with % as a pattern.
         data = io.BytesIO(path.read_bytes())
         formats = "png_pipe,jpeg_pipe,webp_pipe,tiff_pipe"
         with av.open(data, "r", options={"format_whitelist": formats}) as container:
@@ -46,7 +46,7 @@ def read(path: Path) -> "av.VideoFrame":
 
 
 def notes(path: Path) -> tuple[str, ...]:
-    """What to say of the pictures that one is of.
+    """Notes about a sequence of images, taken from one of them.
 
     Raises:
         InputError: as `read`.
@@ -64,13 +64,13 @@ def notes(path: Path) -> tuple[str, ...]:
 
 
 def srgb(linear: NDArray) -> NDArray[np.float32]:
-    """Linear light to sRGB's non-linear values, both 0 to 1 (IEC 61966-2-1); what lies beyond is clipped, NaN is 0."""
+    """Convert linear light to sRGB's non-linear values, both 0 to 1 (IEC 61966-2-1); clipped, with NaN as 0."""
     light = np.clip(np.nan_to_num(linear.astype(np.float32), nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
 def _displayed(linear: NDArray) -> "av.VideoFrame":
-    """A scene-linear picture (h,w), (h,w,3) or (h,w,4) as one of 16 bits; the fourth channel is left as it is."""
+    """Convert a scene-linear picture (h,w), (h,w,3) or (h,w,4) to 16 bits; the fourth channel is left as it is."""
     import av
 
     if linear.ndim == 2:
@@ -83,7 +83,7 @@ def _displayed(linear: NDArray) -> "av.VideoFrame":
 
 
 def _read_exr(path: Path) -> "av.VideoFrame":
-    """The colour of an EXR picture (h,w,3 or 4) in its display window, which is what should be seen."""
+    """The colour of an EXR image (h,w,3 or 4) in its display window, which is the part meant to be seen."""
     header = _exr_header(path)
     low, high = (np.asarray(corner, int) for corner in header["displayWindow"])
     data_low, data_high = (np.asarray(corner, int) for corner in header["dataWindow"])
@@ -91,7 +91,7 @@ def _read_exr(path: Path) -> "av.VideoFrame":
     if max(width * height, int(np.prod(data_high - data_low + 1))) > LIMIT_PIXELS:
         raise InputError(f"{path} has pictures of {width}x{height} pixels, which is too large: make them smaller.")
     colour = _exr_colour(path)
-    shown = np.zeros((height, width, colour.shape[2]), np.float32)  # outside of the data window is nothing
+    shown = np.zeros((height, width, colour.shape[2]), np.float32)  # black outside the data window
     left, top = data_low - low
     rows = slice(max(top, 0), min(top + colour.shape[0], height))
     columns = slice(max(left, 0), min(left + colour.shape[1], width))
@@ -106,12 +106,12 @@ def _exr_header(path: Path) -> dict:
     try:
         with OpenEXR.File(str(path), header_only=True) as file:
             return dict(file.header())
-    except Exception as error:  # OpenEXR raises whatever the C++ side threw
+    except Exception as error:  # OpenEXR passes on whatever its C++ code throws
         raise InputError(f"The image {path} cannot be read as EXR: replace or remove it.") from error
 
 
 def _exr_colour(path: Path) -> NDArray:
-    """R, G, B (and A) of the first layer that has them, else a lone grey channel."""
+    """R, G, B (and A) of the first layer that has them, otherwise a single grey channel."""
     import OpenEXR
 
     try:
@@ -134,6 +134,6 @@ def _exr_colour(path: Path) -> NDArray:
 
 
 def _colour_first(layer: str) -> tuple[bool, bool, str]:
-    """Sort key: the picture itself, then what renderers call the whole picture, then the rest by name."""
+    """Sort key: the unnamed layer, then renderers' usual names for the whole picture, then the rest by name."""
     last = layer.lower().rpartition(".")[2]
     return layer != "", last not in ("combined", "beauty", "rgba", "rgb"), layer

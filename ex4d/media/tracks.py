@@ -1,4 +1,4 @@
-"""What the packets of a video file tell before anything is decoded: which stream is the film, and its pictures."""
+"""What the packets of a video file reveal before decoding: which stream is the main video, and its pictures."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +24,13 @@ class Packet(NamedTuple):
 
 @dataclass
 class Track:
-    """What the packets of one stream tell.
+    """The packets of one stream.
 
     Attributes:
-        clock: brings their times on one clock.
-        packets: those with content, in the file's order.
+        clock: brings their times onto one clock.
+        packets: those with content, in file order.
         corrupt: whether each packet is marked as damaged.
-        trimmed: packets that an edit list leaves out.
+        trimmed: number of packets that an edit list leaves out.
     """
 
     clock: Clock
@@ -39,7 +39,7 @@ class Track:
     trimmed: int = 0
 
     def add(self, packet: "av.Packet") -> None:
-        """Take the next packet of the file."""
+        """Add the next packet of the file."""
         self.clock.set(packet)
         if packet.is_discard:
             self.trimmed += 1
@@ -48,16 +48,16 @@ class Track:
             self.corrupt.append(packet.is_corrupt)
 
     def without_cut_end(self) -> list[Packet]:
-        """The packets but for a damaged end: there the file is cut. Elsewhere the decoder shows what can be used."""
+        """The packets without a damaged end, where the file was truncated; elsewhere the decoder shows what it can."""
         whole = max((n for n, corrupt in enumerate(self.corrupt, 1) if not corrupt), default=0)
         return self.packets[:whole]
 
 
 def best(streams: list["VideoStream"], tracks: dict[int, Track]) -> tuple[int, tuple[str, ...]]:
-    """The number of the stream that is the film, and what to say where there was a choice.
+    """Choose the stream that is the main video, with notes if there was a choice.
 
-    One that moves before a single picture, one of size before a proxy (less than a quarter of the largest's pixels),
-    then the file's default, then the larger, the longer, and the first.
+    Moving pictures are preferred to a single picture, full size to a proxy (less than a quarter of the largest's
+    pixels), then the file's default, then the larger, the longer, and the first.
     """
     import av
 
@@ -83,13 +83,13 @@ def best(streams: list["VideoStream"], tracks: dict[int, Track]) -> tuple[int, t
 
 
 def repeated(numbers: list[int | None], chunks: int) -> NDArray[np.int64]:
-    """The stored picture that each frame of an AVI shows: chunks without content repeat the picture before.
+    """The stored picture (T,) that each frame of an AVI shows; chunks without content repeat the picture before.
 
-    Empty ones before the first picture are left out.
+    Empty chunks before the first picture are left out.
 
     Args:
-        numbers: of the chunk of each stored picture, counted with the empty ones.
-        chunks: how many there are with the empty ones, where the file is whole; else 0.
+        numbers: chunk number of each stored picture, with empty chunks counted.
+        chunks: number of chunks including empty ones, if the file is whole; else 0.
     """
     known = np.array([n for n in numbers if n is not None], np.int64)
     count = len(numbers)
@@ -102,7 +102,7 @@ def repeated(numbers: list[int | None], chunks: int) -> NDArray[np.int64]:
 
 
 def is_whole_avi(path: Path) -> bool:
-    """Whether an AVI file is as long as it says: its RIFF chunks, of which long files have several, end with it."""
+    """Whether an AVI file is as long as it claims: its RIFF chunks (long files have several) end with the file."""
     size, at = path.stat().st_size, 0
     with path.open("rb") as file:
         while at < size and len(head := file.read(8)) == 8 and head[:4] == b"RIFF":
@@ -112,13 +112,13 @@ def is_whole_avi(path: Path) -> bool:
 
 
 def without_second_fields(packets: list[Packet], decoded: list[int]) -> list[Packet]:
-    """One packet for each picture, where a coder wrote the two fields of a picture into packets of their own.
+    """Keep one packet per picture if an encoder wrote the two fields of a picture into separate packets.
 
-    Cameras of the AVCHD kind and broadcasters do; the decoder joins them again.
+    AVCHD cameras and broadcasters do this; the decoder joins the fields again.
 
     Args:
-        packets: of an interlaced stream, in the file's order.
-        decoded: presentation times of its first pictures, as the decoder gives them.
+        packets: of an interlaced stream, in file order.
+        decoded: presentation times of its first pictures, from the decoder.
     """
     bare = sum(packet.pts is None for packet in packets)
     if 0 < bare <= (len(packets) + 1) // 2 and packets[0].pts is not None:  # the second has no time of its own

@@ -1,4 +1,4 @@
-"""Video files: which picture each frame of a constant rate shows, and decoding from any of them on."""
+"""Video files: which picture each frame at a constant rate shows, and decoding from any of them on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-# Containers that hold pictures themselves. Playlists (HLS, DASH, concat) are left out on purpose: they make
-# the reader open other files and addresses, and clips also come to the backend from other machines.
+# Containers that hold pictures themselves. Playlists (HLS, DASH, concat) are left out on purpose: they make the reader
+# open other files and URLs, and the backend also gets clips from other machines.
 _FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mxf,flv,ogg,asf,gif,apng,h264,hevc,av1,obu,ivf,m4v,mpegvideo,"
     "mjpeg,yuv4mpegpipe,nut,dv,rm,png_pipe,jpeg_pipe"
 )
 
-_PROGRESSIVE = 1  # FFmpeg's numbers of field orders: 0 is unknown, greater ones are interlaced
+_PROGRESSIVE = 1  # FFmpeg's field orders: 0 is unknown, larger values are interlaced
 
 _USUAL_RATES = [Fraction(n) for n in (10, 12, 15, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
@@ -44,15 +44,15 @@ class VideoFile:
     Attributes:
         info: size, rate and length.
         path: the file.
-        stream: the stream's number among those of the container.
+        stream: index of the stream in the container.
         shown: (T,) the stored picture, counted in display order, that each frame shows.
-        times: presentation time of each stored picture in ticks of the stream, on one clock (see
-            `ex4d.media.clock`); None if there are none.
-        keys: presentation times at which decoding can start; none where the file can be read from its beginning only.
-        stored_pictures: pictures in the file.
-        missing: pictures that the file promises and does not hold.
-        interlaced: a picture needs the one before it to be shown.
-        notes: sentences about which pictures were taken, for the user.
+        times: presentation time of each stored picture in ticks of the stream, on one clock (see `ex4d.media.clock`);
+            None if there are none.
+        keys: presentation times at which decoding can start; none if the file can only be read from its beginning.
+        stored_pictures: number of pictures in the file.
+        missing: number of pictures that the file promises but does not hold.
+        interlaced: whether showing a picture requires the one before it.
+        notes: sentences about which pictures were used, for the user.
     """
 
     info: ClipInfo
@@ -67,7 +67,7 @@ class VideoFile:
     notes: tuple[str, ...] = ()
 
     def pictures(self, wanted: NDArray[np.int64]) -> Iterator[tuple[int, "av.VideoFrame"]]:
-        """Pictures with their number in display order, from `wanted[0]` or somewhat before, up to the file's end.
+        """Yield pictures with their number in display order, from `wanted[0]` or a bit earlier to the end of the file.
 
         Raises:
             InputError: their size changes midway.
@@ -85,11 +85,11 @@ class VideoFile:
             key = 0 if times is None else int(self.keys[self.keys <= times[first]].max(initial=times[0]))
             if times is not None and key > times[0]:
                 head = None
-                with suppress(av.FFmpegError):  # such as Matroska without an index
+                with suppress(av.FFmpegError):  # for example Matroska without an index
                     container.seek(key, stream=stream)
                     head = next(pictures, None)
                 if head is None or head.pts is None or head.pts > times[first]:
-                    yield from self._pictures_from(0)  # or the place is too late: from the beginning
+                    yield from self._pictures_from(0)  # or the seek went too far: start over
                     return
                 pictures = chain([head], pictures)
             size = None
@@ -105,7 +105,7 @@ class VideoFile:
 
 
 def index_video(path: Path) -> VideoFile:
-    """Read all packets of a video file, without decoding more than its first picture; nine of interlaced ones.
+    """Read all packets of a video file, decoding only its first picture; nine if it is interlaced.
 
     Raises:
         InputError: not a video, damaged so that nothing can be decoded, or too large.
@@ -115,13 +115,13 @@ def index_video(path: Path) -> VideoFile:
     with _open_video(path) as (container, streams):
         metadata = dict(container.metadata)
         tracks = {s.index: Track(Clock(container.format.name)) for s in streams}
-        with suppress(av.FFmpegError):  # cut off: what came before it counts
+        with suppress(av.FFmpegError):  # truncated: everything before counts
             for packet in container.demux(*streams):
                 tracks[packet.stream_index].add(packet)
         number, notes = best(streams, tracks)
         (stream,) = (s for s in streams if s.index == number)
         guesses = [Fraction(r) for r in (stream.guessed_rate, stream.average_rate) if r and 0 < r <= 1000]
-        stores_no_times = container.format.name == "avi"  # what it gives as such is the decoding order
+        stores_no_times = container.format.name == "avi"  # what it gives as times is the decoding order
         tick = stream.time_base or Fraction(1, 90000)
         promised, aspect = stream.frames, stream.sample_aspect_ratio
     with _open_video(path) as (container, streams):
@@ -154,7 +154,7 @@ def index_video(path: Path) -> VideoFile:
     timed = [(packet.pts, packet.key) for packet in packets if packet.pts is not None]
     reached = packets[-1].dts
     if reached is not None and missing:
-        # Pictures are stored out of order: only up to the time that decoding has reached is none missing.
+        # Pictures are stored out of order; none is missing only up to the time that decoding has reached.
         early = [(pts, key) for pts, key in timed if pts <= max(reached, timed[0][0])]
         missing, timed = missing + len(timed) - len(early), early
     timed.sort()
@@ -180,13 +180,13 @@ def _nothing_there(path: Path) -> InputError:
 
 
 def _named_colours(stream: "VideoStream") -> tuple[int, int, int]:
-    """Primaries, transfer and matrix that the container names; to be asked before anything is decoded."""
+    """Primaries, transfer and matrix given by the container; call this before anything is decoded."""
     context = stream.codec_context
     return context.color_primaries, context.color_trc, context.colorspace
 
 
 def _name_colours(picture: "av.VideoFrame", named: tuple[int, int, int]) -> None:
-    """Give a picture the container's colours where it does not name its own."""
+    """Give a picture the container's colours if it has none of its own."""
     unknown = (0, UNSPECIFIED)
     primaries, transfer, matrix = named
     if picture.color_primaries in unknown and primaries not in unknown:
@@ -199,7 +199,7 @@ def _name_colours(picture: "av.VideoFrame", named: tuple[int, int, int]) -> None
 
 @contextmanager
 def _open_video(path: Path) -> Iterator[tuple["InputContainer", list["VideoStream"]]]:
-    """A video file with all its streams of pictures that can be decoded, but for cover pictures."""
+    """Open a video file with all its decodable video streams except cover pictures."""
     import av
 
     try:
@@ -222,15 +222,15 @@ def _open_video(path: Path) -> Iterator[tuple["InputContainer", list["VideoStrea
             raise InputError(f"{path} has no video stream that can be decoded: use a file with a picture.")
         for stream in streams:
             check_pixels(path, stream)
-            # Not frame threads: an error in one picture would take its neighbours in the other threads along.
+            # Not frame threads: an error in one picture would also lose its neighbours in the other threads.
             stream.thread_type = "SLICE"
         yield container, streams
 
 
 def _constant_rate(seconds: NDArray[np.float64], guesses: list[Fraction]) -> tuple[Fraction, bool]:
-    """The rate of pictures shown at `seconds` (T,) from 0, and whether their times depart from it.
+    """The rate of pictures shown at `seconds` (T,) from 0, and whether their times deviate from it.
 
-    Times may jitter by a quarter of a frame: containers round them (Matroska to milliseconds).
+    Times may jitter by a quarter of a frame, because containers round them (Matroska to milliseconds).
     """
     if len(seconds) < 2:
         return (guesses[0] if guesses else PICTURES_FPS), False
@@ -245,9 +245,9 @@ def _constant_rate(seconds: NDArray[np.float64], guesses: list[Fraction]) -> tup
 
 
 def _on_screen(path: Path, seconds: NDArray[np.float64], fps: Fraction) -> NDArray[np.int64]:
-    """The picture that is on screen in the middle of each frame at the rate `fps`; the last has one frame.
+    """The picture on screen in the middle of each frame at the rate `fps`; the last picture gets one frame.
 
-    Files do not say reliably how long the last picture stays.
+    Files do not reliably say how long the last picture stays.
     """
     frames = max(1, round(seconds[-1] * float(fps)) + 1)
     if frames > 1000 + 100 * len(seconds):

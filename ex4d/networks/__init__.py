@@ -1,1 +1,1 @@
-"""What neural networks of several packages share: layers, filling them from files, choosing a device. Needs torch."""
+"""Shared parts of the neural networks of several packages: layers, loading weights, choosing a device. Needs torch."""

@@ -1,4 +1,4 @@
-"""Putting the tensors of a file into a network, every one of them and no other."""
+"""Load the tensors of a file into a network, every one of them and no others."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,16 +13,16 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def assemble(model: nn.Module, tensors: Mapping[str, Tensor], what: str, path: Path) -> None:
-    """Put these tensors into a network that was made on the meta device.
+    """Load tensors into a network that was created on the meta device.
 
     Args:
         model: gets the tensors.
-        tensors: by the names of `model`.
-        what: the file is, such as "depth weights", for the messages.
-        path: where they come from, for the messages.
+        tensors: by the names in `model`.
+        what: kind of file, such as "depth weights", for messages.
+        path: where they come from, for messages.
 
     Raises:
-        InputError: a name or a shape is not that of `model`.
+        InputError: a name or a shape does not match `model`.
     """
     expected = model.state_dict()
     for how, names in (("lacks", set(expected) - set(tensors)), ("has too much:", set(tensors) - set(expected))):
@@ -40,6 +40,6 @@ def assemble(model: nn.Module, tensors: Mapping[str, Tensor], what: str, path: P
 
 
 def ready(model: Network, device: str) -> Network:
-    """The network where it is to predict: in half precision on a GPU, else in float32."""
+    """Prepare a network for prediction: on the device, in half precision on a GPU, else in float32."""
     kind = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     return model.eval().requires_grad_(False).to(device, kind)

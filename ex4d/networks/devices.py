@@ -1,8 +1,8 @@
-"""Where a network runs."""
+"""The device that a network runs on."""
 
 
 def torch_device(device: str) -> str:
-    """The device of torch for a wish; "auto" takes CUDA or Apple's GPU where torch can use it, and else the CPU.
+    """The torch device for a request; "auto" takes CUDA or Apple's GPU if torch can use it, else the CPU.
 
     Imports torch.
     """

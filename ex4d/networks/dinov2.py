@@ -1,6 +1,6 @@
-"""The image encoder DINOv2 (arXiv 2304.07193), without registers, as several models have it inside.
+"""The image encoder DINOv2 (arXiv 2304.07193), without registers, as part of several models.
 
-The classes bear the names of the published files, so these load without renaming.
+The classes use the names in the published files, so these load without renaming.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 PATCH = 14
-"""Pixels of a token a side."""
+"""Side of a token's patch in pixels."""
 
 
 @dataclass(frozen=True)
 class BackboneShape:
-    """Of the image encoder DINOv2; `side` is that of the grid of tokens that it was trained on."""
+    """Shape of the image encoder DINOv2; `side` is that of the token grid it was trained on."""
 
     dim: int
     depth: int
@@ -39,17 +39,17 @@ class DINOv2(nn.Module):
         self.side = shape.side
         self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + shape.side**2, shape.dim))
-        self.mask_token = nn.Parameter(torch.zeros(1, shape.dim))  # of its training; it is in the files
+        self.mask_token = nn.Parameter(torch.zeros(1, shape.dim))  # used only in its training, but in the files
         self.patch_embed = Patches(shape.dim)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.dim, eps=1e-6)
 
     def forward(self, pictures: Tensor, taps: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
-        """Tokens (B, rows * columns, C) and class token (B,C), normalised, after each block of `taps`.
+        """Tokens (B, rows * columns, C) and class token (B,C), normalised, after each block in `taps`.
 
         Args:
             pictures: (B,3,H,W), normalised, both sides multiples of 14.
-            taps: numbers of blocks, ascending.
+            taps: block numbers, ascending.
         """
         patches = self.patch_embed(pictures)
         places = embedded_places(self.pos_embed, self.side, *patches.shape[-2:]).to(patches)
@@ -63,18 +63,18 @@ class DINOv2(nn.Module):
 
 
 def embedded_places(embedding: Tensor, side: int, rows: int, columns: int) -> Tensor:
-    """Embedded places of all tokens (1, 1 + rows * columns, C), float32; the first is the class token's.
+    """Positional embedding of all tokens (1, 1 + rows * columns, C), float32; the first is the class token's.
 
     Args:
-        embedding: (1, 1 + side * side, C), of the grid that the network was trained on.
+        embedding: (1, 1 + side * side, C), for the grid that the network was trained on.
         side: of that grid.
-        rows, columns: of the grid that is wanted.
+        rows, columns: of the desired grid.
     """
     places = embedding.float()
     if rows == columns == side:
         return places
     grid = places[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
-    # DINOv2 stretches by a little more than it needs, and was trained so.
+    # DINOv2 stretches by slightly more than necessary, and was trained that way.
     stretch = ((rows + 0.1) / side, (columns + 0.1) / side)
     grid = functional.interpolate(grid, scale_factor=stretch, mode="bicubic")
     return torch.cat([places[:, :1], grid.flatten(2).mT], 1)
@@ -85,7 +85,7 @@ class Block(nn.Module):
 
     Args:
         shape: of the encoder.
-        attention: instead of the usual one; takes the tokens, and what else `forward` is given.
+        attention: replaces the usual attention; takes the tokens and any further arguments of `forward`.
     """
 
     def __init__(self, shape: BackboneShape, attention: nn.Module | None = None) -> None:
@@ -96,17 +96,17 @@ class Block(nn.Module):
         self.mlp = _Perceptron(shape.dim)
 
     def forward(self, x: Tensor, *more: object) -> Tensor:
-        """The same size (B,N,C)."""
+        """Map (B,N,C) to the same shape."""
         x = x + self.ls1(self.attn(self.norm1(x), *more))
         return self.each(x)
 
     def each(self, x: Tensor) -> Tensor:
-        """The second half of the block, in which every token is for itself."""
+        """The second half of the block, which processes each token separately."""
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 
 class Attention(nn.Module):
-    """Lets the tokens (B,N,C) of a picture see one another."""
+    """Self-attention over the tokens (B,N,C) of a picture."""
 
     def __init__(self, shape: BackboneShape) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class Attention(nn.Module):
         self.qkv, self.proj = nn.Linear(shape.dim, 3 * shape.dim), nn.Linear(shape.dim, shape.dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same size."""
+        """Map (B,N,C) to the same shape."""
         q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return self.proj(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
@@ -129,14 +129,14 @@ class _Scale(nn.Module):
 
 
 class Patches(nn.Module):
-    """A token (B,C,rows,columns) of every `PATCH` x `PATCH` pixels of pictures (B,3,H,W)."""
+    """Turns every `PATCH` x `PATCH` pixels of pictures (B,3,H,W) into a token (B,C,rows,columns)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, dim, PATCH, PATCH)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Tokens of pictures whose sides are multiples of `PATCH`."""
+        """Tokens (B,C,rows,columns) of pictures (B,3,H,W) whose sides are multiples of `PATCH`."""
         return self.proj(pictures)
 
 

@@ -1,7 +1,7 @@
-"""The network that refines the edges of depth: where each pixel's disparity is to be taken from.
+"""The network that refines the edges of depth: it predicts where each pixel's disparity is taken from.
 
-A U-Net of 1.4 million weights, most of them at a sixteenth of the picture's size. `ex4d.depth.refinement` prepares its
-input and uses its output. Needs torch.
+A U-Net with 1.4 million weights, most of them at a sixteenth of the picture's size. `ex4d.depth.refinement` prepares
+its input and uses its output. Needs torch.
 """
 
 from itertools import pairwise
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 INPUTS = 5
-"""Red, green, blue, the disparity, and how much the disparities around differ."""
+"""Red, green, blue, the disparity, and the range of the surrounding disparities."""
 
 OUTPUTS = 4
-"""Where to take the disparity from (x, y), what to add to it, and the doubt about it."""
+"""Where to take the disparity from (x, y), what to add to it, and the uncertainty of it."""
 
 _WIDTHS = (24, 48, 96, 192)
 """Channels at a half, a quarter, an eighth and a sixteenth of the size."""
 
 
 class _Block(nn.Module):
-    """Two convolutions around which the input is led."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class _Block(nn.Module):
         self.b = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,C,H,W) to the same."""
+        """Map (B,C,H,W) to the same shape."""
         return functional.relu(x + self.b(functional.relu(self.a(x))))
 
 
 class EdgeRefiner(nn.Module):
-    """(B,5,H,W) float32 to (B,4,H,W); H and W are multiples of 16."""
+    """Maps (B,5,H,W) float32 to (B,4,H,W); H and W are multiples of 16."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,11 +44,11 @@ class EdgeRefiner(nn.Module):
         self.up = nn.ModuleList([nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs])
         self.decoder = nn.ModuleList([_Block(fine) for fine, _ in pairs])
         self.last = nn.ConvTranspose2d(_WIDTHS[0], OUTPUTS, 2, stride=2)
-        nn.init.zeros_(self.last.bias)  # begins by leaving everything as it is
+        nn.init.zeros_(self.last.bias)  # starts by changing nothing
         nn.init.normal_(self.last.weight, std=3e-3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What `ex4d.depth.refinement` reads, before its limits are applied."""
+        """Return the raw output (B,4,H,W) for `ex4d.depth.refinement`, before its limits are applied."""
         x = functional.relu(self.first(x))
         finer = []
         for down, block in zip(self.down, self.encoder, strict=True):

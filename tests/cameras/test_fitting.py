@@ -1,4 +1,4 @@
-"""Which pose belongs to which frame, which lens to which picture, and where a path stands."""
+"""Which pose belongs to which frame, which lens to which picture, and where a path is placed."""
 
 from fractions import Fraction
 
@@ -20,7 +20,7 @@ def at(track: CameraTrack, clip: ClipFrames, path: bool = False):
 
 
 def numbered(*numbers: int) -> CameraTrack:
-    """Poses of an even walk along x that also turns evenly, so that it is known between any two."""
+    """Poses of a steady walk along x with a steady turn, so that the pose between any two is known."""
     poses = np.repeat(np.eye(4)[None], len(numbers), 0)
     for pose, number in zip(poses, numbers, strict=True):
         pose[:3, :3], pose[0, 3] = turn("y", 2 * number), number
@@ -80,7 +80,7 @@ def test_too_few_and_too_many_poses_are_told_with_both_numbers():
 
 
 def test_times_are_followed_at_the_clips_rate_where_the_count_does_not_fit():
-    times = 1305031102.0 + np.arange(31) / 30  # epoch seconds, as TUM's own
+    times = 1305031102.0 + np.arange(31) / 30  # epoch seconds, like TUM's own
     poses = np.repeat(np.eye(4)[None], 31, 0)
     poses[:, 0, 3] = np.arange(31) / 30
     track = CameraTrack("TUM", poses, times=times)
@@ -104,7 +104,7 @@ def test_a_lens_for_the_whole_picture_fits_the_working_size_as_the_clip_does():
     k = np.array([[[1500, 0, 973.0], [0, 1500, 530], [0, 0, 1]]])
     fit = fit_frame(1920, 1080, 1024)
     found, notes = Lens(k, "pixels", (1920, 1080)).in_pixels(fit.width, fit.height)
-    assert np.abs(found - fit.apply_to_intrinsics(k)).max() < 0.5  # sizes are whole pixels there
+    assert np.abs(found - fit.apply_to_intrinsics(k)).max() < 0.5  # sizes are integers there
     assert found[0, 0, 0] == found[0, 1, 1]
     assert notes == ()
 
@@ -130,7 +130,7 @@ def test_a_path_stands_where_it_says_or_on_the_source_view_or_in_the_world_of_th
     wanted = transforms.inverse(walk(4)[0]) @ walk(4)[3]
     assert np.abs(scaled[3, :3, :3] - wanted[:3, :3]).max() < 1e-12
     assert scaled[3, :3, 3] == pytest.approx(2 * wanted[:3, 3])
-    # A source camera that stood at `there` in the same scene, whose distances are half of the depth's.
+    # A source camera at `there` in the same scene, with distances half as long as the depth's.
     there = walk(9)[8]
     from_file = np.diag([2.0, 2, 2, 1]) @ transforms.inverse(there)
     found = fitting.placed(track, world="source_camera", source_world=from_file)
@@ -165,7 +165,7 @@ def test_poses_of_pictures_follow_them_at_another_rate_whatever_number_of_frames
     assert found[:, 0, 3] == pytest.approx(np.arange(10))
     assert "matched in order" in said
     gaps = numbered(*(number for number in range(1001, 1011) if number != 1003))
-    for used in (9, 10):  # also where as many frames are used as there are poses
+    for used in (9, 10):  # even if as many frames are used as there are poses
         clip = ClipFrames(used, whole=20, stored=shown[:used], stored_pictures=10)
         for path in (False, True):
             assert at(gaps, clip, path)[0][:, 0, 3] == pytest.approx(1001 + shown[:used])

@@ -26,7 +26,7 @@ def turn(axis: str, degrees: float) -> np.ndarray:
 
 
 def walk(count: int) -> np.ndarray:
-    """Camera-to-world poses that turn about all axes, by more than half a turn in the end."""
+    """Camera-to-world poses that turn around all axes, by more than half a turn in the end."""
     poses = np.repeat(np.eye(4)[None], count, 0)
     for t in range(count):
         poses[t, :3, :3] = turn("y", 41 * t) @ turn("x", 7 * t - 20) @ turn("z", 13 * t)
@@ -84,7 +84,7 @@ def test_nuke_turns_about_z_then_x_then_y_and_has_y_up(tmp_path):
     assert found.frames.tolist() == [1001, 1003]
     pose = found.camera_to_world[0]
     assert pose[:3, 3] == pytest.approx([1, -2, -3])  # y up and z back become y down and z forward
-    assert pose[:3, 2] == pytest.approx([-1, 0, 0])  # turned left about the vertical: it looks along -x
+    assert pose[:3, 2] == pytest.approx([-1, 0, 0])  # turned left around the vertical: it looks along -x
     assert pose[:3, 1] == pytest.approx([0, 1, 0])
     nuke = turn("y", 40) @ turn("x", 30) @ turn("z", 50)
     flip = np.diag([1, -1, -1])
@@ -198,7 +198,7 @@ def transforms_json(folder, **more):
 
 def test_transforms_json_has_cameras_that_look_along_minus_z_with_y_up(tmp_path):
     found = registry.read(transforms_json(tmp_path, camera_angle_x=np.pi / 2))
-    assert found.frames.tolist() == [9, 10]  # by name, not as they stand
+    assert found.frames.tolist() == [9, 10]  # by name, not in file order
     assert found.camera_to_world[0].tolist() == np.eye(4).tolist()
     assert found.camera_to_world[1, :3, 3].tolist() == [2, -1, 0]
     k, _ = found.lens.in_pixels(WIDTH, HEIGHT)
@@ -214,7 +214,7 @@ def test_transforms_json_prefers_a_lens_in_pixels_and_names_what_it_leaves_out(t
 
 
 def test_nerfstudios_turned_world_is_turned_back_to_colmaps(tmp_path):
-    """As its ns-process-data makes it of a COLMAP model: OpenGL cameras, then x, z, -y of the world."""
+    """A COLMAP model as converted by its ns-process-data: OpenGL cameras, then x, z, -y of the world."""
     poses = walk(4)
     applied = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0.0]])
     made = np.vstack([applied, [0, 0, 0, 1]]) @ poses @ np.diag([1.0, -1, -1, 1])
@@ -274,7 +274,7 @@ def test_what_megasam_writes_has_its_lens_in_pixels_of_its_depth(tmp_path):
 def test_rows_of_a_lens_tell_the_size_of_their_pictures(tmp_path):
     rows = np.tile([250.0, 251.0, 160, 90], (4, 1))
     rows[:, :2] += np.arange(4)[:, None]
-    np.savez(tmp_path / "cameras.npz", cam_c2w=walk(4), intrinsics=rows)  # as Vista4D writes them
+    np.savez(tmp_path / "cameras.npz", cam_c2w=walk(4), intrinsics=rows)  # as Vista4D writes it
     found = registry.read(tmp_path / "cameras.npz")
     assert found.lens.size == (320, 180)
     assert found.lens.in_pixels(WIDTH, HEIGHT)[0][3].tolist() == [[506, 0, 320], [0, 508, 180], [0, 0, 1]]

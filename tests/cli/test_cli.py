@@ -1,4 +1,4 @@
-"""The command line as a user runs it: a process of its own, real files, exit codes and sentences."""
+"""The command line as a user runs it: a separate process, real files, exit codes and messages."""
 
 import os
 import resource
@@ -16,7 +16,7 @@ from ex4d.media.clip import clip_info, read_clip
 from ex4d.media.movie import read_movie, write_png_frames
 
 PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
-"""A folder with packages of others, as if they were installed."""
+"""A folder with third-party packages, treated as installed."""
 
 
 def ex4d(*arguments, packages: Path | None = None, **options) -> subprocess.CompletedProcess:
@@ -100,7 +100,7 @@ def test_generate_from_colour_and_mask_keeps_what_is_real_and_says_that_it_is_a_
     assert "This is a preview" in done.stderr
     colour, mask = (read_movie(shoot / "out" / f"{name}_30.mp4").frames for name in ("color", "mask"))
     result = read_movie(shoot / "out/result.mp4")
-    # Two pixels away from the holes: video stores colour at half the resolution.
+    # Two pixels away from the holes, because video stores colour at half the resolution.
     real = np.stack([cv2.erode(m, np.ones((5, 5))) for m in mask[..., 0]]) == 255
     difference = np.abs(result.frames.astype(int) - colour)[real]
     assert real.mean() > 0.2

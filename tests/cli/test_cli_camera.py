@@ -1,4 +1,4 @@
-"""Cameras of other tools on the command line: as a path, as the clip's own camera, and converted."""
+"""Cameras from other tools on the command line: as a path, as the clip's own camera, and converted."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def track(poses=None, **more) -> CameraTrack:
 
 
 def shot_with(shoot, *options):
-    """The path that recon takes."""
+    """The path that recon uses."""
     shutil.rmtree(shoot / "out", ignore_errors=True)
     done = ex4d("recon", "--input_video", shoot / "clip.mp4", "--output_dir", shoot / "out", "--save_camera", *options)
     assert done.returncode == 0, done.stderr
@@ -77,7 +77,7 @@ def test_a_solved_camera_of_colmap_moves_the_source_and_its_points_tell_the_scal
     turned[:3, :3], turned[:3, 3] = [[0, 0, 1], [0, 1, 0], [-1, 0, 0]], (1, 2, 3)
     points = (rays * z[:, None] / 8) @ turned[:3, :3].T + turned[:3, 3]
     still = np.repeat(turned[None], FRAMES, 0)
-    still[:, :3, 3] += np.linspace(0, 0.01, FRAMES)[:, None] * turned[:3, 0]  # hardly moves, so that points stay
+    still[:, :3, 3] += np.linspace(0, 0.01, FRAMES)[:, None] * turned[:3, 0]  # hardly moves, so the points stay visible
     registry.FORMATS["colmap"].write(shoot / "sparse", track(still, points=points))
     path, said = shot_with(shoot, "--source_camera", shoot / "sparse", "--cam", "zoom_in", "--amount", 0)
     assert "using 80 of its points" in said

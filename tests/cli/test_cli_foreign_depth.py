@@ -1,4 +1,4 @@
-"""Depth as other tools leave it beside a clip, on the command line."""
+"""Depth files of other tools next to a clip, on the command line."""
 
 import json
 from fractions import Fraction
@@ -24,7 +24,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def street(tmp_path) -> tuple[Path, np.ndarray]:
-    """A folder with clip.mp4, and its disparity (T,H,W), 0 to 1: a textured floor and a wall at its end."""
+    """A folder with clip.mp4, and its disparity (T,H,W), 0 to 1: a textured floor with a wall at its end."""
     rows = np.mgrid[:HEIGHT, :WIDTH][0]
     texture = np.random.default_rng(0).integers(0, 255, (HEIGHT // 4, WIDTH // 4), np.uint8)
     frame = cv2.resize(texture, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""Clips as people have them, on the command line: sequences, steps, rates, other aspects."""
+"""Users' clips on the command line: sequences, steps, frame rates, other aspect ratios."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ HEIGHT, WIDTH = 48, 64
 
 
 def level(number: int) -> int:
-    """The grey of frame `number`."""
+    """The grey level of frame `number`."""
     return 20 + 4 * number
 
 
@@ -24,7 +24,7 @@ def grey(number: int) -> np.ndarray:
 
 
 def shown(path: Path) -> list[int]:
-    """Which frame each frame of a video is, by its middle, which the camera moves little."""
+    """The number of each frame in a video, read from its middle, which the camera hardly moves."""
     frames = read_movie(path).frames[:, HEIGHT // 2 - 4 : HEIGHT // 2 + 4, WIDTH // 2 - 4 : WIDTH // 2 + 4]
     return [round((float(frame.mean()) - 20) / 4) for frame in frames]
 
@@ -34,7 +34,7 @@ def depth_for(clip: Path, frames: int) -> None:
 
 
 def recon(folder: Path, *arguments) -> tuple[Path, str]:
-    """A move so small that the middle of the picture stays."""
+    """Run recon with a move so small that the middle of the picture stays in place."""
     out = folder / "out"
     done = ex4d("recon", "--cam", "zoom_in", "--amount", "0.01", "--output_dir", out, *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -43,7 +43,7 @@ def recon(folder: Path, *arguments) -> tuple[Path, str]:
 
 @pytest.fixture
 def shot(tmp_path) -> Path:
-    """A folder shot with pictures 1001 to 1012 but for 1004 to 1006, masks beside them, and their depth."""
+    """A folder shot with images 1001 to 1012 except 1004 to 1006, with masks next to them, and their depth."""
     folder = tmp_path / "shot"
     folder.mkdir()
     for number in [*range(3), *range(6, 12)]:

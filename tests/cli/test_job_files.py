@@ -1,4 +1,4 @@
-"""`ex4d run`: a job file on a farm."""
+"""`ex4d run`: run a job file, as on a render farm."""
 
 import json
 import re
@@ -22,7 +22,7 @@ WISH = ("--cam", "30", "--generator", "preview")
 
 @pytest.fixture
 def job_file(shoot):
-    """A job file for a preview, beside its clip."""
+    """A job file for a preview, next to its clip."""
     path = shoot / "shot.job.json"
     done = ex4d("generate", "--input_video", shoot / "clip.mp4", *WISH, "--job_file", path)
     assert done.returncode == 0, done.stderr

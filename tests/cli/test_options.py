@@ -1,4 +1,4 @@
-"""Options as typer sees them: those that there always were, and those of settings."""
+"""Options as typer sees them: the original ones, and those made from settings."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -19,7 +19,7 @@ OF_A_SOURCE = {
     "--depth": None,
     "--depth_estimator": "auto",
     "--depth_unit": None,
-    "--depth_convention": "auto",  # "depth" in 0.1, which is what it comes to for all files that 0.1 read
+    "--depth_convention": "auto",  # "depth" in 0.1, which has the same effect for all files that 0.1 could read
     "--depth_distance": "planar",
     "--depth_channel": None,
     "--accept_licence": False,
@@ -61,13 +61,13 @@ OPTIONS_OF_0_1 = {
 
 
 def options_of(command: str) -> dict[str, object]:
-    """Each option of a command with its default; that of a generator's setting stands in its help."""
+    """Each option of a command with its default; for a generator's setting, the default is in its help."""
     found = {}
     for option in typer.main.get_command(build_app()).commands[command].params:
         default = option.default
         if default is None and "[default: " in option.help:
             default = option.help.partition("[default: ")[2].removesuffix("]")
-            default = default.partition("; ")[0]  # of the best generator; others may have another
+            default = default.partition("; ")[0]  # the best generator's; others may have different defaults
         found |= dict.fromkeys(
             option.opts, default if default is None or isinstance(default, bool | int) else str(default)
         )
@@ -99,7 +99,7 @@ class Blur(Settings):
 
 
 def run(command, *arguments):
-    """What a command was called with, and what it said."""
+    """What a command was called with, and what it printed."""
     app = typer.Typer(rich_markup_mode=None)
     app.command()(command)
     return CliRunner().invoke(app, arguments)

@@ -1,4 +1,4 @@
-"""Takes that `ex4d generate` leaves, and `ex4d again`."""
+"""Takes written by `ex4d generate`, and `ex4d again`."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def shoot(tmp_path, moving_box) -> Path:
-    """A folder with clip.mp4 and the depth beside it."""
+    """A folder with clip.mp4 and its depth next to it."""
     clip, depth = moving_box
     folder = tmp_path / "shoot"
     folder.mkdir()
@@ -52,7 +52,7 @@ def generate(folder: Path, *more, **options):
 
 
 def made_again(*arguments, **options) -> Path:
-    """The new take that is named on standard output."""
+    """The new take printed on standard output."""
     done = ex4d("again", *arguments, **options)
     assert done.returncode == 0, done.stderr
     assert "The result is the same, byte for byte." in done.stderr
@@ -346,7 +346,7 @@ def test_pictures_in_a_folder_named_depth_that_holds_a_text_too_become_a_take(tm
 
 @pytest.fixture
 def png(shoot) -> dict[str, np.ndarray]:
-    """What the take's videos are before they are compressed."""
+    """The take's videos before they are compressed."""
     done = ex4d(
         "generate", "--input_video", "clip.mp4", "--cam", "30", "--output_video", "png", "--output_format", "png",
         cwd=shoot,
@@ -397,7 +397,7 @@ def test_as_exr_each_picture_has_the_takes_mask_as_a_layer(shoot, png):
 
 @pytest.fixture
 def deep(shoot):
-    """The same folder with a clip of 16 bits: a ramp of as many levels as it has columns."""
+    """The same folder with a 16-bit clip: a ramp with as many levels as columns."""
     clip = read_movie(shoot / "clip.mp4")
     frames = len(clip.frames)
     row = np.linspace(0, 65535, 1024).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""Distances in worlds of planes and balls, as a pinhole camera sees them."""
+"""Distances in worlds of planes and spheres, as seen by a pinhole camera."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ def room(
     width: int = 320,
     height: int = 176,
 ) -> NDArray[np.float32]:
-    """Depth (1,H,W) along the optical axis between planes at these distances; a street where there is no ceiling.
+    """Depth (1,H,W) along the optical axis between planes at these distances; a street if there is no ceiling.
 
     Args:
         pitch: how far the camera looks down, in radians.
@@ -30,7 +30,7 @@ def room(
 
 
 def at_random(rng: np.random.Generator, width: int = 160, height: int = 96) -> NDArray[np.float32]:
-    """Depth (1,H,W) of a world at random: floor, ceiling, walls at any angle, balls, any lens and pitch, some noise."""
+    """Depth (1,H,W) of a random world: floor, ceiling, walls at any angle, spheres, any lens and pitch, some noise."""
     focal = rng.uniform(0.6, 2) * width
     y, x = np.mgrid[:height, :width] + 0.5 - np.array([height, width])[:, None, None] / 2
     rays = np.stack([x, y, np.full_like(x, focal)]) / focal
@@ -57,7 +57,7 @@ def at_random(rng: np.random.Generator, width: int = 160, height: int = 96) -> N
         front = (along - np.sqrt(np.maximum(root, 0))) / square
         hit = (root > 0) & (front > 0.1)
         depth[hit] = np.minimum(depth[hit], front[hit])
-    even, stereo = rng.choice([0, 0.01]), rng.choice([0, 0.003])  # that of a stereo camera grows with the square
+    even, stereo = rng.choice([0, 0.01]), rng.choice([0, 0.003])  # a stereo camera's grows with the square
     noise = (even * depth + stereo * depth**2) * rng.standard_normal(depth.shape)
     return np.maximum(depth + noise, 0.1).astype(np.float32)[None]
 
@@ -70,7 +70,7 @@ def disparity(depth: NDArray, scale: float = 1.0, shift: float = 0.0) -> NDArray
 
 
 def back(distances: NDArray, truth: NDArray) -> float:
-    """Greatest relative error of disparity after the one scale and shift of a shot that fit the truth best."""
+    """Largest relative error of disparity after the single scale and shift of a shot that fit the truth best."""
     x, y = (1 / each.astype(np.float64).ravel() for each in (distances, truth))
     scale, shift = np.polyfit(x, y, 1)
     return float(np.abs((scale * x + shift) / y - 1).max())

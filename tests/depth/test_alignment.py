@@ -1,4 +1,4 @@
-"""From relative disparity to distances: one scale and shift a shot, robust against what is wrong."""
+"""From relative disparity to distances: one scale and shift per shot, robust against errors."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def samples(count: int = 5000) -> tuple[np.ndarray, np.ndarray]:
-    """Relative disparity and what it truly is: 0.7 d + 0.03."""
+    """Relative disparity and its true values: 0.7 d + 0.03."""
     relative = RANDOM.uniform(0, 1, count)
     return relative, 0.7 * relative + 0.03
 
@@ -24,15 +24,15 @@ def test_a_share_of_nonsense_does_not_bend_the_fit(share):
     relative, metric = samples()
     metric += RANDOM.normal(0, 0.003, len(metric))
     wrong = int(share * len(metric))
-    metric[:wrong] = RANDOM.uniform(0.5, 3, wrong)  # all to one side
+    metric[:wrong] = RANDOM.uniform(0.5, 3, wrong)  # all on one side
     assert fit_disparity(relative, metric) == pytest.approx((0.7, 0.03), abs=0.005)
     plain = np.polyfit(relative, metric, 1)
-    assert np.abs(plain - (0.7, 0.03)).max() > 0.05  # what least squares makes of it
+    assert np.abs(plain - (0.7, 0.03)).max() > 0.05  # the result of plain least squares
 
 
 def test_a_person_that_the_other_model_misses_does_not_bend_the_fit():
     relative, metric = samples()
-    metric[relative > 0.8] = 0.1  # every near sample is wrong in the same way
+    metric[relative > 0.8] = 0.1  # every near sample has the same error
     assert fit_disparity(relative, metric) == pytest.approx((0.7, 0.03), abs=1e-3)
 
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_fitted_says_so():
 def test_metric_depth_is_the_inverse_and_stays_in_front_of_the_camera():
     disparity = np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4)
     assert np.allclose(metric_depth(disparity, 0.7, 0.03), 1 / (0.7 * disparity + 0.03))
-    behind = metric_depth(disparity, 0.7, -0.1)  # the lowest disparities lie behind infinity
+    behind = metric_depth(disparity, 0.7, -0.1)  # the lowest disparities are beyond infinity
     assert behind.max() == pytest.approx(1000 / 0.6)
     assert behind.min() == pytest.approx(1 / 0.6)
     with pytest.raises(InputError, match="beyond infinity"):

@@ -1,4 +1,4 @@
-"""Depth of a picture of which parts are known, against the truth."""
+"""Depth of a picture that is known in parts, against the truth."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ HEIGHT, WIDTH = 60, 100
 
 @pytest.fixture
 def room():
-    """A wall that recedes to the right, a box in front of it, and a hole beside the box (true depth, known)."""
+    """A wall that recedes to the right, a box in front of it, and a hole next to the box (true depth, known)."""
     depth = np.broadcast_to(np.linspace(4, 8, WIDTH, dtype=np.float32), (HEIGHT, WIDTH)).copy()
     depth[20:50, 30:50] = 2
     known = np.ones((HEIGHT, WIDTH), bool)
@@ -35,7 +35,7 @@ def test_a_smooth_error_leaves_no_step_at_the_edge_of_what_is_known(room):
     bent = depth * (1 + 0.15 * np.sin(np.linspace(0, 6, WIDTH)))
     found = beside_known.fitted(bent.astype(np.float32), 1 / depth, known)
     top = found[5]  # above the box
-    assert np.abs(np.diff(np.log(top)))[[49, 69]].max() < 0.05  # bent alone: 0.16
+    assert np.abs(np.diff(np.log(top)))[[49, 69]].max() < 0.05  # 0.16 in the bent estimate itself
     assert off(found, depth, ~known) < off(bent, depth, ~known) / 2
 
 
@@ -43,12 +43,12 @@ def test_an_estimate_that_contradicts_what_is_known_is_not_used(room):
     depth, known = room
     noise = np.exp(np.random.default_rng(0).normal(0, 1, depth.shape)).astype(np.float32)
     assert beside_known.fitted(noise, 1 / depth, known) is None
-    assert beside_known.fitted(1 / depth, 1 / depth, known) is None  # near and far are swapped
+    assert beside_known.fitted(1 / depth, 1 / depth, known) is None  # near and far swapped
     assert beside_known.fitted(depth, 1 / depth, np.zeros_like(known)) is None
 
 
 def test_a_picture_of_a_plain_wall_with_something_wrong_in_it_is_fitted_all_the_same(room):
-    """The robust line needs differences between near and far; a wall has none, and a third of it is wrong here."""
+    """The robust line needs near and far to differ. A wall has no such difference, and a third of this one is wrong."""
     _depth, known = room
     wall = np.full((HEIGHT, WIDTH), 5, np.float32)
     wrong = wall.copy()
@@ -62,5 +62,5 @@ def test_what_is_behind_goes_on_where_nobody_estimates_it(room):
     found = beside_known.continued(1 / depth, known)
     assert np.allclose(found[known], depth[known], rtol=1e-5)
     hole = found[25:45, 50:70]
-    assert (hole > 4).mean() > 0.8  # the wall, and not the box beside it
+    assert (hole > 4).mean() > 0.8  # the wall, not the box next to it
     assert np.median(np.abs(hole / depth[25:45, 50:70] - 1)) < 0.15

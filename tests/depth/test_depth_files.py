@@ -1,4 +1,4 @@
-"""Depth files: three kinds, brought to the clip's size and frames, repaired or refused."""
+"""Depth files of three kinds, brought to the clip's size and frames, repaired or refused."""
 
 import io
 import struct
@@ -47,7 +47,7 @@ def clip_of(
 
 
 def scene(frames: int = 3, width: int = 64, height: int = 48) -> np.ndarray:
-    """Depth whose every pixel is told apart from every other; too flat to look like disparity."""
+    """Depth in which every pixel differs from every other; too flat to look like disparity."""
     return (100 + np.arange(frames * height * width).reshape(frames, height, width) / 1000).astype(np.float32)
 
 
@@ -70,7 +70,7 @@ def test_an_npz_of_the_clips_size_is_taken_as_it_is(tmp_path, dtype, order, save
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_what_was_saved_is_read_again(tmp_path, packed):
-    distances = scene().astype(np.float16).astype(np.float32)  # which packing keeps to the bit
+    distances = scene().astype(np.float16).astype(np.float32)  # kept by packing to the bit
     depth = DepthVideo(distances, np.stack([K, 2 * K + np.diag([0, 0, -1]), K]), "a model", ("Einheit: Meter·",))
     save_depth(tmp_path / "d.npz", depth, packed=packed)
     again = load_depth_npz(tmp_path / "d.npz")
@@ -140,7 +140,7 @@ def test_depth_follows_the_fit_by_the_nearest_pixel_centre(tmp_path, width, heig
     assert np.isin(got, stored).all(), "no value is a mixture"
     number = np.rint((got.astype(np.float64) - 100) * 1000).astype(int)
     row, column = np.divmod(number, w)
-    # Where the working pixel's centre lies in the stored picture, in its pixels.
+    # The working pixel's centre in the stored picture, in its pixels.
     y = (np.arange(fit.height) + 0.5 + fit.top) * h / fit.scaled_height
     x = (np.arange(fit.width) + 0.5 + fit.left) * w / fit.scaled_width
     assert (np.abs(row + 0.5 - y[:, None]) <= 0.5 + 1e-9).all()
@@ -170,7 +170,7 @@ def test_the_users_focal_length_comes_first_and_a_usual_lens_last(tmp_path):
     assert depth.intrinsics[0, 0, 0] == pytest.approx(1000 * clip.fit.scaled_width / 1280)
     assert "1000 px given" in depth.notes[-1]
     depth = read_depth(npz(tmp_path / "b.npz", depth=scene(1, 320, 180)), clip)
-    focal = 500 / 512 * clip.fit.width  # the release's at the release's size, and as wide at any other
+    focal = 500 / 512 * clip.fit.width  # the release's at the release's size, and the same field of view at any other
     np.testing.assert_allclose(
         depth.intrinsics[0], [[focal, 0, clip.fit.width / 2], [0, focal, clip.fit.height / 2], [0, 0, 1]]
     )
@@ -190,8 +190,8 @@ def test_wrong_intrinsics_of_the_file_are_named(tmp_path, wrong):
 def test_invalid_values_take_the_nearest_valid_one(tmp_path, mark):
     stored = np.full((3, 48, 64), 2, np.float32)
     stored[:, :, 32:] = 5
-    stored[1, 10:20, 5:15] = mark  # amid the near side
-    stored[1, 10:20, 50:64] = mark  # amid the far side
+    stored[1, 10:20, 5:15] = mark  # inside the near side
+    stored[1, 10:20, 50:64] = mark  # inside the far side
     depth = read_depth(npz(tmp_path / "d.npz", depth=stored), clip_of())
     assert (depth.depth[:, :, :32] == 2).all()
     assert (depth.depth[:, :, 32:] == 5).all()
@@ -640,7 +640,7 @@ def test_the_guess_is_still_called_a_guess_when_it_is_read_from_a_file(tmp_path)
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_depth_that_tells_which_part_of_the_source_it_is_gives_any_frames_in_it(tmp_path, packed):
-    """As a shot's own file does when fewer of its frames are asked for."""
+    """Like a shot's own file when fewer of its frames are requested."""
     stored = scene(9).astype(np.float16).astype(np.float32)
     made = Estimate(DepthVideo(stored, K, "some"), "metres", "free", np.ones_like(stored))
     made.save(tmp_path / "depth.npz", (10, 1, 40), packed=packed)
@@ -652,7 +652,7 @@ def test_depth_that_tells_which_part_of_the_source_it_is_gives_any_frames_in_it(
         read_depth(tmp_path / "depth.npz", clip_of(9, start=11, source_frames=40))
     every_third = clip_of(3, start=11, source_frames=40, step=3)
     assert np.array_equal(read_depth(tmp_path / "depth.npz", every_third).depth, stored[1:9:3])
-    other = read_depth(tmp_path / "depth.npz", clip_of(9, start=0, source_frames=9))  # the clip was cut meanwhile
+    other = read_depth(tmp_path / "depth.npz", clip_of(9, start=0, source_frames=9))  # the clip is shorter now
     assert np.array_equal(other.depth, stored)
 
 

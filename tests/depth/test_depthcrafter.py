@@ -13,7 +13,7 @@ from ex4d.errors import Cancelled, InputError
 
 pytestmark = [
     pytest.mark.depth,
-    # What diffusers and transformers warn about themselves with.
+    # diffusers' and transformers' warnings about themselves.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
 needs_diffusers = pytest.mark.skipif(find_spec("diffusers") is None, reason="needs the extra depthcrafter")
@@ -81,7 +81,7 @@ def test_every_frame_is_seen_with_its_own_embedding(clip):
     one = predicted(embeddings[:1].expand(4, -1))
     with torch.inference_mode():
         stock = models.unet(sample, torch.tensor(1.0), embeddings[:1, None], time_ids).sample
-    assert torch.equal(one, stock)  # one for all is what diffusers' model does itself, also after ours has let go of it
+    assert torch.equal(one, stock)  # diffusers' own model uses one for all, also after ours has been released
     changed = embeddings[:1].repeat(4, 1)
     changed[3] = embeddings[3]
     assert not torch.equal(predicted(changed)[:, 3], one[:, 3])
@@ -118,8 +118,8 @@ def test_a_long_clip_goes_in_windows_that_begin_from_each_others_ends():
     assert torch.equal(second[6:], noise[:14] * strength)
     assert torch.equal(second[:6], ends[0][-6:] + noise[14:] * strongest)
     assert torch.equal(latents[:14], ends[0][:14])
-    assert torch.equal(latents[14], ends[0][14])  # the overlap goes from the one
-    assert torch.equal(latents[19], ends[1][5])  # to the other
+    assert torch.equal(latents[14], ends[0][14])  # the overlap starts as the first window
+    assert torch.equal(latents[19], ends[1][5])  # and ends as the second
     assert torch.equal(latents[34:], ends[2][6:])
 
 

@@ -1,4 +1,4 @@
-"""Telling distances from relative disparity: no false alarm, and what is seen."""
+"""Telling distances from relative disparity: no false alarms, and what is detected."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_the_samples_are_told_from_their_disparity(name):
     seen, turned = (doubt.evidence(values, distances=True) for values in (depth, 1 / depth))
     assert not seen.is_disparity
     assert turned.is_disparity
-    # How sure: patches of the right kind outnumber the others by far.
+    # With confidence: patches of the right kind far outnumber the others.
     assert seen.inverse_affine >= 10 * seen.affine
     assert turned.affine >= 10 * turned.inverse_affine
     assert doubt.evidence(
@@ -106,5 +106,5 @@ def test_a_stretched_range_is_told_from_millimetres_and_their_marks():
     assert doubt.is_full_range(used(np.arange(0, 65536, 50)))
     millimetres = np.arange(400, 12000)
     assert not doubt.is_full_range(used(millimetres))
-    assert not doubt.is_full_range(used(np.array([0, *millimetres, 65535])))  # unknown, and too far
-    assert not doubt.is_full_range(used(np.arange(1500, 65536)))  # a street whose end is clipped
+    assert not doubt.is_full_range(used(np.array([0, *millimetres, 65535])))  # unknown, and too far away
+    assert not doubt.is_full_range(used(np.arange(1500, 65536)))  # a street with its end clipped

@@ -1,4 +1,4 @@
-"""The compiled loops of snapping do what OpenCV does, at the picture's border too."""
+"""The compiled loops for snapping match OpenCV, including at the picture's border."""
 
 import cv2
 import numpy as np
@@ -40,7 +40,7 @@ def test_a_pixel_is_nearer_where_its_colour_is_that_of_the_near_side():
     asked = np.ones(disparity.shape, bool)
     asked[:, 0] = False
     nearer = edge_kernels.nearer(looked_at, asked, offsets)
-    # Of column 5's neighbours, 2 are near and all of their colour; of the 5 far ones 2 are of its colour.
+    # Of column 5's neighbours, 2 are near, all with its colour; of the 5 far ones, 2 have its colour.
     assert nearer[4, 5] == pytest.approx(np.log((1 + 0.01) / (2 / 5 + 0.01)), abs=1e-3)
     assert nearer[4, 7] < 0
     assert not nearer[:, 0].any()

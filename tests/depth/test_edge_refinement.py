@@ -1,4 +1,4 @@
-"""The network that refines edges of depth: edges go where the picture has them; what is no edge stays."""
+"""The network that refines depth edges: edges move to those of the picture, and everything else stays."""
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def square():
-    """A picture (96,256,3) of a grainy orange square before a grainy blue wall, its true depth, and a blurred one."""
+    """A picture (96,256,3) of a grainy orange square on a grainy blue wall, its true depth, and blurred depth."""
     random = np.random.default_rng(4)
     near = np.zeros((96, 256), bool)
     near[28:68, 100:140] = True

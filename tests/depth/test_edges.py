@@ -1,4 +1,4 @@
-"""Soft edges of depth become steps at the picture's edges; what is sharp, or smooth, stays."""
+"""Soft depth edges become steps at the picture's edges; whatever is sharp or smooth stays."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ BLUR = DepthErrors(jitter=0, shape=0, edge=2.4)  # at a width of 256: 1.2 pixels
 
 @pytest.fixture(scope="module")
 def square():
-    """A picture (96,256,3) of a grainy orange square of 40 pixels before a grainy blue wall, and its true depth."""
+    """A picture (96,256,3) of a grainy orange 40-pixel square in front of a grainy blue wall, and its true depth."""
     random = np.random.default_rng(4)
     near = np.zeros((96, 256), bool)
     near[28:68, 100:140] = True

@@ -1,4 +1,4 @@
-"""Estimators with tiny random models under the published names: from the clip to distances, licence and lens."""
+"""Estimators with tiny random models under the published names: from clip to distances, licence and lens."""
 
 from fractions import Fraction
 from unittest.mock import patch
@@ -25,7 +25,7 @@ from ex4d.weights import store
 
 pytestmark = [
     pytest.mark.depth,
-    # What diffusers and transformers warn about themselves with, and random weights that see absurd distances.
+    # diffusers' and transformers' warnings about themselves, and those about the absurd distances of random weights.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::RuntimeWarning"),
 ]
 
@@ -64,7 +64,7 @@ def test_depthcrafter_maps_as_released_and_carries_its_licence(tmp_path):
 
 @pytest.fixture
 def tiny_moge(tmp_path):
-    """MoGe-2 with random weights under the name of its largest size."""
+    """MoGe-2 with random weights under the name of its largest model."""
     with patch.dict(dinov2.SHAPES, tiny=dinov2.BackboneShape(32, 4, 2, side=5)):
         torch.manual_seed(0)
         path = tmp_path / "models" / "moge-2-vitl" / "model.pt"
@@ -78,7 +78,7 @@ def tiny_moge(tmp_path):
 
 def test_key_frames_are_spread_over_the_shot_and_seen_by_moge(tiny_moge, monkeypatch):
     assert missing("moge") == ""
-    monkeypatch.setattr(moge, "focal_and_shift", lambda points, mask: (1.0, 9.0))  # random points tell no lens
+    monkeypatch.setattr(moge, "focal_and_shift", lambda points, mask: (1.0, 9.0))  # random points reveal no lens
     told = []
     request = Request(progress=lambda stage, step, steps, picture=None: told.append((step, steps)))
     seen = estimators()["moge"].measure(clip_of(9), key_frames(9), request)
@@ -126,7 +126,7 @@ def test_video_depth_anything_runs_without_asking_where_its_file_is(tmp_path, mo
 
     assert not made.depth.is_guess
 
-    # Kept by content: the second time nothing is predicted.
+    # Cached by content: nothing is predicted the second time.
     monkeypatch.setattr(vda, "load", None)
     again = estimate("auto", clip)
     assert np.array_equal(again.depth.depth, made.depth.depth)
@@ -149,7 +149,7 @@ def test_on_the_cpu_the_detail_is_reduced_unless_full_is_asked_for_and_a_note_sa
     full = estimate("video-depth-anything", clip_of(3), device="cpu", detail="full")
     assert not [said for said in full.depth.notes if "Depth Detail" in said]
     assert not np.array_equal(full.depth.depth, reduced.depth.depth)
-    # Each is kept for itself.
+    # Each is cached separately.
     monkeypatch.setattr(vda, "load", None)
     for kept, detail in ((reduced, "reduced"), (full, "full"), (reduced, "auto")):
         again = estimate("video-depth-anything", clip_of(3), device="cpu", detail=detail)

@@ -1,4 +1,4 @@
-"""More frames of a shot: those that have depth keep it, the new ones are estimated and fitted to them."""
+"""More frames of a shot: existing depth is kept, new frames are estimated and fitted to it."""
 
 import re
 from dataclasses import replace
@@ -21,7 +21,7 @@ from ex4d.synthetic.depth_errors import DepthErrors, wrong
 
 FRAMES, STOOD, WIDTH, HEIGHT = 40, 20, 96, 54
 ERRORS = DepthErrors(shift=0.0, jitter=0.0, shape=0.04, edge=0.4)
-"""Those of a model for videos; scale and shift are added for each run."""
+"""Errors of a video model; scale and shift are added for each run."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def street():
 
 
 class Estimator:
-    """Estimates with a scale and shift of each run's own, and counts what it is given."""
+    """Estimates each run with a scale and shift of its own, and counts the frames it is given."""
 
     def __init__(self, example, name: str = "own-scale") -> None:
         self.truth, self.runs, self.notes = example.source.depth, [], ("As estimated.",)
@@ -64,14 +64,14 @@ def estimate(clip: Clip, standing: Path | None = None, **more) -> Estimate:
 
 
 def stood(example, folder: Path, start: int, frames: int = STOOD, step: int = 1, of: int = FRAMES) -> Path:
-    """The depth of a shot, as opening it leaves it."""
+    """The depth of a shot, as written when it is opened."""
     path = folder / "depth.npz"
     estimate(part(example, start, frames, step)).save(path, (start, step, of), packed=True)
     return path
 
 
 def error(depth: np.ndarray, truth: np.ndarray, unit: slice) -> np.ndarray:
-    """Log of each depth over the true one, in the unit that some of the frames have."""
+    """Log of each depth over the true depth, in the unit of the frames `unit`."""
     near = truth < 100
     scale, shift = alignment.fit_disparity(1 / depth[unit][near[unit]], 1 / truth[unit][near[unit]])
     found = np.log(1 / np.maximum(scale / depth.astype(np.float64) + shift, 1e-3)) - np.log(truth)
@@ -98,7 +98,7 @@ def test_new_frames_are_estimated_with_some_that_stand_beside_them(count, first,
 def test_frames_that_stand_keep_their_depth_to_the_bit_and_new_ones_come_within_the_error_of_estimating_all(
     estimator, street, tmp_path, start
 ):
-    """New frames after the standing ones, on both sides, and before them."""
+    """New frames after the existing ones, on both sides, and before them."""
     path = stood(street, tmp_path, start)
     before = load_depth_npz(path).depth
     made = estimate(part(street, 0, FRAMES), path)
@@ -219,7 +219,7 @@ def test_the_lens_that_stands_stays(estimator, street, tmp_path):
 
 @pytest.mark.parametrize("first", [5, 0])
 def test_the_lens_that_stands_stays_also_with_kept_depth_of_all_frames(estimator, street, tmp_path, first):
-    """It was found with the camera after the depth had been kept, which only knows that it was assumed."""
+    """The lens was found with the camera after the depth was cached; the cached depth only has an assumed lens."""
     estimator.notes = (lens.ASSUMED,)
     whole = estimate(part(street, 0, FRAMES))
     some = replace(whole.depth, depth=whole.depth.depth[first:25], intrinsics=from_focal(123, WIDTH, HEIGHT), notes=())

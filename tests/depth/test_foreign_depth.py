@@ -1,4 +1,4 @@
-"""Depth files as other tools write them: names, shapes, numbers, sizes, pictures and videos."""
+"""Depth files as written by other tools: names, shapes, numbers, sizes, images and videos."""
 
 import zipfile
 from dataclasses import replace
@@ -31,7 +31,7 @@ def clip_of(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT, *, s
 
 
 def street(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """Distances of a street, a little nearer in every frame."""
+    """Distances of a street, slightly nearer in every frame."""
     return np.concatenate([planes.room(width=width, height=height, end=60 - t) for t in range(frames)])
 
 
@@ -41,7 +41,7 @@ def save(path: Path, **arrays: np.ndarray) -> Path:
 
 
 def grey_video(path: Path, greys: np.ndarray, pixel_format: str = "yuv420p") -> Path:
-    """Greys (T,H,W) of 0 to 1 as a nearly lossless H.264 or FFV1 video of 8 or 10 bits."""
+    """Write grey values (T,H,W) from 0 to 1 as a nearly lossless H.264 or FFV1 video with 8 or 10 bits."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264" if pixel_format == "yuv420p" else "ffv1", rate=24)
         stream.height, stream.width = greys.shape[1:]
@@ -135,7 +135,7 @@ def test_a_packed_folder_is_named_as_one(tmp_path):
         read_depth(tmp_path / "d.zip", clip_of())
 
 
-# --- numbers that are not what they are read as ---
+# --- numbers that are not what they seem ---
 
 
 def test_disparity_in_the_depth_channel_of_exr_is_told_and_reads_well_as_what_it_is(tmp_path):
@@ -179,12 +179,12 @@ def write_pictures(folder: Path, frames: np.ndarray) -> Path:
 
 
 def test_16_bit_pictures_of_the_whole_range_are_not_called_millimetres(tmp_path):
-    stretched = np.round(planes.disparity(street()[:, 8:], 65535)).astype(np.uint16)  # near and far in the first place
+    stretched = np.round(planes.disparity(street()[:, 8:], 65535)).astype(np.uint16)  # near and far at the very start
     made = read_estimate(write_pictures(tmp_path / "a", stretched), clip_of(height=88), focal_px=160)
     assert SWAPPED in made.caution
     assert made.scale_note == UNKNOWN
     assert "millimetres" not in " ".join(made.depth.notes)
-    # Without a floor nothing tells near from far, and the range does.
+    # Without a floor, nothing distinguishes near from far except the range.
     levels = np.linspace(0, 65535, FRAMES * HEIGHT * WIDTH).reshape(FRAMES, HEIGHT, WIDTH).astype(np.uint16)
     shuffled = np.random.default_rng(0).permuted(levels, axis=None).reshape(levels.shape)
     made = read_estimate(write_pictures(tmp_path / "b", shuffled), clip_of())
@@ -310,7 +310,7 @@ def test_sizes_that_a_tool_has_rounded_are_stretched_back(tmp_path, clip_size, s
     fit = clip.fit
     cropped = cv2.resize(whole, (fit.scaled_width, fit.scaled_height), interpolation=cv2.INTER_NEAREST)
     cropped = cropped[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
-    # The ground of every row where it is, within the row that rounding costs.
+    # The ground of every row is where it belongs, within the row lost to rounding.
     assert np.median(np.abs(depth.depth[0] / cropped - 1)) < 0.02
     assert depth.intrinsics[0, 0, 0] == pytest.approx(depth.intrinsics[0, 1, 1], rel=0.01)
     exact = abs(stored[1] - stored[0] * clip_size[1] / clip_size[0]) <= max(1, 0.01 * stored[1])
@@ -327,7 +327,7 @@ def test_another_picture_is_not_stretched(tmp_path):
 def test_a_large_invalid_area_at_the_top_is_sky(tmp_path, mark):
     stored = street()
     stored[:, :20] = mark
-    stored[2:, :80] = mark  # more than half of a frame, as where a camera looks up
+    stored[2:, :80] = mark  # more than half of a frame, as when a camera looks up
     stored[1, 50:54, 20:24] = mark
     depth = read_depth(save(tmp_path / "d.npz", depth=stored), clip_of())
     farthest = np.nanmax(stored)
@@ -361,7 +361,7 @@ def test_holes_at_the_ceiling_of_a_room_are_no_sky(tmp_path):
     assert not any("sky" in note for note in depth.notes)
 
 
-# --- what lies beside a clip ---
+# --- depth next to a clip ---
 
 
 NAMES = [
@@ -373,7 +373,7 @@ NAMES = [
 
 def test_depth_beside_a_clip_is_found_by_the_names_that_tools_give_it(tmp_path):
     (tmp_path / "c.mp4").write_bytes(b"")
-    for name in reversed(NAMES):  # each comes before those that were there
+    for name in reversed(NAMES):  # each takes precedence over those already there
         path = tmp_path / name.rstrip("/")
         path.mkdir() if name.endswith("/") else path.write_bytes(b"")
         assert beside(tmp_path / "c.mp4") == path

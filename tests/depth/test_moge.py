@@ -18,7 +18,7 @@ pytestmark = pytest.mark.depth
 
 
 def config(backbone, dim, widths, taps, neck_blocks, normals):
-    """`model_config` as it stands in the published files."""
+    """`model_config` as in the published files."""
     common = {"res_block_in_norm": "none", "res_block_hidden_norm": "none"}
     common["resamplers"] = ["conv_transpose", "conv_transpose", "conv_transpose", "bilinear"]
 
@@ -61,7 +61,7 @@ def published(tmp_path):
 
 
 def scene(height=90, width=160, focal=1.3, shift=0.4):
-    """Points of a bumpy surface (H,W,3) as the network gives them, without their shift along z, and the true z."""
+    """Points of a bumpy surface (H,W,3) as predicted by the network, without their shift along z, and the true z."""
     rays = moge.view_plane(width, height, width / height).numpy()
     rows, columns = np.mgrid[:height, :width] / np.array([height, width])[:, None, None]
     z = 2 + 0.8 * np.sin(3 * columns) + 0.5 * np.cos(5 * rows) + 1.5 * (columns > 0.5)
@@ -69,7 +69,7 @@ def scene(height=90, width=160, focal=1.3, shift=0.4):
 
 
 def test_the_published_models_are_those_that_are_listed():
-    # The hashes of the parts were taken of the publisher's own classes.
+    # The hashes of the parts were computed from the publisher's own classes.
     shapes = (
         config("dinov2_vitl14", 1024, [1024, 256, 128, 64, 32], [5, 11, 17, 23], 2, False),
         config("dinov2_vitb14", 768, [768, 256, 128, 64, 32], [5, 11], 1, True),
@@ -128,7 +128,7 @@ def test_points_that_tell_nothing_give_no_lens():
 
 
 class Seen(torch.nn.Module):
-    """Stands for a trained network that sees `scene()`; in every second picture it sees nothing."""
+    """Stands in for a trained network that sees `scene()`; in every second picture it sees nothing."""
 
     def __init__(self):
         super().__init__()
@@ -178,7 +178,7 @@ def test_a_lens_that_cannot_be_is_not_taken(tmp_path):
 
 
 FLAT = torch.tensor([1e-4, 1e-4, 1]), 1, 1
-"""Makes of points what a lens of a fiftieth of a degree would see."""
+"""Factors that turn points into what a lens of a fiftieth of a degree would see."""
 
 
 def changed(published, values=None, state=None):

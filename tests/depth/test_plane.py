@@ -1,4 +1,4 @@
-"""The guess without a model: any clip stands up, and what moves stands in front of the ground."""
+"""The guess without a model: every clip gets relief, and moving things stand in front of the ground."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +27,7 @@ def texture(height: int, width: int, seed: int) -> np.ndarray:
 
 
 def walker(frames: int = 12, pan: int = 0, stops: int | None = None) -> Clip:
-    """A textured box that goes 3 pixels a frame to the right before a wall; the camera may pan."""
+    """A textured box that moves 3 pixels per frame to the right in front of a wall; the camera may pan."""
     wall, box = texture(HEIGHT, WIDTH + 200, 0), texture(60, 32, 1)
     result = []
     for t in range(frames):
@@ -39,7 +39,7 @@ def walker(frames: int = 12, pan: int = 0, stops: int | None = None) -> Clip:
 
 
 def nearness_of_box(depth: np.ndarray, t: int, step: int | None = None) -> float:
-    """How many times as near the middle of the box is as the wall at the same height, away from it."""
+    """How many times as near the middle of the box is as the wall at the same height, away from the box."""
     left = 60 + 3 * (t if step is None else step)
     return float(np.median(depth[t, 80:100, 200:240]) / np.median(depth[t, 80:100, left + 8 : left + 24]))
 
@@ -64,7 +64,7 @@ def test_a_still_picture_is_a_ground_plane_before_a_background():
         assert np.allclose(made.depth, rows[:, None])
         assert (np.diff(rows) <= 0).all()
         assert rows[0] / rows[-1] == pytest.approx(5, rel=0.02)
-        # The ground is flat: a level camera of height 1 looks down on it.
+        # The ground is flat when seen from a level camera at height 1.
         vertices = DWMesh.from_depth(made).camera_vertices(0)
         horizon = (HEIGHT / 2 - plane.HORIZON * HEIGHT) / made.intrinsics[0, 1, 1]
         height = vertices[100:140, 50, 1] + horizon * vertices[100:140, 50, 2]
@@ -119,6 +119,6 @@ def test_a_person_in_a_real_clip_stands_before_the_background():
     depth = plane.estimate(clip).depth
     assert np.isfinite(depth).all()
     assert depth.min() > 0
-    for t in (0, 16, 32):  # his chest against the trees beside him
+    for t in (0, 16, 32):  # his chest against the trees next to him
         chest = depth[t, 60:120, 260:300] if t else depth[t, 60:120, 265:295]
         assert np.median(depth[t, 60:120, 400:500]) > 1.3 * np.median(chest)

@@ -1,4 +1,4 @@
-"""Choosing an estimator, running what can run, keeping its depth by content, and saying what is missing."""
+"""Choosing an estimator, running it, caching its depth by content, and reporting what is missing."""
 
 import json
 import re
@@ -318,7 +318,7 @@ def test_without_a_scale_the_shot_is_mapped_as_released_and_says_so():
 
 
 def relative(clip: Clip, request: Request) -> Estimate:
-    """An estimator that takes its scale from whatever helper there is."""
+    """An estimator that takes its scale from any available helper."""
     return scaled(RELATIVE, clip, disparity_and_truth()[0], request.focal_px, request.metric())
 
 
@@ -364,7 +364,7 @@ def test_choosing_and_listing_import_neither_torch_nor_opencv():
 
 
 def made_by(monkeypatch, run):
-    """What comes of estimating with an estimator `odd` that does this."""
+    """Estimate with an estimator `odd` that runs `run`."""
     monkeypatch.setattr(registry, "estimators", lambda: {"odd": Spec("odd", "Odd", "For tests", run)})
     return estimate("odd", clip_of())
 

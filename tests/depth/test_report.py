@@ -1,4 +1,4 @@
-"""Looking at depth: flicker, range, field of view, repairs; and a video of clip, depth and normals."""
+"""Reports on depth: flicker, range, field of view, repairs; and a video of clip, depth and normals."""
 
 import json
 from fractions import Fraction
@@ -26,7 +26,7 @@ def texture() -> np.ndarray:
 
 
 def panning(frames: int = 5) -> tuple[Clip, np.ndarray]:
-    """A picture that slides 2 pixels a frame, and a depth with steps that slides along."""
+    """A picture that slides 2 pixels per frame, and a stepped depth that slides with it."""
     pictures = np.stack([texture()[:, 2 * t : 2 * t + WIDTH] for t in range(frames)])
     steps = np.where(np.arange(2 * WIDTH) // 20 % 2, 3.0, 8.0).astype(np.float32)
     depth = np.stack([np.broadcast_to(steps[2 * t : 2 * t + WIDTH], (HEIGHT, WIDTH)) for t in range(frames)])
@@ -90,7 +90,7 @@ def test_near_is_red_and_far_is_blue_on_one_scale():
 def test_normals_of_a_wall_and_of_the_ground():
     wall = DWMesh.from_depth(video(np.full((1, HEIGHT, WIDTH), 5, np.float32)))
     assert np.allclose(normals(wall, 0), [0, 0, -1], atol=1e-6)
-    rows = 100 / (np.arange(HEIGHT) + 10.0)  # a plane below a camera that looks down a little
+    rows = 100 / (np.arange(HEIGHT) + 10.0)  # a plane below a camera that looks down slightly
     ground = DWMesh.from_depth(video(np.repeat(rows[None, :, None], WIDTH, 2).astype(np.float32)))
     found = normals(ground, 0)
     assert (found[..., 1] < -0.5).all()  # up

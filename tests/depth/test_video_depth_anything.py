@@ -19,7 +19,7 @@ pytestmark = pytest.mark.depth
 
 
 SIDE = 42
-"""Of the pictures that the tiny model is shown."""
+"""Side of the pictures that the tiny model sees."""
 
 
 @pytest.fixture
@@ -33,18 +33,18 @@ def model(file):
 
 
 def estimated(frames, model, progress=silent):
-    """Disparity of a clip, of small pictures."""
+    """Disparity of a clip, from small pictures."""
     return vda.estimated(frames, model, progress, SIDE)
 
 
 def clip(frames, height=30, width=44, seed=0):
-    """Frames of a pattern that drifts, so that no two are the same."""
+    """Frames with a drifting pattern, so that no two are the same."""
     random = np.random.default_rng(seed).integers(0, 255, (height, width + frames, 3), np.uint8)
     return np.stack([random[:, n : n + width] for n in range(frames)])
 
 
 def test_the_published_model_is_the_one_that_is_listed():
-    # The hash of the part was taken of the publisher's own class.
+    # The hash of the part was computed from the publisher's own class.
     with torch.device("meta"):
         model = vda.VideoDepthAnything(vda.SMALL)
     assert key_hash({name: tuple(t.shape) for name, t in model.state_dict().items()}) == PART.keys
@@ -81,7 +81,7 @@ def test_every_frame_is_encoded_once_and_only_frames_of_the_clip_are_finished(mo
     ):
         assert len(list(estimated(clip(49), model))) == 49
     assert sum(encoded) == 49
-    assert sum(finished) == 32 + 27 + 5  # the second and third window begin with 10 frames that are known
+    assert sum(finished) == 32 + 27 + 5  # the second and third window begin with 10 known frames
 
 
 @pytest.mark.parametrize("frames", [9, 49, 120])
@@ -95,11 +95,11 @@ def test_progress_rises_by_a_few_frames_at_a_time_as_the_work_does(model, frames
     assert max(b - a for a, b in pairwise(numbers)) <= 4
     assert steps[-1] == (frames, frames, frames)
     for step, of, encoded in steps:
-        assert abs(step / of - encoded / frames) < 0.35  # what is left can be told from what is done
+        assert abs(step / of - encoded / frames) < 0.35  # what is left can be predicted from what is done
 
 
 def plain(frames, model):
-    """The published procedure, with every frame prepared and every window kept: windows of 32, carried frames, fit."""
+    """The published procedure, preparing every frame and keeping every window: windows of 32, carried frames, fit."""
     size = vda.working_size(*frames.shape[1:3], SIDE)
     extra = (22 - len(frames) % 22) % 22 + 10
     padded = torch.cat([vda._shown(frames, size), vda._shown(frames[-1:].repeat(extra, 0), size)])

@@ -1,4 +1,4 @@
-"""DepthCrafter's classes with few channels and random weights, and their files as the hub has them."""
+"""DepthCrafter's classes with few channels and random weights, and their files in the layout of the hub."""
 
 import json
 
@@ -46,7 +46,7 @@ def models(seed=0):
 
 
 def files(root):
-    """Files of `models()` below the folder of all models."""
+    """Write the files of `models()` below the folder of all models."""
     made = models()
     base = root / depthcrafter.BASE
     for folder, config, model, name in (

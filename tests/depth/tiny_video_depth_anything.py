@@ -9,7 +9,7 @@ SHAPE = vda.Shape(BackboneShape(24, 4, 2, side=5), (0, 1, 2, 3), (8, 16, 32, 32)
 
 
 def published(path):
-    """Write the file; its disparity differs from place to place, and is above 0."""
+    """Write the file; its disparity varies from place to place, and is above 0."""
     torch.manual_seed(0)
     model = vda.VideoDepthAnything(SHAPE)
     for name, tensor in model.state_dict().items():

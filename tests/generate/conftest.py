@@ -1,1 +1,1 @@
-"""This folder is on the path of the tests below it: they share `family`."""
+"""Puts this folder on the path of the tests below it, which share `family`."""

@@ -1,4 +1,4 @@
-"""What tiny models of the family share: VAE, text encoder and tokenizer of few channels, and their files."""
+"""Shared parts of the family's tiny models: VAE, text encoder and tokenizer with few channels, and their files."""
 
 from functools import partial
 from unittest.mock import patch
@@ -7,7 +7,7 @@ import torch
 
 from ex4d.generate.diffsynth.library import Prompts, library
 
-torch.set_num_threads(1)  # more do not help models so small, and wait for each other where the machine is busy
+torch.set_num_threads(1)  # more threads do not help such small models, and wait for each other on a busy machine
 
 TEXT = 64
 
@@ -24,7 +24,7 @@ def text_encoder():
 
 
 def tokenizer(folder):
-    """A tokenizer of three words, as transformers keeps it."""
+    """A tokenizer with three words, saved as by transformers."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""What the machine lacks, asked of the driver itself; needs neither torch nor a GPU."""
+"""What the machine lacks, according to the driver itself; needs neither torch nor a GPU."""
 
 import ctypes
 
@@ -10,7 +10,7 @@ from ex4d.generate.diffsynth import needs
 
 
 class Driver:
-    """Answers as NVIDIA's does, of GPUs with so many bytes."""
+    """Answers like NVIDIA's driver, for GPUs with this many bytes."""
 
     def __init__(self, sizes, code=0):
         self.sizes, self.code = sizes, code

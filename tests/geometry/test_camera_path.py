@@ -1,4 +1,4 @@
-"""Camera paths and the files that hold them."""
+"""Camera paths and their files."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ def test_a_saved_path_comes_back(tmp_path):
 
 @st.composite
 def paths(draw: st.DrawFn) -> CameraPath:
-    """Cameras anywhere, turned anyhow, whose axes are as far from orthonormal as is let through."""
+    """Cameras at any place and angle, with axes as far from orthonormal as is accepted."""
     frames = draw(st.integers(1, 5))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     axes, _ = np.linalg.qr(rng.normal(size=(frames, 3, 3)))

@@ -86,7 +86,7 @@ def test_what_is_no_depth_is_refused(tmp_path, depth):
 
 @pytest.fixture
 def roots(depth):
-    """Depth that no short mantissa holds exactly, and that packs badly."""
+    """Depth that no short mantissa can hold exactly, and that compresses badly."""
     return replace(depth, depth=np.sqrt(np.random.default_rng(0).permuted(depth.depth)))
 
 

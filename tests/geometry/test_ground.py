@@ -1,4 +1,4 @@
-"""The ground of a shot, found among all points or laid through given ones."""
+"""The ground of a shot, found among all points or fitted to given ones."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ EYE, UP = np.zeros(3), np.array([0.0, -1.0, 0.0])
 
 
 def pitched(degrees: float) -> np.ndarray:
-    """Into the axes of a camera that looks down by so many degrees from those of a level one (3,3)."""
+    """Rotation (3,3) from the axes of a level camera to those of one that looks down by this many degrees."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
 
 
 def street(degrees: float, height: float) -> np.ndarray:
-    """Points (N,3) of a ground under a camera, a wall that stands on it, and a table."""
+    """Points (N,3) of the ground under a camera, a wall standing on it, and a table."""
     draw = np.random.default_rng(1)
     floor = np.stack([draw.uniform(-6, 6, 800), np.full(800, height), draw.uniform(-6, 6, 800)], -1)
     wall = np.stack([draw.uniform(-6, 6, 900), draw.uniform(height - 3, height, 900), np.full(900, 7.0)], -1)

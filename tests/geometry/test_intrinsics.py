@@ -26,7 +26,7 @@ def test_working_size_is_a_multiple_of_16_and_crops_less_than_one_multiple(width
     assert fit.scaled_width == fit.width or fit.scaled_height == fit.height
     assert fit.scaled_width <= max(width, fit.width)
     squeeze = (fit.scaled_width / width) / (fit.scaled_height / height)
-    # One side is rounded, by half a pixel at most: of its exact length, which is up to half a pixel shorter.
+    # One side is rounded by at most half a pixel of its exact length, which may be up to half a pixel shorter.
     assert abs(squeeze - 1) <= 0.5 / (min(fit.scaled_width, fit.scaled_height) - 0.5) + 1e-9
 
 

@@ -1,4 +1,4 @@
-"""The mesh for the viewport: every vertex is one of the whole mesh, and nothing else is made up."""
+"""The mesh for the viewport: every vertex is one of the full mesh's, and nothing else is invented."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from ex4d.geometry.presets import pivot_distance
 
 
 def read(path, step, poses=None):
-    """The mesh, and the numbers of frames that were told on the way."""
+    """The mesh, and the frame counts yielded on the way."""
     told = []
     with open_depth(path) as file:
         steps = thinned(file, step, poses)
@@ -47,7 +47,7 @@ def test_every_vertex_is_one_of_the_whole_mesh(file, step, moves):
     assert light.pivot == pivot_distance(whole.depth[0])
     for t in (0, len(whole) - 1):
         expected = whole.vertices(t).reshape(whole.height, whole.width, 3)[at].reshape(-1, 3)
-        # Sums of products are rounded in another order where there are fewer.
+        # With fewer terms, sums of products are rounded in another order.
         assert light.vertices(t) == pytest.approx(expected, rel=1e-6, abs=1e-6)
     assert np.array_equal(light.uv, whole.uv.reshape(whole.height, whole.width, 2)[at].reshape(-1, 2))
     if step == 1:

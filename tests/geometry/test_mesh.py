@@ -25,7 +25,7 @@ def test_every_edge_belongs_to_two_faces_so_nothing_leaks(moving_box):
     assert faces.shape == (2 * (mesh.height - 1) * (mesh.width - 1) + 2, 3)
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     unique, counts = np.unique(edges, axis=0, return_counts=True)
-    # The two closing faces span the outline by its corners: along the outline the box is closed geometrically.
+    # The two closing faces span the outline by its corners, so along the outline the box is closed geometrically.
     on_outline = counts == 1
     rows, cols = np.divmod(unique[on_outline], mesh.width)
     assert ((rows % (mesh.height - 1) == 0) | (cols % (mesh.width - 1) == 0)).all()

@@ -1,4 +1,4 @@
-"""Packed depth: how exact it is, that it stays as it is, and what it makes of damage."""
+"""Packed depth: how exact it is, that its format is stable, and how it handles damage."""
 
 import tracemalloc
 import zlib
@@ -76,7 +76,7 @@ def test_damage_is_found_and_nothing_larger_than_the_frame_is_unpacked():
 
 
 def test_every_machine_unpacks_the_same_bits():
-    """These bytes were written once, and files with such must always mean these floats."""
+    """These bytes were written once, and files with such bytes must always mean these floats."""
     planes = [*(0, 2, 1, 0), *(0x80, 0, 0, 0), *(0x3F, 0, 0, 0)]
     expected = [[1, 1 + 2**-14], [1 - 2**-15, 1]]
     assert unpack(zlib.compress(bytes(planes)), (2, 2)).tolist() == expected

@@ -1,4 +1,4 @@
-"""The camera moves that are known by name."""
+"""The named camera moves."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def test_a_hand_held_camera_sways_as_strongly_as_asked_and_repeats_by_its_seed()
     assert np.array_equal(poses[0], np.eye(4))
     pitch = np.degrees(np.arcsin(poses[:, 1, 2]))
     assert pitch.std() == pytest.approx(1.5, rel=0.05)
-    assert np.abs(np.diff(pitch)).max() < 0.6  # in one frame
+    assert np.abs(np.diff(pitch)).max() < 0.6  # within one frame
     assert np.allclose(poses[:, :3, :3] @ poses[:, :3, :3].transpose(0, 2, 1), np.eye(3))
     assert np.array_equal(presets.hand_held(30, 4.0, 1.5, 7), poses[:30])
     assert not np.allclose(presets.hand_held(30, 4.0, 1.5, 8), poses[:30])
@@ -134,7 +134,7 @@ POINT = np.array([1.2, -0.5, 3.0])
 
 
 def seen(path, point):
-    """Where the path's cameras see a point (3,) in the picture, (T,2) pixels."""
+    """Where the path's cameras see a point (3,) in the picture, (T,2) in pixels."""
     pixels = path.intrinsics @ (path.extrinsics @ [*point, 1])[:, :3, None]
     return (pixels[:, :2] / pixels[:, 2:])[..., 0]
 

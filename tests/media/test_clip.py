@@ -1,4 +1,4 @@
-"""Reading clips: the kinds of files that users bring, made here with PyAV or taken from the real clips."""
+"""Reading clips: the kinds of files that users bring, made here with PyAV or taken from real clips."""
 
 import struct
 from fractions import Fraction
@@ -29,12 +29,12 @@ def shared() -> Path:
 
 
 def level(number: int) -> int:
-    """The grey of frame `number` in `numbered` clips."""
+    """The grey level of frame `number` in `numbered` clips."""
     return 20 + 5 * number
 
 
 def numbered(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
-    """Frames that tell their number by their grey."""
+    """Frames whose grey level gives their number."""
     return [np.full((height, width, 3), level(n), np.uint8) for n in range(count)]
 
 
@@ -58,7 +58,7 @@ def encode(
     gop: int = 12,
     movflags: str = "",
 ) -> Path:
-    """A video file; `matrix` and `colour_range` are what is used and also tagged (0: BT.709, untagged)."""
+    """Write a video file with this matrix and colour range, tagged accordingly (0: BT.709, untagged)."""
     sws = {1: 1, 5: 5, 6: 5, 0: 1}[matrix]
     with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
         stream = container.add_stream(codec, rate=fps)
@@ -91,7 +91,7 @@ def encode(
 
 
 def rotate_clockwise_tag(path: Path) -> None:
-    """Write "turn a quarter clockwise to show" into the track header's matrix, as telephones do."""
+    """Write "turn a quarter clockwise for display" into the track header's matrix, as phones do."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40  # version 0: the matrix follows 40 bytes of other fields
     data[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
@@ -175,7 +175,7 @@ def test_a_fit_covers_the_working_size_and_keeps_the_aspect(width, height, longe
 
 def test_a_rotation_tag_is_applied(tmp_path):
     stored = np.zeros((48, 80, 3), np.uint8)
-    stored[:, :40] = (200, 30, 30)  # left half red; turned clockwise it is on top
+    stored[:, :40] = (200, 30, 30)  # left half red; turned clockwise, it is on top
     path = encode(tmp_path / "a.mp4", [stored] * 3)
     rotate_clockwise_tag(path)
     assert (clip_info(path).width, clip_info(path).height) == (48, 80)
@@ -396,7 +396,7 @@ def test_colours_of_pictures_are_kept(tmp_path, depth, ending):
 
 def test_a_photograph_taken_upright_is_turned_as_its_exif_says(tmp_path):
     stored = np.zeros((48, 80, 3), np.uint8)
-    stored[:, :40] = (30, 30, 200)  # left half red (OpenCV's order); turned clockwise it is on top
+    stored[:, :40] = (30, 30, 200)  # left half red (OpenCV's order); turned clockwise, it is on top
     jpeg = cv2.imencode(".jpg", stored)[1].tobytes()
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     marker = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif

@@ -1,4 +1,4 @@
-"""Colours beyond BT.709: clips made here by the standards' formulas, which come back as the graded original."""
+"""Colours beyond BT.709: clips made here with the standards' formulas come back as the graded original."""
 
 import zlib
 from fractions import Fraction
@@ -15,13 +15,13 @@ from ex4d.media.clip import open_source, read_clip
 HEIGHT, WIDTH = 96, 160
 PRIMARIES = {"bt709": 1, "bt2020": 9, "p3": 12}
 
-# BT.709 light to that of other primaries, as published: BT.2087-0, and Display P3 by SMPTE EG 432-1.
+# Matrices from BT.709 light to other primaries, as published: BT.2087-0, and Display P3 in SMPTE EG 432-1.
 TO_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
 TO_P3 = np.array([[0.82246, 0.17754, 0], [0.03319, 0.96681, 0], [0.01708, 0.07240, 0.91052]])
 
 
 def graded() -> np.ndarray:
-    """An original in BT.709 (H,W,3), 0 to 1: soft shapes of all colours, a ramp of grey, and the cube's corners."""
+    """An original in BT.709 (H,W,3), 0 to 1: soft shapes in all colours, a grey ramp, and the corners of the cube."""
     rng = np.random.default_rng(11)
     picture = cv2.resize(rng.uniform(0.02, 0.95, (6, 10, 3)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     picture[:16] = np.linspace(0, 1, WIDTH)[:, None]
@@ -38,7 +38,7 @@ def pq_code(nits: np.ndarray) -> np.ndarray:
 
 
 def hlg_code(nits: np.ndarray) -> np.ndarray:
-    """BT.2100, table 5: from a display of 1000 nits back to the scene (its gamma is 1.2), and the OETF."""
+    """BT.2100, table 5: from a display of 1000 nits back to the scene (system gamma 1.2), and the OETF."""
     luminance = np.maximum(nits @ (0.2627, 0.6780, 0.0593), 1e-9) / 1000
     scene = np.maximum(nits, 0) / 1000 * (luminance ** (1 / 1.2 - 1))[..., None]
     a, b, c = 0.17883277, 0.28466892, 0.55991073
@@ -54,7 +54,7 @@ def srgb_code(light: np.ndarray) -> np.ndarray:
 
 
 def wide(kind: str, picture: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """R'G'B' (H,W,3) that shows the same light, and its primaries, transfer and matrix by H.273."""
+    """R'G'B' (H,W,3) that shows the same light, and its primaries, transfer and matrix in H.273."""
     light = picture**2.4  # BT.1886
     if kind == "pq":
         return pq_code(203 * light @ TO_BT2020.T), (9, 16, 9)
@@ -69,7 +69,7 @@ def wide(kind: str, picture: np.ndarray) -> tuple[np.ndarray, tuple[int, int, in
 
 
 def planes(rgb: np.ndarray, matrix: int, pixel_format: str) -> av.VideoFrame:
-    """R'G'B' as limited-range YCbCr 4:4:4 of 8 or 10 bits."""
+    """Convert R'G'B' to limited-range YCbCr 4:4:4 with 8 or 10 bits."""
     kr, kb = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}[matrix]
     luma = rgb @ (kr, 1 - kr - kb, kb)
     cb, cr = (rgb[..., 2] - luma) / (2 - 2 * kb), (rgb[..., 0] - luma) / (2 - 2 * kr)
@@ -93,7 +93,7 @@ def write(
     stored_format: str | None = None,
     in_stream: tuple[int, int, int] | None = None,
 ) -> Path:
-    """A clip of three frames; `tags` are the container's, and the stream's too unless others are given."""
+    """Write a clip of three frames; `tags` are the container's, and also the stream's unless others are given."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(24))
         stream.height, stream.width = rgb.shape[:2]
@@ -151,7 +151,7 @@ def test_the_graded_original_comes_back_and_a_note_says_what_was_done(tmp_path, 
 def test_what_telephones_and_cameras_write_comes_back_within_a_few_levels(
     tmp_path, kind, codec, stored, ending, within
 ):
-    original = cv2.GaussianBlur(graded(), (0, 0), 1.5)  # no edges that halved chroma cannot hold
+    original = cv2.GaussianBlur(graded(), (0, 0), 1.5)  # no edges that subsampled chroma cannot hold
     rgb, tags = wide(kind, original)
     plain = write(
         tmp_path / f"plain.{ending}", original, (1, 1, 1), codec=codec, pixel_format="yuv444p10le", stored_format=stored
@@ -246,7 +246,7 @@ def test_curves_have_the_values_of_the_standards():
 
 
 def test_a_picture_that_names_pq_is_converted_too(tmp_path):
-    """By the chunk cICP of PNG, in its third edition."""
+    """Uses the chunk cICP of PNG's third edition."""
     original = graded()
     rgb, _ = wide("pq", original)
     png = cv2.imencode(".png", np.rint(rgb[..., ::-1] * 65535).astype(np.uint16))[1].tobytes()

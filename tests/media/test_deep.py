@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits a channel, from the frames to the file and back."""
+"""Pictures with more than 8 bits per channel, from the frames to the file and back."""
 
 from fractions import Fraction
 
@@ -16,13 +16,13 @@ WIDTH, HEIGHT, COUNT = 1024, 64, 3
 
 
 def ramp():
-    """Frames (T,H,W,3) uint16: a grey ramp in which each column has a level of 10 bits of its own."""
+    """Frames (T,H,W,3) uint16: a grey ramp in which each column has its own 10-bit level."""
     row = np.arange(WIDTH, dtype=np.uint32) * 65535 // (WIDTH - 1)
     return np.broadcast_to(row.astype(np.uint16)[None, None, :, None], (COUNT, HEIGHT, WIDTH, 3))
 
 
 def read(path):
-    """Frames of 16 bits."""
+    """Read frames with 16 bits."""
     frames = open_source(path).frames(longest_side=None, multiple=1, bits=16)
     return np.stack(list(frames))
 
@@ -46,7 +46,7 @@ def test_a_ramp_of_10_bits_leaves_with_far_more_than_256_levels_and_each_in_its_
     assert found.shape == frames.shape
     assert len(np.unique(found[1, HEIGHT // 2, :, 1])) > 700
     error = np.abs(found.astype(int) - frames)
-    # Of 10 bits of limited range a level is 75; of half floats in linear light the brightest are as coarse.
+    # One level of limited-range 10 bits is 75; the brightest half floats in linear light are as coarse.
     assert np.percentile(error, 99) <= 150, name
     if name in ("a.mkv", "png"):
         assert not error.any()

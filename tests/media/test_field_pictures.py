@@ -1,6 +1,7 @@
-"""H.264 whose fields are pictures of their own (field_pic_flag), as AVCHD cameras and broadcasters write it.
+"""H.264 whose fields are separate pictures (field_pic_flag), as written by AVCHD cameras and broadcasters.
 
-No encoder at hand writes it, so the stream is made here by ITU-T H.264, with macroblocks of plain samples (I_PCM).
+No available encoder writes it, so the stream is assembled here according to ITU-T H.264, with macroblocks of raw
+samples (I_PCM).
 """
 
 from fractions import Fraction
@@ -41,7 +42,7 @@ class Bits:
 
 
 def unit(kind: int, payload: bytes) -> bytes:
-    """A NAL unit with its start code; three bytes that look like one are parted (clause 7.4.1)."""
+    """A NAL unit with its start code; bytes inside that look like a start code are escaped (clause 7.4.1)."""
     content, zeros = bytearray(), 0
     for byte in payload:
         if zeros >= 2 and byte <= 3:
@@ -53,10 +54,10 @@ def unit(kind: int, payload: bytes) -> bytes:
 
 
 def parameters() -> bytes:
-    """Sequence (Main profile, not only frames) and picture parameters (CAVLC, deblocking can be turned off)."""
+    """Sequence parameters (Main profile, not only frames) and picture parameters (CAVLC, deblocking optional)."""
     sequence, picture = Bits(), Bits()
     sequence.u(8, 77, 0, 30)
-    sequence.ue(0, 0, 0, 4, 1)  # 4 bits of frame_num, 8 of picture order, one reference
+    sequence.ue(0, 0, 0, 4, 1)  # 4 bits for frame_num, 8 for picture order, one reference
     sequence.u(1, 0)
     sequence.ue(WIDTH // 16 - 1, HEIGHT // 32 - 1)
     sequence.u(1, 0, 0, 1, 0, 0)
@@ -79,7 +80,7 @@ def field(planes: list[np.ndarray], number: int, second: bool) -> bytes:
         bits.ue(number % 2)
     bits.u(8, second)
     bits.u(1 if second else 2, 0)
-    bits.ue(0, 1)  # no change of the quantiser, no deblocking
+    bits.ue(0, 1)  # no quantiser change, no deblocking
     for row in range(HEIGHT // 32):
         for column in range(WIDTH // 16):
             bits.ue(25)  # I_PCM
@@ -102,7 +103,7 @@ def fields() -> list[tuple[bytes, bytes]]:
 
 
 def write(path: Path, together: bool) -> Path:
-    """The fields with a container packet for both of a frame, so that the second has no time, or one for each."""
+    """Write the fields with one container packet per frame, so that the second has no time, or one per field."""
     made = fields()
     raw = path.with_suffix(".h264")
     raw.write_bytes(b"".join(first + second for first, second in made))

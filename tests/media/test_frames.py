@@ -1,4 +1,4 @@
-"""Streaming ranges of a clip, in 8 and 16 bits a channel."""
+"""Streaming ranges of a clip with 8 and 16 bits per channel."""
 
 import os
 import struct
@@ -22,7 +22,7 @@ COUNT, HEIGHT, WIDTH = 40, 48, 64
 def encode(
     path: Path, pictures: list[av.VideoFrame], *, codec: str = "libx264", matrix: int = 1, full_range: bool = False
 ) -> Path:
-    """A lossless video file of pictures that already have the format that is stored."""
+    """Write a lossless video file of pictures that are already in the stored format."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(25))
         stream.width, stream.height, stream.pix_fmt = pictures[0].width, pictures[0].height, pictures[0].format.name
@@ -39,7 +39,7 @@ def encode(
 
 
 def planes(pixel_format: str, luma: np.ndarray, chroma: int) -> av.VideoFrame:
-    """A picture of this luma (h,w) and one chroma value."""
+    """A picture with this luma (h,w) and one chroma value."""
     picture = av.VideoFrame(luma.shape[1], luma.shape[0], pixel_format)
     for number, plane in enumerate(picture.planes):
         row = np.zeros((plane.height, plane.line_size // 2), np.uint16)
@@ -114,7 +114,7 @@ def test_a_long_range_is_streamed_with_a_few_frames_in_memory(tmp_path, bits):
     grey = np.full((480, 640, 3), 90, np.uint8)
     picture = av.VideoFrame.from_ndarray(grey, format="rgb24").reformat(format="yuv420p")
     source = open_source(encode(tmp_path / "a.mp4", [picture] * 60))
-    next(source.frames(bits=bits))  # what is imported meanwhile does not count
+    next(source.frames(bits=bits))  # imports in the meantime do not count
     tracemalloc.start()
     try:
         count = sum(1 for _ in source.frames(bits=bits))
@@ -128,7 +128,7 @@ def test_a_long_range_is_streamed_with_a_few_frames_in_memory(tmp_path, bits):
 def test_every_frame_is_an_array_of_its_own(tmp_path):
     pictures = [planes("yuv420p10le", np.full((HEIGHT, WIDTH), 500, np.uint16), 512)] * 5
     path = tmp_path / "a.mkv"
-    with av.open(str(path), "w") as container:  # the fourth picture stays for ten frames
+    with av.open(str(path), "w") as container:  # the fourth picture stays on screen for ten frames
         stream = container.add_stream("ffv1", rate=Fraction(25))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p10le"
         for pts, picture in zip((0, 1, 2, 3, 13), pictures, strict=True):

@@ -1,4 +1,4 @@
-"""Interlaced clips come as whole frames without combing."""
+"""Interlaced clips are read as whole frames without combing."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -10,11 +10,11 @@ import pytest
 from ex4d.media.clip import clip_info, open_source, read_clip
 
 HEIGHT, WIDTH, COUNT = 96, 160, 14
-SPEED = 3.0  # pixels a field
+SPEED = 3.0  # pixels per field
 
 
 def at(field: int) -> np.ndarray:
-    """The whole picture at the time of a field: soft bars that move to the right, over a still ramp."""
+    """The whole picture at the time of a field: soft bars moving to the right over a static ramp."""
     x = np.arange(WIDTH)[None, :] - SPEED * field
     y = np.arange(HEIGHT)[:, None]
     grey = 120 + 70 * np.sin(x / 9) + 30 * np.sin(y / 11)
@@ -30,7 +30,7 @@ def woven(number: int, top_first: bool = True) -> np.ndarray:
 
 
 def flagged(frame: np.ndarray, pixel_format: str, first: str) -> av.VideoFrame:
-    """A picture whose flags say which field comes first: "tff", "bff", or "prog" for none."""
+    """A picture flagged with the field that comes first: "tff", "bff", or "prog" for none."""
     picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=pixel_format)
     graph = av.filter.Graph()
     source = graph.add_buffer(width=WIDTH, height=HEIGHT, format=picture.format, time_base=Fraction(1, 25))

@@ -82,9 +82,9 @@ def test_exr_pictures_are_linear_halves_with_the_mask_as_a_layer_and_come_back_e
         assert np.array_equal(channels[MASK_CHANNEL], real / 255)
         colour = np.dstack([channels[letter] for letter in "RGB"])
         assert np.array_equal(np.rint(255 * srgb(colour)), frame)
-    # Read as a clip it is the same but for how FFmpeg rounds 16 bits to 8.
+    # Read as a clip, it is the same except for how FFmpeg rounds 16 bits to 8.
     assert np.abs(read_clip(tmp_path / "a", frames=None, multiple=1).frames.astype(int) - frames).max() <= 1
-    # Middle grey is where light meters have it.
+    # Middle grey is where light meters put it.
     assert linear(np.array([0, 118 / 255, 1.0])) == pytest.approx([0, 0.181, 1], abs=1e-3)
 
 

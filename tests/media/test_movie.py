@@ -1,4 +1,4 @@
-"""Writing videos and picture sequences: what goes in comes out, or nothing is left behind."""
+"""Writing videos and image sequences: what goes in comes out, or nothing is left behind."""
 
 import gc
 import os
@@ -27,7 +27,7 @@ COLOURS = np.array(
 
 
 def smooth(count: int = 12, height: int = 96, width: int = 128) -> np.ndarray:
-    """Soft coloured waves that move; inside of what BT.709 can store."""
+    """Soft moving waves of colour, within what BT.709 can store."""
     t, y, x = np.meshgrid(
         np.arange(count), np.linspace(0, 3, height), np.linspace(0, 4, width), indexing="ij", copy=False
     )
@@ -36,7 +36,7 @@ def smooth(count: int = 12, height: int = 96, width: int = 128) -> np.ndarray:
 
 
 def masks(count: int = 12, height: int = 96, width: int = 128) -> np.ndarray:
-    """Random specks and a moving block: the hardest thing for a lossy codec."""
+    """Random specks and a moving block, the hardest content for a lossy codec."""
     mask = np.random.default_rng(0).integers(0, 2, (count, height, width)).astype(np.uint8) * 255
     for n in range(count):
         mask[n, 10:40, 3 * n : 3 * n + 50] = 255
@@ -172,7 +172,7 @@ def tiny_disk(tmp_path):
     if not mounted:
         pytest.skip("this user may not mount a small disk")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)  # fails if a file on it was left open
+    subprocess.run(["umount", str(folder)], check=True)  # fails if a file on it is still open
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_the_older_file(tiny_disk):
@@ -181,7 +181,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_older_file(tiny_disk):
     write_movie(path, smooth(2, 64, 64), Fraction(24))
     older = path.read_bytes()
     room = os.statvfs(tiny_disk)
-    for left in (0, 8192, 32768):  # the last one is enough for the pictures and not for the end of the file
+    for left in (0, 8192, 32768):  # the last is enough for the pictures, but not for the end of the file
         filler = tiny_disk / "filler"
         filler.write_bytes(bytes(room.f_bavail * room.f_frsize - left))
         with pytest.raises(InputError, match="disk is full: free some space"):
@@ -191,7 +191,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_older_file(tiny_disk):
         assert sorted(f.name for f in tiny_disk.iterdir()) == ["a.mp4", "filler"]
         assert path.read_bytes() == older
         filler.unlink()
-    gc.collect()  # Python 3.13 warns of a file in memory that ends before a view of it does
+    gc.collect()  # Python 3.13 warns if a file in memory ends before a view of it does
 
 
 def test_a_picture_sequence_comes_back_exactly_and_may_be_written_again(tmp_path):

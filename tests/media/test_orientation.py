@@ -1,4 +1,4 @@
-"""How files say that their pictures are turned and mirrored, and that they come upright."""
+"""How files declare that their pictures are rotated and mirrored, and that they are shown upright."""
 
 import math
 import struct
@@ -17,7 +17,7 @@ from ex4d.media.clip import clip_info, open_source, read_clip
 from ex4d.media.orientation import Orientation, from_matrix
 
 ONE = 1 << 16
-EIGHT = {  # the value of EXIF, the signs of the display matrix, and how numpy shows it
+EIGHT = {  # the EXIF value, the signs of the display matrix, and how numpy shows it
     1: ((1, 0, 0, 1), lambda p: p),
     2: ((-1, 0, 0, 1), lambda p: p[:, ::-1]),
     3: ((-1, 0, 0, -1), lambda p: p[::-1, ::-1]),
@@ -35,7 +35,7 @@ def matrix(a: float, b: float, c: float, d: float, x: int = 0, y: int = 0) -> tu
 
 
 def four_colours() -> np.ndarray:
-    """A picture (48,80,3) whose quarters all differ."""
+    """A picture (48,80,3) with four different quarters."""
     picture = np.zeros((48, 80, 3), np.uint8)
     picture[:24, :40], picture[:24, 40:] = (200, 40, 40), (40, 180, 60)
     picture[24:, :40], picture[24:, 40:] = (60, 60, 200), (210, 210, 210)

@@ -1,4 +1,4 @@
-"""Pictures as people have them: kinds, bits, light, transparency, gaps, steps."""
+"""Users' images: formats, bit depths, light, transparency, gaps, steps."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -18,12 +18,12 @@ HEIGHT, WIDTH = 48, 64
 
 
 def level(number: int) -> int:
-    """The grey of picture `number`."""
+    """The grey level of picture `number`."""
     return 20 + 15 * number
 
 
 def pictures(folder: Path, names: list[str]) -> Path:
-    """Pictures that tell their place in the list by their grey."""
+    """Write images whose grey level gives their place in the list."""
     folder.mkdir()
     for number, name in enumerate(names):
         cv2.imwrite(str(folder / name), np.full((HEIGHT, WIDTH, 3), level(number), np.uint8))
@@ -241,7 +241,7 @@ MUXERS = {
     (".hevc", ".h265", ".265"): ("hevc", "libx265"),
     ("",): ("mp4", "libx264"),
 }
-"""How a file of each ending is written: format, codec. Not .dv, which takes only the sizes of television."""
+"""How a file with each extension is written: format, codec. Not .dv, which only supports television sizes."""
 
 
 def test_the_kinds_below_are_those_that_are_listed():

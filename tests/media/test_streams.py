@@ -1,4 +1,4 @@
-"""Which pictures of a file are the clip: the film, joined recordings, empty chunks, a beginning that is lost."""
+"""Which pictures of a file are the clip: the main video, joined recordings, empty chunks, a lost beginning."""
 
 import struct
 from fractions import Fraction
@@ -44,7 +44,7 @@ def encode(container: av.container.OutputContainer, stream: av.VideoStream, grey
 
 
 def film(path: Path, first: int = 0, count: int = 12, gop: int = 6, codec: str = "libx264", **settings: str) -> Path:
-    """Frames that tell their number by their grey."""
+    """Write a video whose frames give their number by their grey level."""
     with av.open(str(path), "w") as container:
         stream = add(container, FILM, codec, "yuvj420p" if codec == "mjpeg" else "yuv420p", **settings)
         stream.codec_context.gop_size = gop
@@ -53,7 +53,7 @@ def film(path: Path, first: int = 0, count: int = 12, gop: int = 6, codec: str =
 
 
 def several(path: Path, streams: list[tuple[str, tuple[int, int], int, bool]]) -> Path:
-    """A file of these streams: codec, size, number of pictures, default. The film's alone count from 0 to 11."""
+    """Write a file with these streams: codec, size, number of pictures, default. Only the main video counts 0 to 11."""
     default = int(av.stream.Disposition.default)
     with av.open(str(path), "w") as container:
         made = []
@@ -137,7 +137,7 @@ def test_a_second_recording_with_a_later_clock_leaves_no_hole(tmp_path):
 
 
 def empty_chunks(path: Path, count: int, at: int) -> Path:
-    """Put empty picture chunks into an AVI of MJPEG before its picture `at` or at its end, and into its index."""
+    """Insert empty picture chunks into an AVI of MJPEG, before its picture `at` or at its end, and into its index."""
     data = path.read_bytes()
     movi = data.index(b"movi")
     index = data.index(b"idx1")
@@ -188,7 +188,7 @@ def test_an_avi_that_is_cut_off_is_not_taken_for_one_with_empty_chunks(tmp_path)
 @pytest.mark.parametrize("ending", ["ts", "mkv"])
 @pytest.mark.parametrize("lost", [1, 5, 7])
 def test_a_beginning_that_cannot_be_decoded_is_left_out_and_told(tmp_path, ending, lost):
-    """As a recording that was cut without regard to key pictures; the first of them that is left is number 8."""
+    """As in a recording cut without regard to keyframes; the first keyframe left is number 8."""
     whole = film(tmp_path / f"whole.{ending}", count=24, gop=8, bf="0")
     path = tmp_path / f"a.{ending}"
     with av.open(str(whole)) as source, av.open(str(path), "w") as container:
@@ -207,12 +207,12 @@ def test_a_beginning_that_cannot_be_decoded_is_left_out_and_told(tmp_path, endin
 
 
 def test_a_packet_marked_as_damaged_in_the_middle_counts_as_the_picture_that_it_is(tmp_path):
-    """A transport stream that misses a packet of another stream says so of pictures that are whole."""
+    """A transport stream that lacks a packet of another stream marks pictures as damaged that are whole."""
     data = bytearray(film(tmp_path / "a.ts", count=12, bf="0").read_bytes())
     with av.open(str(tmp_path / "a.ts")) as container:
         where = [p.pos for p in container.demux(video=0) if p.size]
     pid = data[where[5] + 1] & 0x1F, data[where[5] + 2]
-    for at in range(where[5] // 188 * 188, len(data), 188):  # the count of its packets goes on two later
+    for at in range(where[5] // 188 * 188, len(data), 188):  # the packet counter continues two later
         if (data[at + 1] & 0x1F, data[at + 2]) == pid:
             data[at + 3] = data[at + 3] & 0xF0 | (data[at + 3] + 2) & 0x0F
     (tmp_path / "a.ts").write_bytes(data)

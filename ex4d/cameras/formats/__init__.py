@@ -1,1 +1,1 @@
-"""One module for each kind of camera file: its axes, units and lens, and where they are defined."""
+"""One module for each kind of camera file, with its axes, units and lens, and where they are defined."""

@@ -1,19 +1,20 @@
-"""Arrays of numpy: our own .npz, those of other tools and of the EX-4D release, and plain .npy.
+"""NumPy arrays: our own .npz, those of other tools and of the EX-4D release, and plain .npy.
 
-Ours hold `camera_to_world` (T,4,4) and its inverse `extrinsics`, OpenCV axes, and `intrinsics` (3,3) or (T,3,3) in
-pixels of `width` x `height`; as `ex4d.geometry.camera_path.save` writes them. A file with one of the two, with rows
-(T,3,4), or with another usual name for them (`c2w`, `w2c`, `K`, ...) is read as well. `points` (M,3), `frame_numbers`
-and `times` (T,) are optional, and so are `format` and `notes`, which say of a track that was converted what it was.
+Ours hold `camera_to_world` (T,4,4) and its inverse `extrinsics`, in OpenCV axes, and `intrinsics` (3,3) or (T,3,3) in
+pixels of `width` x `height`, as written by `ex4d.geometry.camera_path.save`. Files with only one of the two, with rows
+(T,3,4), or with another common name for them (`c2w`, `w2c`, `K`, ...) are read as well. `points` (M,3), `frame_numbers`
+and `times` (T,) are optional, and so are `format` and `notes`, which describe what a converted track was before.
 
-The release's `camera_<cam>.npz` holds OpenGL's view matrices (x right, y up, z back) of a world with OpenCV's axes:
-the second and third rows are negated. It is known by its first camera, which is the source's: diag(1, -1, -1).
-Measured on what the released renderer wrote; certain. .npy says nothing of what it holds: camera-to-world is what most
-tools write.
+The release's `camera_<cam>.npz` holds OpenGL view matrices (x right, y up, z back) in a world with OpenCV axes: the
+second and third rows are negated. It is recognised by its first camera, the source camera: diag(1, -1, -1). Measured on
+output of the released renderer; certain. An .npy file does not say what it holds; camera-to-world is what most tools
+write.
 
-MegaSaM's `_sgd_cvd_hr.npz` holds `cam_c2w`, one `intrinsic` (3,3) in pixels of its `depths`. Vista4D's cameras hold
-`cam_c2w` and rows of fx, fy, cx, cy as `intrinsics`. ViPE writes `pose/NAME.npz` with `data`, camera-to-world in OpenCV
-axes, and `inds`, the frames that they are for, and beside it `intrinsics/NAME.npz` with rows of fx, fy, cx, cy as
-`data`. Rows of four have their picture's centre as principal point, so they tell its size. Read in their code; certain.
+MegaSaM's `_sgd_cvd_hr.npz` holds `cam_c2w` and one `intrinsic` (3,3) in pixels of its `depths`. Vista4D's cameras hold
+`cam_c2w`, and rows of fx, fy, cx, cy as `intrinsics`. ViPE writes `pose/NAME.npz` with `data`, camera-to-world in
+OpenCV axes, and `inds`, the frames they belong to, and next to it `intrinsics/NAME.npz` with rows of fx, fy, cx, cy as
+`data`. Such rows have the centre of their picture as principal point, which gives its size. Taken from their code;
+certain.
 """
 
 from pathlib import Path
@@ -36,25 +37,25 @@ UNSAID = ("poses", "pose", "data")
 INTRINSICS = ("intrinsics", "intrinsic", "K", "Ks")
 NUMBERS = ("frame_numbers", "inds")
 PICTURES = ("depths", "depth")
-"""Arrays (T,H,W) whose size is that of the pictures which the lens is for, where nothing else tells."""
+"""Arrays (T,H,W) with the size of the pictures that the lens refers to, used if nothing else gives it."""
 
 CENTRED_PX = 0.01
-"""A principal point may be this far from the centre of a picture that it is the centre of, in pixels."""
+"""How far a principal point may be from the centre of a picture and still count as centred, in pixels."""
 
 MOST_POINTS = 100_000
-"""Most points that a file may hold."""
+"""Maximum number of points in a file."""
 
 MOST_TEXT_BYTES = 64 << 10
-"""Most that the sentences of a file may take."""
+"""Maximum size of a file's sentences in bytes."""
 
 OPENGL = "The cameras look along -z with y up, as those of the EX-4D release do: their axes were converted to OpenCV's."
 
 
 def read(path: Path) -> CameraTrack:
-    """The track of an .npz or .npy file.
+    """Read the track of an .npz or .npy file.
 
     Raises:
-        InputError: damaged, without poses or with two kinds that disagree, or values that cannot be used; says which.
+        InputError: damaged, without poses or with two kinds that disagree, or with unusable values; says which.
     """
     if path.suffix.lower() == ".npy":
         return _read_npy(path)
@@ -77,7 +78,7 @@ def read(path: Path) -> CameraTrack:
 
 
 def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
-    """Write an .npz file, with all that the track tells; returns what it cannot hold."""
+    """Write an .npz file with everything in the track; return notes on what it cannot hold."""
     arrays: dict[str, NDArray] = {
         "camera_to_world": track.camera_to_world,
         "extrinsics": transforms.inverse(track.camera_to_world),
@@ -101,13 +102,13 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
 
 
 def vipes_lens(path: Path) -> Path | None:
-    """The file with the lens that ViPE has written beside poses; None for any other file of poses."""
+    """The lens file that ViPE writes next to its poses; None for any other file of poses."""
     beside = path.parent.parent / "intrinsics" / path.name
     return beside if path.parent.name == "pose" and path.suffix.lower() == ".npz" and beside.is_file() else None
 
 
 def _poses(arrays: Arrays, notes: list[str], to_world: tuple[str, ...]) -> NDArray[np.float64]:
-    """Camera-to-world (N,4,4), in OpenCV axes; `to_world` names more keys that are certain to be that."""
+    """Camera-to-world (N,4,4) in OpenCV axes; `to_world` names further keys that are known to be camera-to-world."""
     path, keys = arrays.path, set(arrays.headers)
     for key in keys & {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA, *UNSAID}:
         if (arrays.headers[key].shape or (0,))[0] > MOST_POSES:
@@ -131,7 +132,7 @@ def _poses(arrays: Arrays, notes: list[str], to_world: tuple[str, ...]) -> NDArr
 
 
 def _unsaid(found: NDArray, what: str, notes: list[str]) -> NDArray[np.float64]:
-    """Camera-to-world of matrices that do not say what they are."""
+    """Camera-to-world from matrices that do not say what they are."""
     if found.ndim == 3 and found.shape[1:] == (4, 4) and np.allclose(found[0], np.diag([-1, 1, 1, 1]), atol=1e-4):
         notes.append(
             f"{what} are the view matrices of the EX-4D release's renderer, mirrored in x; the mirroring was undone."
@@ -188,14 +189,18 @@ def _picture(arrays: Arrays) -> tuple[int, int] | None:
 
 
 def _about_centre(rows: NDArray[np.float64]) -> tuple[int, int] | None:
-    """The size of pictures whose centre is the principal point of rows (N,4) of fx, fy, cx, cy."""
+    """Picture size that puts the principal point of rows (N,4) of fx, fy, cx, cy at the centre; None if none does."""
     sides = 2 * rows[0, 2:]
     whole = np.isfinite(sides).all() and (sides > 1).all() and np.abs(sides - np.round(sides)).max() <= 2 * CENTRED_PX
     return (round(float(sides[0])), round(float(sides[1]))) if whole and (rows[:, 2:] == rows[0, 2:]).all() else None
 
 
 def _numbers(arrays: Arrays, key: str, count: int) -> NDArray | None:
-    """Ascending numbers (N,) of the poses; None if the file has none, or others."""
+    """Ascending numbers (N,) of the poses; None if the file has none, or not one per pose.
+
+    Raises:
+        InputError: not numbers, or not ascending.
+    """
     if key not in arrays.headers or arrays.headers[key].shape != (count,):
         return None
     values = arrays.read(key)
@@ -205,7 +210,7 @@ def _numbers(arrays: Arrays, key: str, count: int) -> NDArray | None:
 
 
 def _texts(arrays: Arrays, key: str) -> tuple[str, ...]:
-    """Sentences of a file; none where it has none, or too much."""
+    """Sentences in a file; empty if it has none, or too many."""
     header = arrays.headers.get(key)
     if header is None or header.dtype.kind != "U" or len(header.shape) > 1 or header.nbytes > MOST_TEXT_BYTES:
         return ()
@@ -213,7 +218,7 @@ def _texts(arrays: Arrays, key: str) -> tuple[str, ...]:
 
 
 def _points(arrays: Arrays, path: Path) -> NDArray[np.float64] | None:
-    """Points of a file (M,3)."""
+    """Points (M,3) in a file; None if it has none."""
     if "points" not in arrays.headers:
         return None
     shape, kind = arrays.headers["points"].shape, arrays.headers["points"].dtype.kind

@@ -1,14 +1,15 @@
-"""Nuke's .chan: a line a frame with `frame tx ty tz rx ry rz [vfov]`.
+"""Nuke's .chan: one line per frame with `frame tx ty tz rx ry rz [vfov]`.
 
-Camera-to-world, in a world with y up; cameras look along -z with y up. Angles in degrees. `vfov` is the vertical field
-of view in degrees; a file for an axis has no such column. Frames count as the script does, often from 1 or 1001.
+Camera-to-world, in a world with y up; cameras look along -z with y up. Angles are in degrees. `vfov` is the vertical
+field of view in degrees; the file of an axis does not have this column. Frames are numbered as in the script, often
+from 1 or 1001.
 
-The file does not name its rotation order. It is that of the node, for which Nuke's default is ZXY: turned about z
-first, then x, then y. Columns and `vfov` are as in Blender's manual (Nuke Animation: "angle_y stands for vertical
-field of view"); certain. Default order and its meaning are as converters of Nuke's users have them, and so is this:
-Nuke makes a focal length of `vfov` with the camera's own vertical aperture (18.672 mm by default), and then renders by
-its horizontal one (24.576 mm). So the lens is right in Nuke where vertical aperture / horizontal aperture is height /
-width of the picture.
+The file does not state its rotation order. It is that of the node, and Nuke's default is ZXY: rotate about z first,
+then x, then y. Columns and `vfov` are as in Blender's manual (Nuke Animation: "angle_y stands for vertical field of
+view"); certain. The default order and its meaning come from converters by Nuke users, and so does this: Nuke derives a
+focal length from `vfov` with the camera's own vertical aperture (18.672 mm by default), then renders with its
+horizontal one (24.576 mm). So the lens is right in Nuke if vertical aperture / horizontal aperture equals the picture's
+height / width.
 """
 
 from pathlib import Path
@@ -22,14 +23,14 @@ from ex4d.geometry.intrinsics import FIELD_OF_VIEW
 from ex4d.storage.atomic import replacing
 
 HORIZONTAL_APERTURE_MM = 24.576
-"""Nuke's default."""
+"""Nuke's default, in mm."""
 
 
 def read(path: Path) -> CameraTrack:
-    """The track of a .chan file.
+    """Read the track of a .chan file.
 
     Raises:
-        InputError: a line that has not 7 or 8 numbers, a frame that comes twice, or a field of view of no lens.
+        InputError: a line without 7 or 8 numbers, a duplicate frame, or an impossible field of view.
     """
     values = text.table(path, (7, 8), "frame, position, angles, and for a lens its vertical field of view")
     values = values[np.argsort(values[:, 0], kind="stable")]
@@ -57,7 +58,7 @@ def read(path: Path) -> CameraTrack:
 
 
 def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
-    """Write a .chan file; returns what it cannot hold, and what to set in Nuke."""
+    """Write a .chan file; return notes on what it cannot hold and what to set in Nuke."""
     poses = rotations.FLIP @ track.camera_to_world @ rotations.FLIP
     columns = [track.numbered(1)[:, None], poses[:, :3, 3], rotations.to_zxy(poses[:, :3, :3])]
     notes: list[str] = ["In Nuke, give the camera the rotation order ZXY, its default."]

@@ -1,11 +1,12 @@
-"""COLMAP's model as text: a folder with cameras.txt, images.txt and points3D.txt.
+"""COLMAP's text model: a folder with cameras.txt, images.txt and points3D.txt.
 
-`IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME`, and below a line of points in the picture, which may be empty:
-world-to-camera, quaternion in Hamilton's convention, real part first; x right, y down, z forward. `CAMERA_ID MODEL
-WIDTH HEIGHT PARAMS[]`: pixels, the centre of the upper left pixel at (0.5, 0.5). Images come in any order and have
-numbers of their own, so they are sorted by name. `POINT3D_ID X Y Z R G B ERROR ...`. The unit is the solve's own.
-Blank lines count. As on "Output Format" of COLMAP's documentation, parameters as in its src/colmap/sensor/models.h;
-certain.
+images.txt: `IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME`, followed by a line with the image's points, which may be
+blank but still counts. World-to-camera, Hamilton quaternion with the real part first; x right, y down, z forward.
+Images come in any order and have IDs of their own, so they are sorted by name.
+
+cameras.txt: `CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]` in pixels, the centre of the upper left pixel at (0.5, 0.5).
+points3D.txt: `POINT3D_ID X Y Z R G B ERROR ...`. The unit is that of the reconstruction. As in "Output Format" of
+COLMAP's documentation, with the parameters in its src/colmap/sensor/models.h; certain.
 """
 
 from collections.abc import Iterator
@@ -24,10 +25,10 @@ from ex4d.storage.atomic import replacing
 
 IMAGES, CAMERAS, POINTS = "images.txt", "cameras.txt", "points3D.txt"
 WHERE = ("", "0", "sparse", "sparse/0", "text")
-"""Folders below the one that is named in which tools leave the model."""
+"""Subfolders in which tools leave the model."""
 
 MODEL_BYTES = 2 << 30
-"""Largest images.txt and points3D.txt; they are read a line at a time."""
+"""Maximum size of images.txt and points3D.txt, in bytes; they are read line by line."""
 
 MOST_POINTS = 100_000
 
@@ -45,24 +46,24 @@ MODELS = {
     "THIN_PRISM_FISHEYE": 12,
     "RAD_TAN_THIN_PRISM_FISHEYE": 16,
 }
-"""How many parameters each model has."""
+"""Number of parameters of each model."""
 
 ONE_FOCAL = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
-"""Models with parameters f, cx, cy, ...; those of the others are fx, fy, cx, cy, ..."""
+"""Models with parameters f, cx, cy, ...; all others have fx, fy, cx, cy, ..."""
 
 
 def folder_of(path: Path) -> Path | None:
-    """The folder of the model that a path stands for: of one of its files, or the folder or one below; else None."""
+    """The model folder that a path stands for: a model file's parent, the folder itself or a subfolder; else None."""
     if path.name in (IMAGES, CAMERAS, POINTS):
         return path.parent
     return next((path / below for below in WHERE if (path / below / IMAGES).is_file()), None)
 
 
 def read(path: Path) -> CameraTrack:
-    """The track of a model, with its lens where cameras.txt is there, and its points where points3D.txt is.
+    """Read the track of a model, with its lens if cameras.txt is there, and its points if points3D.txt is.
 
     Raises:
-        InputError: no images.txt, or a line that cannot be used; names it.
+        InputError: no images.txt, or an unusable line, which is named.
     """
     folder = folder_of(path)
     if folder is None or not (folder / IMAGES).is_file():
@@ -84,10 +85,12 @@ def read(path: Path) -> CameraTrack:
 
 
 def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
-    """Write a folder with a model; pictures are named frame_00001.png and so on, after the track's frame numbers.
+    """Write a folder with a model; images are named frame_00001.png and so on, after the track's frame numbers.
+
+    Returns notes on what the model cannot hold.
 
     Raises:
-        InputError: the track tells no lens, or the folder holds other files than a model, or cannot be written.
+        InputError: the track has no lens, or the folder contains files other than a model's, or cannot be written.
     """
     if path.is_dir() and not {file.name for file in path.iterdir()} <= {IMAGES, CAMERAS, POINTS}:
         raise InputError(f"{path} is a folder that holds files other than a COLMAP model: choose another name.")
@@ -126,7 +129,7 @@ def _missing(path: Path) -> str:
 
 
 def _images(path: Path) -> list[tuple[str, str, list[float]]]:
-    """Name, camera and the numbers QW to TZ of each image, sorted by name."""
+    """Name, camera ID and the numbers QW to TZ of each image, sorted by name."""
     found = []
     for row in _every_second(path):
         if len(row.words) < 10:
@@ -161,7 +164,7 @@ def _every_second(path: Path) -> Iterator[text.Row]:
 
 
 def _lens(path: Path, wanted: list[str], notes: list[str]) -> Lens | None:
-    """The lens of each image by the number of its camera."""
+    """The lens of each image, by its camera ID."""
     cameras: dict[str, tuple[tuple[int, int], NDArray[np.float64]]] = {}
     bent: set[str] = set()
     for row in text.rows(path):
@@ -195,7 +198,7 @@ def _lens(path: Path, wanted: list[str], notes: list[str]) -> Lens | None:
 
 
 def _points(path: Path) -> NDArray[np.float64]:
-    """The first points of a model (M,3)."""
+    """The first points (M,3) of a model."""
     found = [text.numbers(path, row, 1, 4) for row in islice(text.rows(path, MODEL_BYTES), MOST_POINTS)]
     points = np.array(found, np.float64).reshape(-1, 3) if all(len(one) == 3 for one in found) else None
     if points is None:

@@ -1,9 +1,9 @@
-"""RealEstate10K: a line with the video's address, then a line a frame with 19 numbers.
+"""RealEstate10K: a line with the URL of the video, then one line per frame with 19 numbers.
 
-`timestamp fx fy cx cy 0 0`, then a 3x4 matrix row by row: world-to-camera, OpenCV axes. Timestamps in microseconds; fx
-and cx in widths of the picture, fy and cy in heights, so that 0.5 is the centre. The unit is that of ORB-SLAM2, scaled
-so that near points are about as far in every video. As on the data set's page; certain. The two numbers that are zero
-there hold the picture's size with some tools, and are not read.
+`timestamp fx fy cx cy 0 0`, then a 3x4 matrix in row-major order: world-to-camera, OpenCV axes. Timestamps are in
+microseconds; fx and cx are in picture widths, fy and cy in heights, so 0.5 is the centre. The unit is ORB-SLAM2's,
+scaled so that near points are about equally far away in every video. As on the data set's page; certain. Some tools put
+the picture's size in place of the two zeros; these are not read.
 """
 
 from pathlib import Path
@@ -20,14 +20,14 @@ WHAT = "timestamp, fx fy cx cy as fractions of the picture, two zeros, and a 3x4
 
 
 def read(path: Path) -> CameraTrack:
-    """The track of a RealEstate10K file.
+    """Read the track of a RealEstate10K file.
 
     Raises:
-        InputError: a line that has not 19 numbers, a lens in pixels, or a time that comes twice.
+        InputError: a line without 19 numbers, a lens in pixels, or a duplicate time.
     """
     found = list(text.rows(path))
     if found and len(found[0].words) != 19:
-        found = found[1:]  # the address of the video
+        found = found[1:]  # the URL of the video
     values = text.table(path, (19,), WHAT, iter(found))
     values = values[np.argsort(values[:, 0], kind="stable")]
     if values[:, 1:5].max() > 20 or values[:, 1:3].min() <= 0:
@@ -48,10 +48,12 @@ def read(path: Path) -> CameraTrack:
 
 
 def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
-    """Write a RealEstate10K file; times are the track's, else its frames at 30 a second.
+    """Write a RealEstate10K file, with the track's times, or else its frames at 30 per second.
+
+    Returns notes on what it cannot hold.
 
     Raises:
-        InputError: the track tells no lens.
+        InputError: the track has no lens.
     """
     if track.lens is None:
         raise InputError("A RealEstate10K file needs a lens, and the track has none: give its field of view.")

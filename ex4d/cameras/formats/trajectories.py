@@ -1,15 +1,17 @@
-"""Trajectories without a lens: TUM's and KITTI's of visual odometry, and rows of 16.
+"""Trajectories without a lens: TUM's and KITTI's for visual odometry, and rows of 16.
 
-TUM RGB-D ("File Formats" on the benchmark's page): a line a pose, `timestamp tx ty tz qx qy qz qw`, camera-to-world:
-the place of the camera's optical centre and its orientation as a unit quaternion, real part last, in any world.
-Seconds. Cameras have x right, y down, z forward; monocular SLAM has a unit of its own. Certain. Some tools
-(DROID-SLAM, MonST3R) write the number of the frame instead of seconds; it is taken as such where all are whole.
+TUM RGB-D ("File Formats" on the benchmark's page): one line per pose, `timestamp tx ty tz qx qy qz qw`,
+camera-to-world: the position of the camera's optical centre and its orientation as a unit quaternion, real part last,
+in any world. Times are in seconds. Cameras have x right, y down, z forward; monocular SLAM has a unit of its own.
+Certain. Some tools (DROID-SLAM, MonST3R) write frame numbers instead of seconds; times are read as frame numbers if all
+are integers.
 
-KITTI odometry (readme of its development kit): a line a frame with the 12 numbers of a 3x4 matrix, row by row, which
-takes points of the frame's left camera (x right, y down, z forward) to that of frame 0. Metres. Certain.
+KITTI odometry (readme of its development kit): one line per frame with the 12 numbers of a 3x4 matrix in row-major
+order, which maps points from the frame's left camera (x right, y down, z forward) to the left camera of frame 0.
+Metres. Certain.
 
-Rows of 16 (InSpatio-World's `target_tcw.txt`, also for Vista4D): a line a frame with a 4x4 world-to-camera matrix, row
-by row, OpenCV axes (its README). Certain.
+Rows of 16 (InSpatio-World's `target_tcw.txt`, also for Vista4D): one line per frame with a 4x4 world-to-camera matrix
+in row-major order, OpenCV axes (its README). Certain.
 """
 
 from pathlib import Path
@@ -24,14 +26,14 @@ from ex4d.geometry import transforms
 from ex4d.storage.atomic import replacing
 
 UNIT_QUATERNION = 0.02
-"""Quaternions may be this much longer or shorter than 1: files have few digits."""
+"""How far the length of a quaternion may be from 1; files have few digits."""
 
 
 def read_tum(path: Path) -> CameraTrack:
-    """The track of a TUM trajectory.
+    """Read the track of a TUM trajectory.
 
     Raises:
-        InputError: a line that has not 8 numbers, a quaternion that is none, or a time that comes twice.
+        InputError: a line without 8 numbers, a quaternion that is not of unit length, or a duplicate time.
     """
     values = text.table(path, (8,), "timestamp, position, and a quaternion")
     lengths = np.linalg.norm(values[:, 4:], axis=1)
@@ -53,8 +55,7 @@ def read_tum(path: Path) -> CameraTrack:
 
 
 def write_tum(path: Path, track: CameraTrack) -> tuple[str, ...]:
-    """Write a TUM trajectory, with the number of the frame as the time where there is none; returns what it cannot
-    hold."""
+    """Write a TUM trajectory, with frame numbers for times if there are none; return notes on what it cannot hold."""
     times = track.times if track.times is not None else track.numbered(0)
     quaternions = np.array([rotations.to_quaternion(pose[:3, :3]) for pose in track.camera_to_world])
     _write(
@@ -64,10 +65,10 @@ def write_tum(path: Path, track: CameraTrack) -> tuple[str, ...]:
 
 
 def read_kitti(path: Path) -> CameraTrack:
-    """The track of a KITTI trajectory.
+    """Read the track of a KITTI trajectory.
 
     Raises:
-        InputError: a line that has not 12 numbers.
+        InputError: a line without 12 numbers, or a matrix that is not a rigid transform.
     """
     values = text.table(path, (12,), "a 3x4 matrix, row by row").reshape(-1, 3, 4)
     poses = text.poses_of(values[:, :, :3], values[:, :, 3])
@@ -75,23 +76,23 @@ def read_kitti(path: Path) -> CameraTrack:
 
 
 def write_kitti(path: Path, track: CameraTrack) -> tuple[str, ...]:
-    """Write a KITTI trajectory; returns what it cannot hold."""
+    """Write a KITTI trajectory; return notes on what it cannot hold."""
     _write(path, track.camera_to_world[:, :3].reshape(len(track), 12))
     return _without_lens("A KITTI trajectory", track)
 
 
 def read_rows(path: Path) -> CameraTrack:
-    """The track of rows of 16.
+    """Read the track of rows of 16.
 
     Raises:
-        InputError: a line that has not 16 numbers, or is no rigid matrix.
+        InputError: a line without 16 numbers, or a matrix that is not a rigid transform.
     """
     values = text.table(path, (16,), "a 4x4 matrix, row by row").reshape(-1, 4, 4)
     return CameraTrack("rows of 16", transforms.inverse(transforms.check(values, name=f"The matrix in {path}")))
 
 
 def write_rows(path: Path, track: CameraTrack) -> tuple[str, ...]:
-    """Write rows of 16; returns what they cannot hold."""
+    """Write rows of 16; return notes on what they cannot hold."""
     _write(path, transforms.inverse(track.camera_to_world).reshape(len(track), 16))
     return _without_lens("A file with rows of 16", track)
 

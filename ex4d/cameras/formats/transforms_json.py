@@ -1,14 +1,14 @@
 """transforms.json of NeRF, Instant-NGP and nerfstudio.
 
 `frames`, each with `transform_matrix` (4,4) or (3,4): camera-to-world; cameras look along -z with y up (OpenGL,
-Blender). The lens, for all frames or in each: `fl_x`, `fl_y`, `cx`, `cy` in pixels of a picture `w` x `h`, or
-`camera_angle_x`, `camera_angle_y`: the whole field of view in radians. Pixel centres at +0.5. `k1` to `k4`, `p1`, `p2`
-are distortion. nerfstudio adds `applied_transform` (3,4) and `applied_scale`, by which it turned and scaled the world
-of COLMAP, whose axes are OpenCV's. As in nerfstudio's "Data conventions", and Instant-NGP's nerf_dataset_tips.md;
-certain.
+Blender). The lens is given for all frames or in each: either `fl_x`, `fl_y`, `cx`, `cy` in pixels of a picture `w` x
+`h`, or `camera_angle_x`, `camera_angle_y`, the full field of view in radians. Pixel centres at +0.5. `k1` to `k4`,
+`p1`, `p2` are distortion. nerfstudio adds `applied_transform` (3,4) and `applied_scale`, the rotation and scale it
+applied to the world of COLMAP, whose axes are OpenCV's. As in nerfstudio's "Data conventions" and Instant-NGP's
+nerf_dataset_tips.md; certain.
 
-The format does not say what the world's axes are. With `applied_transform` that is undone, and the world is COLMAP's
-again. Without, y is taken as up, as for the cameras: a camera at the identity looks along our z.
+The format does not define the world's axes. If there is an `applied_transform`, it is undone, which restores COLMAP's
+world. Otherwise y is taken as up, as for the cameras, so a camera at the identity looks along our z.
 """
 
 import json
@@ -27,20 +27,20 @@ from ex4d.geometry import transforms
 from ex4d.storage.atomic import check_there, replacing
 
 JSON_BYTES = 16 << 20
-"""Largest file: some 30,000 frames. JSON of nothing but brackets takes 20 times as much memory."""
+"""Maximum file size in bytes, some 30,000 frames. JSON of nothing but brackets takes 20 times as much memory."""
 
 LARGEST = 1e12
-"""Largest number that means anything here."""
+"""Largest number that can mean anything here."""
 
 DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 PINHOLE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
 
 
 def read(path: Path) -> CameraTrack:
-    """The track of a transforms.json.
+    """Read the track of a transforms.json.
 
     Raises:
-        InputError: not JSON, no frames, a matrix that is none, or a lens that is none; names the frame.
+        InputError: not JSON, no frames, an invalid matrix or an invalid lens; names the frame of a wrong matrix.
     """
     data = _load(path)
     frames = data.get("frames") if isinstance(data, dict) else None
@@ -63,7 +63,10 @@ def read(path: Path) -> CameraTrack:
 
 
 def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
-    """Write a transforms.json; pictures are named frame_00001.png and so on, after the track's frame numbers."""
+    """Write a transforms.json; images are named frame_00001.png and so on, after the track's frame numbers.
+
+    Returns notes on what to rename, and on what the file cannot hold.
+    """
     poses = rotations.FLIP @ track.camera_to_world @ rotations.FLIP
     frames: list[dict[str, Any]] = [
         {"file_path": f"images/frame_{int(number):05d}.png", "transform_matrix": pose.tolist()}
@@ -81,7 +84,7 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
         ]
         data = {"camera_model": "OPENCV", "w": width, "h": height}
         if all(lens == lenses[0] for lens in lenses):
-            # Instant-NGP and the first NeRF read the angle where there is one, nerfstudio the focal length.
+            # Instant-NGP and the original NeRF read the angle if present, nerfstudio the focal length.
             data |= {"camera_angle_x": 2 * math.atan(width / 2 / lenses[0]["fl_x"]), **lenses[0]}
         else:
             frames = [frame | lens | {"w": width, "h": height} for frame, lens in zip(frames, lenses, strict=True)]
@@ -100,7 +103,7 @@ def _load(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise InputError(f"Line {error.lineno} of {path} is not JSON ({error.msg}): the file is damaged.") from None
-    except (ValueError, RecursionError):  # no text, or a number of thousands of digits
+    except (ValueError, RecursionError):  # not text, or a number with thousands of digits
         raise InputError(f"{path} is not JSON: the file is damaged or of another kind.") from None
 
 
@@ -117,7 +120,7 @@ def _matrix(path: Path, frame: dict[str, Any], name: str) -> NDArray[np.float64]
 def _in_our_axes(
     path: Path, data: dict[str, Any], matrices: NDArray[np.float64], notes: list[str]
 ) -> NDArray[np.float64]:
-    """Camera-to-world (N,4,4) in OpenCV axes, where the world is turned back if the file says how it was turned."""
+    """Camera-to-world (N,4,4) in OpenCV axes, with any transform of the world that the file declares undone."""
     scale = _number(path, data, "applied_scale") or 1.0
     matrices[:, :3, 3] /= scale
     if data.get("applied_transform") is None:
@@ -129,7 +132,7 @@ def _in_our_axes(
 
 
 def _lens(path: Path, data: dict[str, Any], frames: list[dict[str, Any]], notes: list[str]) -> Lens | None:
-    """The lens of each frame: pixels where any are told, else an angle."""
+    """The lens of each frame: in pixels if the file has them, otherwise from an angle."""
     model = str(data.get("camera_model", "OPENCV"))
     distorted = any(_number(path, one, key) for one in (data, *frames) for key in DISTORTION)
     if model not in PINHOLE and "FISHEYE" not in model:
@@ -166,7 +169,7 @@ def _in_pixels(path: Path, every: list[dict[str, Any]]) -> Lens:
         k[t, 0, 2] = (width or 0) / 2 if cx is None else cx
         k[t, 1, 2] = (height or 0) / 2 if cy is None else cy
         k[t, 2, 2] = 1
-    if width is None or height is None:  # principal points of whole pictures are near their centres
+    if width is None or height is None:  # the principal point of an uncropped picture is near its centre
         width, height = round(2 * k[0, 0, 2]), round(2 * k[0, 1, 2])
     if not (1 <= width <= 65536 and 1 <= height <= 65536):
         raise InputError(f"{path} is for pictures of {width:g}x{height:g}, which is not a valid size: correct w and h.")

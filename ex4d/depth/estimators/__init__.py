@@ -1,1 +1,1 @@
-"""Depth estimators: for each a light file with its specification, and beside it the network where it has one."""
+"""Depth estimators: for each, a light module with its specification, and a module with its network if it has one."""

@@ -1,6 +1,6 @@
-"""DepthCrafter, the depth of EX-4D's release, for research only: what it is and needs.
+"""Specification of DepthCrafter, the depth of EX-4D's release, for research only.
 
-The network is in the file beside.
+The network is in the module next to this one.
 """
 
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ TERMS = (
 """What the user has to accept; a sentence without its full stop."""
 
 EXTRA = "depthcrafter"
-"""The extra that brings what it needs."""
+"""The extra that installs its dependencies."""
 
 UNET = Part(
     "DepthCrafter",
@@ -60,11 +60,11 @@ BASE = Part(
     research_only=True,
     extra=EXTRA,
 )
-"""VAE, image encoder and scheduler beneath DepthCrafter."""
+"""VAE, image encoder and scheduler that DepthCrafter builds on."""
 
 
 def run(clip: "Clip", request: Request) -> Estimate:
-    """Disparity of the whole shot, mapped as in EX-4D's release. Whoever calls this has accepted `TERMS`."""
+    """Estimate disparity of the whole shot, mapped as in EX-4D's release. The caller has accepted `TERMS`."""
     from ex4d.depth.estimators import depthcrafter_network as network
 
     device = torch_device(request.device)

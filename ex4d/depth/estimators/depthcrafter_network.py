@@ -1,7 +1,7 @@
 """DepthCrafter (arXiv 2409.02095): the depth that EX-4D's release was made with, for research only.
 
-A diffusion model that paints the disparity of a video, on the parts of Stable Video Diffusion as diffusers has them.
-Settings and windows are those of the release (DepthCrafter's pipeline, EX-4D's recon.py).
+A diffusion model that generates the disparity of a video, built from the Stable Video Diffusion parts of diffusers.
+Settings and windows are the release's (DepthCrafter's pipeline, EX-4D's recon.py).
 """
 
 import json
@@ -25,16 +25,16 @@ from ex4d.torchvision_for_cpu import import_torchvision
 from ex4d.weights.headers import header, readable
 
 UNET, BASE = "DepthCrafter", "stable-video-diffusion-img2vid-xt"
-"""Folders below that of all models: the published repositories of these names."""
+"""Subfolders of the folder of all models, with the published repositories of these names."""
 
 STEPS, SEED = 5, 42
 WINDOW, OVERLAP = 110, 25
 CHUNK = 8
-"""Frames that are encoded or decoded at once."""
+"""Number of frames encoded or decoded at once."""
 
 LONGEST_SIDE, MULTIPLE = 1024, 64
 NOISE = 0.02
-"""Strength of the noise on the frames that the model is shown."""
+"""Strength of the noise added to the frames that the model sees."""
 
 _FPS, _MOTION = 7, 127
 _CLIP_SIDE = 224
@@ -45,7 +45,7 @@ _POSITIONS = "vision_model.embeddings.position_ids"
 
 @dataclass(frozen=True)
 class Models:
-    """The parts, on one device and of one type: of diffusers, the image encoder of transformers."""
+    """The model's parts, on one device and of one dtype, from diffusers; the image encoder is from transformers."""
 
     unet: Any
     vae: Any
@@ -61,17 +61,17 @@ def disparity(
     accept_licence: bool,
     progress: Progress = silent,
 ) -> NDArray[np.float32]:
-    """Relative disparity of a clip, normalised once for all of it.
+    """Estimate the relative disparity of a clip, normalised once for the whole clip.
 
     Args:
         frames: (T,H,W,3) uint8.
         weights: the folder of all models.
-        device: of torch; at 1024x576 a GPU with about 24 GB.
-        accept_licence: the user has read `TERMS` and keeps to it.
+        device: a torch device; at 1024x576 a GPU with about 24 GB.
+        accept_licence: the user has read `TERMS` and keeps to them.
         progress: called after each step.
 
     Returns:
-        (T,H,W) float32, 0 (farthest) to 1 (nearest); `ex4d.depth.alignment` says what distances these are.
+        (T,H,W) float32, 0 (farthest) to 1 (nearest); `ex4d.depth.alignment` maps it to distances.
 
     Raises:
         InputError: the licence is not accepted, diffusers is missing, or a file is missing or bad.
@@ -91,12 +91,16 @@ def working_size(height: int, width: int) -> tuple[int, int]:
 
 
 def painted(frames: NDArray[np.uint8], models: Models, progress: Progress = silent) -> NDArray[np.float32]:
-    """As `disparity`, with models that are loaded already."""
+    """Like `disparity`, with models that are already loaded.
+
+    Raises:
+        InputError: the model sees no depth in the clip.
+    """
     import cv2
 
     height, width = frames.shape[1:3]
     size = working_size(height, width)
-    # Drawn on the CPU, so that the seed means the same on every machine.
+    # Drawn on the CPU, so that a seed means the same on every machine.
     generator = torch.Generator().manual_seed(SEED)
     with torch.inference_mode():
         embeddings, conditions = _encoded(frames, size, models, generator, progress)
@@ -117,11 +121,11 @@ def painted(frames: NDArray[np.uint8], models: Models, progress: Progress = sile
 def _encoded(
     frames: NDArray[np.uint8], size: tuple[int, int], models: Models, generator: torch.Generator, progress: Progress
 ) -> tuple[Tensor, Tensor]:
-    """What the model is shown of each frame: embeddings (T,C) and latents (T,4,h/8,w/8)."""
+    """Condition the model on each frame: embeddings (T,C) and latents (T,4,h/8,w/8)."""
     import cv2
 
     kind, device = models.unet.dtype, models.unet.device
-    # In half precision this VAE overflows while it encodes. (Its own `to` warns about what is fine here.)
+    # In half precision this VAE's encoder overflows. (Its own `to` warns about something that is fine here.)
     nn.Module.to(models.vae, torch.float32 if models.vae.config.force_upcast else kind)
     embeddings, latents = [], []
     for start in range(0, len(frames), CHUNK):
@@ -140,7 +144,7 @@ def _encoded(
 def _denoised(
     embeddings: Tensor, conditions: Tensor, models: Models, generator: torch.Generator, progress: Progress
 ) -> Tensor:
-    """Latents of the disparity (T,4,h/8,w/8), window after window; each begins from the end of the one before."""
+    """Denoise the latents of the disparity (T,4,h/8,w/8) by windows; each starts from the end of the one before."""
     scheduler, kind, device = models.scheduler, models.unet.dtype, models.unet.device
     count = len(conditions)
     window, overlap = (WINDOW, OVERLAP) if count > WINDOW else (count, 0)
@@ -173,7 +177,7 @@ def _denoised(
 
 
 def _decoded(latents: Tensor, models: Models, progress: Progress) -> Iterator[NDArray[np.float32]]:
-    """Disparity (n,h,w) in [0, 1], a few frames at a time: the mean of the three channels."""
+    """Decode disparity (n,h,w) in [0, 1], a few frames at a time, as the mean of the three channels."""
     for start in range(0, len(latents), CHUNK):
         chunk = latents[start : start + CHUNK] / models.vae.config.scaling_factor
         pictures = models.vae.decode(chunk, num_frames=len(chunk)).sample.float()
@@ -182,7 +186,7 @@ def _decoded(latents: Tensor, models: Models, progress: Progress) -> Iterator[ND
 
 
 class _seeing:  # noqa: N801 - used as a statement
-    """The UNet with an embedding of its own for every frame, where diffusers' takes one for the whole clip."""
+    """The UNet with a separate embedding for every frame, although diffusers' UNet takes one for the whole clip."""
 
     def __init__(self, unet: Any, embeddings: Tensor) -> None:
         self.unet, self.embeddings = unet, embeddings[:, None]
@@ -206,9 +210,9 @@ class _seeing:  # noqa: N801 - used as a statement
 
 
 def _for_clip(pictures: Tensor) -> Tensor:
-    """Pictures (n,3,H,W) in [-1, 1] as CLIP takes them: blurred against aliasing, 224x224, normalised; float32.
+    """Prepare pictures (n,3,H,W) in [-1, 1] for CLIP: blurred against aliasing, 224x224, normalised; float32.
 
-    The blur is that of diffusers' Stable Video Diffusion, which the weights are used to.
+    The blur is that of Stable Video Diffusion in diffusers, which the weights were trained with.
     """
     pictures = pictures.float()
     for axis in (3, 2):
@@ -227,7 +231,7 @@ def _for_clip(pictures: Tensor) -> Tensor:
 
 
 def load(weights: Path, device: str = "cpu") -> Models:
-    """The parts from the folder of all models; half precision on a GPU.
+    """Load the parts from the folder of all models, in half precision on a GPU.
 
     Raises:
         InputError: diffusers is missing, or a file is missing, damaged, or of another model.
@@ -269,7 +273,7 @@ def load(weights: Path, device: str = "cpu") -> Models:
 def _strictly(
     make: Callable[[dict[str, Any]], Any], config: Path, folder: Path, names: Sequence[str], what: str
 ) -> Any:
-    """The model that the config describes with exactly the tensors of its file; the first name that is there counts."""
+    """Make the model that the config describes, with exactly the tensors of the first of `names` that exists."""
     from safetensors.torch import load_file
 
     paths = [folder / f"{name}.safetensors" for name in names]
@@ -279,7 +283,7 @@ def _strictly(
     with readable(config, what), torch.device("meta"):
         model = make(values)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found.pop(_POSITIONS, None)  # older transformers wrote it down
+    found.pop(_POSITIONS, None)  # written by older versions of transformers
     if found != expected:
         name = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         raise InputError(

@@ -1,4 +1,4 @@
-"""Depth from a file of the user's, among the estimators; `ex4d.depth.files` reads it."""
+"""The estimator that reads depth from a user's file, with `ex4d.depth.files`."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def run(clip: "Clip", request: Request) -> Estimate:
-    """The depth in the request's file, see `read_estimate`."""
+    """Read the depth in the request's file; see `read_estimate`."""
     assert request.file is not None
     return read_estimate(
         request.file, clip, reading=request.encoding, focal_px=request.focal_px, progress=request.progress

@@ -1,6 +1,6 @@
-"""MoGe-2, which measures lens and distances of single frames for other estimators: what it is and needs.
+"""Specification of MoGe-2, which measures lens and distances of single frames for other estimators.
 
-The network is in the file beside.
+The network is in the module next to this one.
 """
 
 from pathlib import Path
@@ -63,14 +63,14 @@ PARTS = (
         "79a16621928c2bf0ed04659218c55c01075e950507f40bb3332fb4c873d3e1dc",
     ),
 )
-"""One is enough, the best first."""
+"""Any one of them is enough; the best comes first."""
 
 
 def measure(clip: "Clip", numbers: NDArray[np.intp], request: Request) -> Metric:
-    """Lens and distances in metres of some frames.
+    """Measure the lens and the distances, in metres, of some frames.
 
     Raises:
-        InputError: the model file is bad, or no frame tells a lens and a distance.
+        InputError: the model file is bad, or no frame reveals a lens and a distance.
     """
     from ex4d.depth.estimators import moge_network as network
 

@@ -1,8 +1,8 @@
 """MoGe-2 (arXiv 2507.02546, MIT): field of view and metric depth of single pictures, for the key frames of a shot.
 
-The network gives points (x, y, z) that are right up to a shift along z and a scale, and the scale beside it. Shift and
-focal length follow from the points alone: every pixel must see its point along its own ray (section 3 of
-arXiv 2410.19115). The classes bear the names of the published files, so these load without renaming.
+The network predicts points (x, y, z) up to a shift along z and a scale, and separately the scale. Shift and focal
+length follow from the points alone, because every pixel must see its point along its own ray (section 3 of arXiv
+2410.19115). The classes use the names in the published files, so these load without renaming.
 """
 
 import json
@@ -28,11 +28,11 @@ from ex4d.storage.atomic import check_there, replacing
 from ex4d.weights.headers import check_archive, header, readable
 
 NAME = "MoGe-2 weights"
-"""What messages call the file."""
+"""Name of the file in messages."""
 
 
 SOLVER_SIDE = 64
-"""Shift and focal length are found on so many pixels a side, as published."""
+"""Side in pixels of the grid on which shift and focal length are solved for, as published."""
 
 _CONFIG = "model_config"
 _LARGEST = 4096
@@ -44,12 +44,12 @@ _RESAMPLERS = ("conv_transpose", "bilinear")
 
 @dataclass(frozen=True)
 class StackShape:
-    """Of a pyramid of convolutions, one entry a level, coarse to fine.
+    """Shape of a pyramid of convolutions, one entry per level, coarse to fine.
 
     Attributes:
-        inputs: channels that come in at each level.
+        inputs: input channels of each level.
         widths: channels inside.
-        outputs: channels of the level's result; None passes it on as it is.
+        outputs: output channels of the level; None passes its result on as it is.
         blocks: residual blocks.
         resamplers: how the next level is reached, "conv_transpose" or "bilinear".
     """
@@ -63,7 +63,7 @@ class StackShape:
 
 @dataclass(frozen=True)
 class Shape:
-    """Of the whole network; `heads` by the names points_head, mask_head and normal_head."""
+    """Shape of the whole network; `heads` by the names points_head, mask_head and normal_head."""
 
     backbone: str
     taps: tuple[int, ...]
@@ -78,7 +78,7 @@ class Shape:
         """Read and check the `model_config` of a published file.
 
         Raises:
-            ValueError, KeyError, TypeError: it describes no MoGe-2 with metric scale.
+            ValueError, KeyError, TypeError: it does not describe a MoGe-2 with metric scale.
         """
         encoder = config["encoder"]
         if encoder["backbone"] not in SHAPES:
@@ -144,7 +144,7 @@ def _stack(config: dict[str, Any]) -> StackShape:
 
 
 class MoGe(nn.Module):
-    """Points up to a shift, mask and metric scale of pictures."""
+    """Predicts points up to a shift, a mask and the metric scale of pictures."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -156,14 +156,14 @@ class MoGe(nn.Module):
         self.scale_head = _perceptron(shape.scale_head)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is seen.
+        """Predict the geometry of pictures.
 
         Args:
-            pictures: (B,3,H,W) in [0, 1], in the network's type.
+            pictures: (B,3,H,W) in [0, 1], in the network's dtype.
 
         Returns:
             float32: points (B,H,W,3), x right, y down, z forward without its shift; mask (B,H,W), the probability that
-            a pixel shows something with a distance; metres per unit (B,).
+                a pixel shows something with a distance; metres per unit (B,).
         """
         height, width = pictures.shape[-2:]
         aspect = width / height
@@ -185,7 +185,7 @@ class MoGe(nn.Module):
 
 
 class Encoder(nn.Module):
-    """DINOv2 on a grid of tokens; the tapped blocks' features are projected and added up."""
+    """DINOv2 on a grid of tokens; the features of the tapped blocks are projected and summed."""
 
     image_mean: Tensor
     image_std: Tensor
@@ -201,7 +201,7 @@ class Encoder(nn.Module):
 
     def forward(self, pictures: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """Features (B,C,rows,columns) and the class token (B,D) of pictures (B,3,H,W) in [0, 1]."""
-        # Antialiasing has no half-precision kernel everywhere; it costs next to nothing in full.
+        # Antialiasing has no half-precision kernel on some devices; in full precision it costs next to nothing.
         small = functional.interpolate(
             pictures.float(), (rows * PATCH, columns * PATCH), mode="bilinear", antialias=True
         )
@@ -215,7 +215,7 @@ class Encoder(nn.Module):
 
 
 class Stack(nn.Module):
-    """A pyramid of convolutions: each level adds what comes in to what comes from the coarser one."""
+    """A pyramid of convolutions: each level adds its input to the upsampled result of the coarser level."""
 
     def __init__(self, shape: StackShape) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class Stack(nn.Module):
         )
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
-        """Results of all levels, coarse to fine, from what comes in at each."""
+        """Results of all levels, coarse to fine, from the inputs of each."""
         x: Tensor | None = None
         results = []
         for level, incoming in enumerate(levels):
@@ -245,7 +245,7 @@ class Stack(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside the way straight through."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -255,7 +255,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same size (B,C,H,W)."""
+        """Map (B,C,H,W) to the same shape."""
         return x + self.layers(x)
 
 
@@ -277,31 +277,31 @@ def _perceptron(widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def view_plane(width: int, height: int, aspect: float) -> Tensor:
-    """Where each pixel's centre lies on the picture (height,width,2), from the middle, in half diagonals; float32."""
+    """Position of each pixel's centre (height,width,2) from the middle of the picture, in half diagonals; float32."""
     span = torch.tensor([aspect, 1.0]) / (1 + aspect**2) ** 0.5
     x = (torch.arange(width) + 0.5) * (2 / width) - 1
     y = (torch.arange(height) + 0.5) * (2 / height) - 1
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) * span
 
 
-# --- its file ---
+# --- loading it ---
 
 
 def load(path: Path, device: str = "cpu") -> MoGe:
-    """The network of a published `model.pt`, or of the same converted by `as_safetensors`; half precision on a GPU.
+    """Load the network from a published `model.pt`, or from one converted by `as_safetensors`; half precision on a GPU.
 
     Raises:
-        InputError: missing, damaged, cut off, or of another model.
+        InputError: missing, damaged, truncated, or of another model.
     """
     shape, tensors = _read(path)
     model = _assembled(shape, tensors, path)
     if "normal_head" in shape.heads:
-        del model.normal_head  # nobody asks for normals
+        del model.normal_head  # normals are not used
     return ready(model, device)
 
 
 def as_safetensors(path: Path) -> Path:
-    """Write the same weights as .safetensors beside `path`: no pickle is left in them.
+    """Write the same weights as .safetensors next to `path`, without any pickle.
 
     Raises:
         InputError: as `load`, or the folder cannot be written.
@@ -333,7 +333,7 @@ def _read(path: Path) -> tuple[Shape, dict[str, Tensor]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[dict[str, Any]]:
-    """The published dictionary of `model_config` and `model`; turns what is wrong with the file into one sentence."""
+    """Open the published dictionary of `model_config` and `model`; any fault in the file becomes one sentence."""
     path = check_there(path, NAME)
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the file of the {NAME}.")
@@ -360,23 +360,23 @@ def _opened(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _assembled(shape: Shape, tensors: dict[str, Tensor], path: Path) -> MoGe:
-    """The network with these tensors in it, every one of them and no other."""
+    """Build the network from exactly these tensors."""
     with torch.device("meta"):
         model = MoGe(shape)
     assemble(model, tensors, NAME, path)
     return model
 
 
-# --- what it is for ---
+# --- using it ---
 
 
 @dataclass(frozen=True)
 class KeyFrames:
-    """What some frames of a shot say about the lens and the distances.
+    """What some frames of a shot reveal about the lens and the distances.
 
     Attributes:
-        depth: (K,H,W) float32, metres along the optical axis; NaN where nothing has a distance, as in the sky.
-        focal_px: (K,) float64, focal length in pixels of (H, W); NaN where a frame does not tell.
+        depth: (K,H,W) float32, metres along the optical axis; NaN where there is no distance, as in the sky.
+        focal_px: (K,) float64, focal length in pixels of (H, W); NaN if a frame does not reveal it.
         note: a sentence for the user.
     """
 
@@ -393,16 +393,16 @@ class KeyFrames:
 def field_of_view_and_scale(
     frames: NDArray[np.uint8], weights: Path, device: str = "cpu", progress: Progress = silent
 ) -> KeyFrames:
-    """Metric depth and focal length of key frames, each for itself.
+    """Measure metric depth and focal length of key frames, each on its own.
 
     Args:
         frames: (K,H,W,3) uint8, a few frames of one shot.
         weights: file of MoGe-2.
-        device: of torch: "cpu", "cuda", "mps".
+        device: a torch device: "cpu", "cuda", "mps".
         progress: called after each frame.
 
     Raises:
-        InputError: the file is bad, or no frame tells a lens and a distance.
+        InputError: the file is bad, or no frame reveals a lens and a distance.
     """
     model = load(weights, device)
     height, width = frames.shape[1:3]
@@ -420,7 +420,7 @@ def field_of_view_and_scale(
         focal, shift = solved[0] * np.hypot(width, height) / 2, solved[1]
         least, most = intrinsics.FIELD_OF_VIEW
         if not least <= intrinsics.field_of_view_of(focal, width) <= most:
-            continue  # no lens: what it saw there is nothing to build on
+            continue  # without a lens, its geometry is no use
         focal_px[number] = focal
         z = points[..., 2] + shift
         seen = (mask > 0.5) & (z > 0)
@@ -434,18 +434,18 @@ def field_of_view_and_scale(
 
 
 def focal_and_shift(points: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[float, float] | None:
-    """Lens and shift with which every pixel sees its point along its own ray.
+    """Solve for the lens and shift with which every pixel sees its point along its own ray.
 
-    Minimises sum |f * xy / (z + shift) - ray|^2 over the pixels of the mask: for a given shift the best f is known in
-    closed form, and the shift is found by Gauss-Newton from 0, never to where a point would lie behind the camera.
+    Minimises sum |f * xy / (z + shift) - ray|^2 over the pixels of the mask. For a given shift the best f has a closed
+    form; the shift is found by Gauss-Newton from 0, which never moves a point behind the camera.
 
     Args:
         points: (H,W,3), x right, y down, z forward.
-        mask: (H,W), which of them count; those with z not above 0 never do.
+        mask: (H,W), the points that count; points with z not above 0 never do.
 
     Returns:
-        Focal length in half diagonals of the picture, and shift along z; None if fewer than 2 pixels count, a point
-        is not finite, or no positive focal length fits.
+        Focal length in half diagonals of the picture, and shift along z; None if fewer than 2 pixels count, a point is
+        not finite, or no positive focal length fits.
     """
     height, width = mask.shape
     rows, columns = (np.arange(SOLVER_SIDE) * side // SOLVER_SIDE for side in (height, width))
@@ -458,7 +458,7 @@ def focal_and_shift(points: NDArray[np.float32], mask: NDArray[np.bool_]) -> tup
     xy, z = sampled[:, :2], sampled[:, 2:]
 
     def fitted(shift: float) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        """Best focal length, residuals (N,2) and their derivative by the shift."""
+        """Best focal length, residuals (N,2) and their derivative with respect to the shift."""
         seen = xy / (z + shift)
         change = -seen / (z + shift)
         power, match = (seen * seen).sum(), (seen * rays).sum()

@@ -1,6 +1,6 @@
-"""Depth without any model: a ground plane below a horizon, from which what moves against the picture stands up.
+"""Depth without any model: a ground plane below a horizon, with whatever moves against the picture standing up from it.
 
-The last resort, so that any clip at least stands up. It knows nothing about what the pictures show.
+The last resort, which gives any clip at least some relief. It knows nothing about the content of the pictures.
 """
 
 from itertools import pairwise
@@ -23,41 +23,41 @@ if TYPE_CHECKING:
 NAME = "plane"
 
 NOTE = "The depth is a guess without a depth model: ground plane and parallax only."
-"""Stands on everything that is made with it."""
+"""Note on everything that is made with it."""
 
 VERSION = 2
-"""Changes when the same clip would give other depth."""
+"""Changes when the same clip would give different depth."""
 
 HORIZON = 0.42
-"""Height of the horizon as a part of the picture, from the top: a camera held level or slightly downwards."""
+"""Height of the horizon as a fraction of the picture, from the top: a camera held level or slightly downwards."""
 
 FARTHEST_OVER_BOTTOM = 5.0
-"""The background stands so many times as far as the ground at the lower edge."""
+"""Distance of the background, as a multiple of that of the ground at the lower edge."""
 
 STANDING = 2.0
-"""Part of the picture's height over which something that moves keeps half of the nearness of its foot."""
+"""Fraction of the picture's height over which something that moves keeps half of the nearness of its foot."""
 
 WIDTH = 320
-"""Motion is looked at in pictures of at most this width."""
+"""Motion is measured in pictures of at most this width."""
 
 FOOT = 0.03
-"""Columns to either side, as a part of the width, that share a foot."""
+"""Columns to either side that share a foot, as a fraction of the width."""
 
 LEAST_MOTION = 0.15
-"""Pixels a frame, at `WIDTH`, below which motion is noise."""
+"""Motion below this is noise, in pixels per frame at `WIDTH`."""
 
 KEPT = 0.99
-"""What is left of the standing out of something that has stopped, a frame later."""
+"""Factor per frame by which something that has stopped sinks back."""
 
 IN_FRONT = 1.1
-"""What stands out is so many times as near as the ground at its foot, so that it never sinks into it."""
+"""How many times as near as the ground at its foot a standing thing is, so that it never sinks into the ground."""
 
 RADIUS, SHARPNESS = 0.025, 0.06
-"""Of the guided filter (He 2010): reach as a part of the width, and contrast (of 1) that counts as an edge."""
+"""Guided filter (He 2010): radius as a fraction of the width, and contrast (of 1) that counts as an edge."""
 
 
 def run(clip: "Clip", request: Request) -> Estimate:
-    """`estimate` with what is said about its unit and licence."""
+    """Run `estimate`, and add its unit and licence."""
     depth = estimate(clip, request.focal_px, request.progress)
     return Estimate(depth, "1 unit is the camera's height above the ground (a guess).", "Apache-2.0")
 
@@ -76,22 +76,22 @@ SPEC = Spec(
 
 
 def estimate(clip: "Clip", focal_px: float | None = None, progress: Progress = silent) -> DepthVideo:
-    """Depth in units of the camera's height above the ground, smooth in time, of one scale for the whole shot.
+    """Guess depth in units of the camera's height above the ground, smooth in time, at one scale for the whole shot.
 
     Args:
         clip: any.
-        focal_px: in pixels of the source's displayed picture; None assumes a usual lens.
+        focal_px: focal length in pixels of the source's displayed picture; None assumes a typical lens.
         progress: called after each frame.
 
     Raises:
-        InputError: the focal length is not a positive number.
+        InputError: the focal length is not a positive number, or impossible for a lens.
     """
     k, lens_note = lens.given_or_assumed(clip, focal_px)
     greys = [optical.small_grey(frame, WIDTH) for frame in clip.frames]
     standing = _standing_out(greys, progress)
     ground = _ground(clip.frames.shape[1])
     depth = np.empty(clip.frames.shape[:3], np.float32)
-    # At the lower edge, the ground of a level camera of height 1 is f / (rows below the horizon) away.
+    # For a level camera at height 1, the ground at the lower edge is f / (rows below the horizon) away.
     height = clip.frames.shape[1]
     bottom = k[:, 1, 1] / ((1 - HORIZON) * height)
     for t, frame in enumerate(clip.frames):
@@ -103,13 +103,13 @@ def estimate(clip: "Clip", focal_px: float | None = None, progress: Progress = s
 
 
 def _ground(height: int) -> NDArray[np.float32]:
-    """Disparity (h,1) of each row, 1 at the lower edge: a plane up to where the background begins."""
+    """Disparity (h,1) of each row, 1 at the lower edge: a plane up to the start of the background."""
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height
     return np.maximum((rows - HORIZON) / (1 - HORIZON), 1 / FARTHEST_OVER_BOTTOM)[:, None]
 
 
 def _foot(standing: NDArray[np.float32], frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Disparity (H,W) at the foot of what stands out (h,w), straight below each pixel; less the higher above it."""
+    """Disparity (H,W) at the foot of standing things (h,w), straight below each pixel; fades with height."""
     import cv2
 
     ground = _ground(len(standing))
@@ -119,14 +119,14 @@ def _foot(standing: NDArray[np.float32], frame: NDArray[np.uint8]) -> NDArray[np
     for row in range(len(standing) - 1, -1, -1):
         below = np.maximum(keep * below, standing[row] * ground[row])
         foot[row] = below
-    # One thing has one foot: neighbouring columns share the nearest.
+    # A thing has one foot, so neighbouring columns share the nearest.
     side = 2 * round(FOOT * standing.shape[1]) + 1
     shared = cv2.blur(cv2.dilate(foot, np.ones((1, side), np.uint8)), (side, 1))
     return _resized(shared, frame)
 
 
 def _standing_out(greys: list[NDArray[np.uint8]], progress: Progress) -> NDArray[np.float32]:
-    """How much (T,h,w) each pixel moves against the picture as a whole, 0 to 1, held where it stops for a while."""
+    """How much (T,h,w) each pixel moves against the picture as a whole, 0 to 1, held for a while when it stops."""
     import cv2
 
     count = len(greys)
@@ -154,13 +154,13 @@ def _standing_out(greys: list[NDArray[np.uint8]], progress: Progress) -> NDArray
 def _hold(
     here: NDArray[np.float32], there: NDArray[np.float32], way: NDArray[np.float32], back: NDArray[np.float32]
 ) -> None:
-    """Let what stands out there (h,w) do so here too, in place, where the flows see the same thing."""
+    """Carry standing pixels (h,w) over from `there`, in place, where forward and backward flow agree."""
     carried = np.where(optical.followed(way, back), KEPT * optical.warped(there, way), 0)
     np.maximum(here, carried, out=here)
 
 
 def _against_the_picture(flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Speed (h,w) that is left of a flow without the motion of the picture as a whole."""
+    """Speed (h,w) that remains of a flow without the motion of the picture as a whole."""
     import cv2
 
     height, width = flow.shape[:2]
@@ -176,7 +176,7 @@ def _against_the_picture(flow: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _guided(values: NDArray[np.float32], grey: NDArray[np.uint8], frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Values (h,w) brought to the frame's size with edges where the picture has them (fast guided filter, He 2015)."""
+    """Upsample values (h,w) to the frame's size, with edges as in the picture (fast guided filter, He 2015)."""
     import cv2
 
     guide = grey / np.float32(255)
@@ -194,7 +194,7 @@ def _guided(values: NDArray[np.float32], grey: NDArray[np.uint8], frame: NDArray
 
 
 def _resized(values: NDArray, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Values (h,w) interpolated to the size of the frame."""
+    """Interpolate values (h,w) to the size of the frame."""
     import cv2
 
     return np.asarray(cv2.resize(values, (frame.shape[1], frame.shape[0])), np.float32)

@@ -1,6 +1,6 @@
-"""Video-Depth-Anything in its small size: what it is and needs.
+"""Specification of Video-Depth-Anything, small model.
 
-The network is in the file beside.
+The network is in the module next to this one.
 """
 
 from dataclasses import replace
@@ -32,7 +32,7 @@ PART = store.Part(
 
 
 def run(clip: "Clip", request: Request) -> Estimate:
-    """Disparity of the whole shot, scaled by the lens and distances of some frames where they can be measured."""
+    """Estimate disparity of the whole shot, scaled by the lens and distances of some frames if they can be measured."""
     from ex4d.depth.estimators import video_depth_anything_network as network
 
     weights, device = store.located(PART.files[0], store.folder()), torch_device(request.device)

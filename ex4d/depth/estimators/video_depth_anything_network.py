@@ -1,10 +1,10 @@
-"""Video-Depth-Anything (arXiv 2501.12375, Apache-2.0 in its small size): disparity of a clip, steady in time.
+"""Video-Depth-Anything (arXiv 2501.12375; the small model is Apache-2.0): disparity of a clip, steady in time.
 
-A DINOv2 looks at every frame for itself; the head that makes disparity of it looks along time too, over windows of 32
-frames. A window starts with ten frames of the one before, and by the disparity of two of them it is brought to the
-same scale (section 3.3). The last window is filled up with the last frame. Here every frame goes through the DINOv2
-once, however many windows show it, and what fills up is not brought to its full size: the result is that of the
-publication. The classes bear the names of the published files, so these load without renaming.
+A DINOv2 encodes every frame on its own; the head that turns its tokens into disparity also attends along time, over
+windows of 32 frames. A window starts with ten frames from the window before, and the disparity of two of them brings it
+to the same scale (section 3.3). The last window is padded with the last frame. Here every frame goes through the DINOv2
+only once, however many windows include it, and padding is not decoded at full size; the result is the same as the
+publication's. The classes use the names in the published files, so these load without renaming.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,45 +23,45 @@ from ex4d.progress import VIDEO_DEPTH, Progress, silent
 from ex4d.weights.tensors import read_tensors
 
 NAME = "Video-Depth-Anything weights"
-"""What messages call the file."""
+"""Name of the file in messages."""
 
 WINDOW = 32
 CARRIED = (0, 12, 24, 25, 26, 27, 28, 29, 30, 31)
-"""Of these frames of a window the next one's first frames are made; the last eight follow one another in time."""
+"""Frames of a window that the next window starts with; the last eight are consecutive."""
 
 STEP = WINDOW - len(CARRIED)
 BLENDED = 8
-"""Frames over which one window goes over into the next."""
+"""Number of frames over which one window blends into the next."""
 
 SHORT_SIDE = 518
-"""Pixels of the shorter side that the model is shown, as published."""
+"""Shorter side in pixels of the pictures that the model sees, as published."""
 
 REDUCED_SIDE = 392
-"""The same where time matters more: the model takes any multiple of 14."""
+"""The same when time matters more; the model accepts any multiple of 14."""
 
 _WIDEST = 1.78
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HEADS = 8
 _AT_ONCE, _AT_ONCE_ON_CPU = 8, 4
-"""Frames that go together through the image encoder and through the finest layers, for the sake of memory; on the CPU
-fewer are as fast, and progress is told more often."""
+"""Frames that go through the image encoder and the finest layers at once, to limit memory use; on the CPU smaller
+batches are as fast, and progress is reported more often."""
 
 _ENCODING, _FINISHING = 3, 1
-"""About how the time of a frame is spent on the image encoder and on the finest layers, for the sake of progress."""
+"""Approximate shares of the image encoder and the finest layers in the time of a frame, for progress."""
 
 Advance = Callable[[int], None]
-"""Told how much work was done since the last time."""
+"""Called with the amount of work done since the last call."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of the whole network; the defaults are the small size.
+    """Shape of the whole network; the defaults are the small model's.
 
     Attributes:
         backbone: of the image encoder.
-        taps: blocks of it whose tokens the head takes.
+        taps: blocks of the encoder whose tokens the head uses.
         channels: of the head at each of the taps, fine to coarse; the last two are multiples of 32.
-        features: of the head behind that; a multiple of 32.
+        features: of the head after that; a multiple of 32.
     """
 
     backbone: BackboneShape = SHAPES["dinov2_vits14"]
@@ -81,20 +81,20 @@ def disparity(
     short_side: int = SHORT_SIDE,
     progress: Progress = silent,
 ) -> Iterator[NDArray[np.float32]]:
-    """Relative disparity of a clip, frame by frame; memory does not grow with its length.
+    """Estimate relative disparity of a clip, frame by frame; memory does not grow with its length.
 
     Args:
         frames: (T,H,W,3) uint8.
         weights: file of the small model, as published or as .safetensors.
-        device: of torch: "cpu", "cuda", "mps".
-        short_side: pixels of the shorter side that the model is shown; see `working_size`.
-        progress: told as frames of it are done, and when all are.
+        device: a torch device: "cpu", "cuda", "mps".
+        short_side: shorter side in pixels of the pictures that the model sees; see `working_size`.
+        progress: called as frames are finished, and when all are.
 
     Yields:
         (H,W) float32, larger is nearer, not below 0; one scale and shift for the whole clip.
 
     Raises:
-        InputError: the file is missing, damaged, cut off, or of another model.
+        InputError: the file is missing, damaged, truncated, or of another model.
     """
     return estimated(frames, load(weights, device), progress, short_side)
 
@@ -102,18 +102,18 @@ def disparity(
 def estimated(
     frames: NDArray[np.uint8], model: "VideoDepthAnything", progress: Progress = silent, short_side: int = SHORT_SIDE
 ) -> Iterator[NDArray[np.float32]]:
-    """As `disparity`, with a model that is loaded already."""
+    """Like `disparity`, with a model that is already loaded."""
     joined = stitched(_windows(frames, model, progress, short_side))
-    for _, frame in zip(range(len(frames)), joined, strict=False):  # the last window is filled up
+    for _, frame in zip(range(len(frames)), joined, strict=False):  # the last window is padded
         yield frame
 
 
 def working_size(height: int, width: int, short_side: int = SHORT_SIDE) -> tuple[int, int]:
-    """Height and width that the model is shown: multiples of 14.
+    """Height and width of the pictures that the model sees: multiples of 14.
 
     Args:
         height, width: of the pictures.
-        short_side: that of the result, a multiple of 14; it gets less for very long pictures.
+        short_side: of the result, a multiple of 14; it is reduced for very long pictures.
     """
     ratio = max(height, width) / min(height, width)
     short = short_side if ratio <= _WIDEST else round(int(short_side * 1.777 / ratio) / PATCH) * PATCH
@@ -125,9 +125,9 @@ def working_size(height: int, width: int, short_side: int = SHORT_SIDE) -> tuple
 def _windows(
     frames: NDArray[np.uint8], model: "VideoDepthAnything", progress: Progress, short_side: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Disparity (32,H,W) of one window after the other, each in its own scale.
+    """Disparity (32,H,W) of one window after another, each in its own scale.
 
-    In place of what fills up the last window stands its last frame, which nobody uses.
+    Padding of the last window is a copy of its last real frame, and is not used.
     """
     count, (height, width) = len(frames), frames.shape[1:3]
     size = working_size(height, width, short_side)
@@ -140,7 +140,7 @@ def _windows(
         done += work
         progress(VIDEO_DEPTH, count * done // steps, count)
 
-    encoded: dict[int, tuple[Tensor, ...]] = {}  # tokens at the taps, of the frames that this window shows
+    encoded: dict[int, tuple[Tensor, ...]] = {}  # tokens of this window's frames at the taps
     for numbers in windows:
         shown = list(dict.fromkeys(np.minimum(numbers, count - 1).tolist()))
         new = [number for number in shown if number not in encoded]
@@ -161,9 +161,9 @@ def _windows(
 
 
 def window_numbers(count: int) -> Iterator[NDArray[np.intp]]:
-    """Which frames each window shows, (32,) each; those from `count` on fill up, and look like the last."""
+    """Frame numbers (32,) of each window; those from `count` on are padding, and look like the last frame."""
     numbers = np.arange(WINDOW)
-    alone = WINDOW - BLENDED  # the frames for which the first window is enough
+    alone = WINDOW - BLENDED  # number of frames that the first window covers alone
     for start in range(0, max(count - alone + STEP, 1), STEP):
         if start:
             numbers = np.concatenate([numbers[list(CARRIED)], np.arange(start + len(CARRIED), start + WINDOW)])
@@ -171,12 +171,12 @@ def window_numbers(count: int) -> Iterator[NDArray[np.intp]]:
 
 
 def _used(numbers: NDArray[np.intp], count: int) -> int:
-    """How many frames of a window are not there to fill it up."""
+    """Number of frames in a window that are not padding."""
     return int((numbers < count).sum())
 
 
 def _shown(frames: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
-    """What the model is shown of frames: (N,3,h,w) float32, normalised."""
+    """Prepare frames for the model: (N,3,h,w) float32, normalised."""
     import cv2
 
     resized = np.empty((len(frames), *size, 3), np.float32)
@@ -188,11 +188,11 @@ def _shown(frames: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
 
 
 def stitched(windows: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """One disparity for the clip from that of its windows.
+    """Stitch the disparity of windows together into one disparity for the clip.
 
     Each window has its own scale and shift. Its first two frames are frames 0 and 12 of the window before, whose
-    disparity is known already: least squares over their pixels give both. The frames that both windows have then go
-    over from the one to the other.
+    disparity is already known: least squares over their pixels give both. Over the frames that both windows have, one
+    blends into the other.
 
     Args:
         windows: (32,H,W) each, not below 0.
@@ -200,7 +200,7 @@ def stitched(windows: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.floa
     Yields:
         (H,W), all frames from the first window's first to the last window's last.
     """
-    known: NDArray[np.float32] | None = None  # frames 0 and 12 of the window before, in the scale of the clip
+    known: NDArray[np.float32] | None = None  # frames 0 and 12 of the previous window, in the scale of the clip
     waiting: NDArray[np.float32] | None = None  # its last frames
     for window in windows:
         if known is None or waiting is None:
@@ -213,7 +213,7 @@ def stitched(windows: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.floa
             overlap = window[len(CARRIED) - BLENDED : len(CARRIED)]
             yield from waiting * (1 - shares) + overlap * shares
             yield from window[len(CARRIED) : -BLENDED]
-            # Frame 0 of every window is the clip's own first frame, so its disparity never drifts.
+            # Frame 0 of every window is the clip's first frame, so its disparity never drifts.
             known = np.stack([known[0], window[CARRIED[1]]])
         waiting = window[-BLENDED:]
     if waiting is not None:
@@ -221,7 +221,7 @@ def stitched(windows: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.floa
 
 
 def _fitted(values: NDArray[np.float32], target: NDArray[np.float32]) -> tuple[float, float]:
-    """Scale and shift of `values` with the least squares to `target`; 1 and 0 where the values are all the same."""
+    """Fit scale and shift of `values` to `target` by least squares; 1 and 0 if all values are equal."""
     x, y = values.astype(np.float64).ravel(), target.astype(np.float64).ravel()
     spread = x - x.mean()
     power = spread @ spread
@@ -232,15 +232,15 @@ def _fitted(values: NDArray[np.float32], target: NDArray[np.float32]) -> tuple[f
 
 
 def load(path: Path, device: str = "cpu", shape: Shape | None = None) -> "VideoDepthAnything":
-    """The network of the published file or of its .safetensors; half precision on a GPU.
+    """Load the network from the published file or its .safetensors; half precision on a GPU.
 
     Args:
         path: the file.
-        device: of torch.
-        shape: default: the small size.
+        device: a torch device.
+        shape: None is the small model.
 
     Raises:
-        InputError: missing, damaged, cut off, or of another model.
+        InputError: missing, damaged, truncated, or of another model.
     """
     tensors = read_tensors(path, NAME)
     with torch.device("meta"):
@@ -256,7 +256,7 @@ def load(path: Path, device: str = "cpu", shape: Shape | None = None) -> "VideoD
 
 
 class VideoDepthAnything(nn.Module):
-    """Disparity of a window of frames."""
+    """Predicts the disparity of a window of frames."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -265,7 +265,7 @@ class VideoDepthAnything(nn.Module):
         self.head = _Head(shape)
 
     def encoded(self, pictures: Tensor) -> list[Tensor]:
-        """Tokens (N,C,rows,columns) at each tap, of normalised pictures (N,3,h,w), both sides multiples of 14."""
+        """Tokens (N,C,rows,columns) at each tap for normalised pictures (N,3,h,w), both sides multiples of 14."""
         grid = tuple(side // PATCH for side in pictures.shape[-2:])
         return [tokens.mT.unflatten(2, grid) for tokens, _ in self.pretrained(pictures, self.taps)]
 
@@ -275,14 +275,14 @@ class VideoDepthAnything(nn.Module):
         Args:
             levels: tokens (T,C,rows,columns) of the whole window at each tap.
             size: height and width of the pictures.
-            used: how many frames are wanted.
-            advance: told as they are done.
+            used: number of frames to decode.
+            advance: called as they are finished.
         """
         return self.head(levels, size, used, self.at_once, advance)
 
 
 class _Head(nn.Module):
-    """The dense prediction transformer's pyramid (arXiv 2103.13413), with layers along time at four places of it."""
+    """The pyramid of the dense prediction transformer (arXiv 2103.13413), with temporal layers at four places."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -321,11 +321,11 @@ class _Head(nn.Module):
         x = self.scratch.refinenet2(x, second, first.shape[-2:])
         x = self.scratch.refinenet1(x, first, (2 * first.shape[-2], 2 * first.shape[-1]))
         x = functional.interpolate(self.scratch.output_conv1(x), size, mode="bilinear", align_corners=True)
-        return self.scratch.output_conv2(x.float())[:, 0]  # as published, the last layers in full precision
+        return self.scratch.output_conv2(x.float())[:, 0]  # last layers in full precision, as published
 
 
 class _Scratch(nn.Module):
-    """The part of the pyramid that the files call so."""
+    """The part of the pyramid with this name in the files."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -341,7 +341,7 @@ class _Scratch(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """Adds a finer level to the coarser ones and enlarges the sum."""
+    """Adds a finer level to the coarser ones and upsamples the sum."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -365,7 +365,7 @@ class _Residual(nn.Module):
 
 
 class _AlongTime(nn.Module):
-    """Lets every place of the picture look at itself in the window's other frames."""
+    """Lets every position in the picture attend to itself in the window's other frames."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -384,9 +384,9 @@ class _TemporalTransformer(nn.Module):
         self.proj_out = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What is added to x (T,C,h,w)."""
+        """The residual to add to x (T,C,h,w)."""
         height, width = x.shape[-2:]
-        # Places as the batch, frames as the sequence.
+        # Positions are the batch, frames the sequence.
         tokens = self.proj_in(self.norm(x).flatten(2).permute(2, 0, 1))
         for block in self.transformer_blocks:
             tokens = block(tokens)
@@ -415,14 +415,14 @@ class _TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of tokens (places, T, C)."""
+        """Attention over tokens (positions, T, C)."""
         x = x + self.pos_encoder.pe[:, : x.shape[1]]
         q, k, v = (to(x).unflatten(2, (_HEADS, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v))
         return self.to_out[0](functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class _Moments(nn.Module):
-    """Embedded moments of the frames; sines in the files."""
+    """Positional embedding of the frames in time; sinusoidal in the published files."""
 
     pe: Tensor
 

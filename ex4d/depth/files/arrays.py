@@ -1,4 +1,4 @@
-"""Depth as arrays: .npz and .npy, by EX-4D and by the tools that people have."""
+"""Depth as arrays, .npz and .npy, from EX-4D and from other tools."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,24 +16,24 @@ from ex4d.storage.npy import open_array
 from ex4d.storage.npz import Arrays, Header, open_arrays
 
 DEPTH_KEYS = ("depth", "depths", "disparity", "disp", "arr_0")
-"""Names of the array, the first that is there being taken: of EX-4D, DepthCrafter and Depth-Anything-3; of
-Video-Depth-Anything and MegaSaM; of stereo tools; of numpy.savez without a name."""
+"""Names of the array, in order of preference: used by EX-4D, DepthCrafter and Depth-Anything-3; by Video-Depth-Anything
+and MegaSaM; by stereo tools; by numpy.savez without a name."""
 
 OURS = depth_video.PACKED
-"""A file with this array holds distances as EX-4D packs them."""
+"""A file with this array holds distances packed by EX-4D."""
 
 DISPARITY_KEYS = ("disparity", "disp")
-"""Those that say what the numbers are."""
+"""Names that say what the numbers are."""
 
 _LIMIT_TEXT = 1 << 18
 
 
 @contextmanager
 def open_npz(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
-    """Depth in an .npz file.
+    """Open the depth in an .npz file.
 
     Raises:
-        InputError: damaged, without depth, or of a shape that is none of depth's.
+        InputError: damaged, without depth, or in a shape that depth cannot have.
     """
     refuse_channel(path, reading)
     with open_arrays(path, "depth file") as arrays:
@@ -86,10 +86,10 @@ def open_npz(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
 
 @contextmanager
 def open_npy(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
-    """Depth in an .npy file.
+    """Open the depth in an .npy file.
 
     Raises:
-        InputError: damaged, or of a shape that is none of depth's.
+        InputError: damaged, or in a shape that depth cannot have.
     """
     refuse_channel(path, reading)
     with open_array(path, "depth file") as array:
@@ -137,7 +137,7 @@ def _levels(header: Header) -> int:
 
 
 def _part(arrays: Arrays) -> tuple[int, int, int] | None:
-    """What the depth is a part of, as `Estimate.save` wrote it; None if it is not there or no part of anything."""
+    """The part of the source that the depth covers, as written by `Estimate.save`; None if missing or invalid."""
     header = arrays.headers.get("part")
     if header is None or header.shape != (3,) or header.dtype.kind != "i":
         return None
@@ -146,7 +146,7 @@ def _part(arrays: Arrays) -> tuple[int, int, int] | None:
 
 
 def _texts(arrays: Arrays, key: str) -> tuple[str, ...]:
-    """What EX-4D wrote into a depth file about how it was made; nothing where it is not there or out of all measure."""
+    """Sentences that EX-4D wrote into a depth file about how it was made; empty if missing or far too long."""
     header = arrays.headers.get(key)
     if header is None or header.dtype.kind != "U" or len(header.shape) > 1 or header.nbytes > _LIMIT_TEXT:
         return ()

@@ -1,4 +1,4 @@
-"""Which frames and pixels of a depth file belong to those of a clip, and the lens."""
+"""Which frames and pixels of a depth file belong to those of a clip, and its lens."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
 ASPECT_TOLERANCE = 0.01
-"""How far the aspect ratios of depth and clip may differ, relative."""
+"""Allowed relative difference between the aspect ratios of depth and clip."""
 
 ROUNDED_TO = (8, 14, 16, 32, 64)
-"""Tools round both sides to a multiple of one of these, as their networks need it: 14 is Depth-Anything's, 64
+"""Tools round both sides to a multiple of one of these, as their networks require; 14 is Depth-Anything's, 64
 DepthCrafter's."""
 
 MOST_THINNED = 4
-"""Tools that lower the frame rate show one frame in so many at most."""
+"""Maximum factor by which tools that lower the frame rate thin out the frames."""
 
 MOST_STRETCH = 0.2
-"""A picture that would have to be stretched by more is another one."""
+"""Depth that would have to be stretched by more than this belongs to another picture."""
 
 
 def chosen_frames(path: Path, stored: Stored, clip: "Clip") -> tuple[NDArray[np.int64], str]:
-    """Which stored frame of depth belongs to each frame of the clip (T,), and a sentence where that is not obvious.
+    """Choose the stored frame of depth for each frame of the clip (T,), with a sentence if the choice is not obvious.
 
     Args:
         path: for messages.
-        stored: the depth. EX-4D makes it for the frames that are used only. Other tools see the stored pictures: as
-            many frames as those are taken for theirs, even where as many are used of a clip at another rate or with
-            gaps.
-        clip: what it belongs to.
+        stored: the depth. EX-4D writes it only for the frames in use. Other tools see the stored pictures, so depth
+            with as many frames as there are stored pictures is matched to those, even if the number of frames in use is
+            the same in a clip at another rate or with gaps.
+        clip: the clip it belongs to.
 
     Raises:
-        InputError: too few, or it cannot be told which; says how many there are of each.
+        InputError: too few frames, or an ambiguous number; gives the counts.
     """
     assert clip.stored is not None
     frames, used = stored.frames, len(clip.frames)
@@ -79,10 +79,10 @@ def chosen_frames(path: Path, stored: Stored, clip: "Clip") -> tuple[NDArray[np.
 
 
 def _in_part(path: Path, part: tuple[int, int, int], frames: int, clip: "Clip") -> NDArray[np.int64]:
-    """The stored frame of each frame of the clip (T,), in depth of a `part` of the clip's source.
+    """The stored frame for each frame of the clip (T,), in depth of a `part` of the clip's source.
 
     Raises:
-        InputError: the part has not all of them.
+        InputError: the part does not have all of them.
     """
     first, step, _of = part
     places, between = np.divmod(clip.numbers - first, step)
@@ -96,19 +96,19 @@ def _in_part(path: Path, part: tuple[int, int, int], frames: int, clip: "Clip") 
 
 
 def sampling(path: Path, size: tuple[int, int], fit: FrameFit) -> tuple[NDArray[np.intp], NDArray[np.intp], str]:
-    """Stored row of each working row and stored column of each working column, by pixel centres.
+    """The stored row of each working row and the stored column of each working column, matched by pixel centres.
 
     Returns:
-        Rows, columns, and a sentence where the depth is stretched, since a tool had rounded its size.
+        Rows (H,), columns (W,), and a sentence if the depth is stretched because a tool rounded its size.
 
     Raises:
-        InputError: it is of another aspect than the clip.
+        InputError: its aspect ratio is not the clip's.
     """
     if size == (fit.width, fit.height):
         return np.arange(fit.height), np.arange(fit.width), ""
     (width, height), note = size, ""
     height_expected = width * fit.source_height / fit.source_width
-    # A small picture's height may be rounded by more than the tolerance.
+    # In small pictures, rounding can change the height by more than the tolerance.
     if abs(height - height_expected) > max(1, ASPECT_TOLERANCE * height_expected):
         if not _is_rounded(size, fit):
             if abs(width - height * fit.source_height / fit.source_width) <= max(1, ASPECT_TOLERANCE * width):
@@ -132,7 +132,7 @@ def sampling(path: Path, size: tuple[int, int], fit: FrameFit) -> tuple[NDArray[
 
 
 def _is_rounded(size: tuple[int, int], fit: FrameFit) -> bool:
-    """Whether a size is that of the clip, scaled, with each side rounded up or down to a multiple of some number."""
+    """Whether a size is the clip's size, scaled, with each side rounded up or down to a multiple of some number."""
     width, height = size
     stretch = width * fit.source_height / (height * fit.source_width)
     if not 1 / (1 + MOST_STRETCH) <= stretch <= 1 + MOST_STRETCH:
@@ -150,10 +150,10 @@ def _is_rounded(size: tuple[int, int], fit: FrameFit) -> bool:
 def lens_of(
     stored: Stored, chosen: NDArray[np.int64], clip: "Clip", focal_px: float | None
 ) -> tuple[NDArray[np.float64], str]:
-    """Intrinsics (T,3,3) at the working size, and a sentence that says where they are from.
+    """Intrinsics (T,3,3) at the working size, and a sentence about where they come from.
 
     Raises:
-        InputError: the file's lens or the one given is that of no camera.
+        InputError: the file's lens or the given one is impossible.
     """
     fit = clip.fit
     if focal_px is None and stored.intrinsics is not None:

@@ -1,4 +1,4 @@
-"""Depth as pictures: a folder of PNG or EXR, or one of them."""
+"""Depth as images: a folder of PNG or EXR files, or one of them."""
 
 import re
 import struct
@@ -17,20 +17,20 @@ from ex4d.storage.sequence import depth_pictures_at
 
 PNG, EXR = ".png", ".exr"
 
-_GREY, _WITH_COLOURS, _WITH_ALPHA = 0, (2, 6), (4, 6)  # colour types of the PNG specification
+_GREY, _WITH_COLOURS, _WITH_ALPHA = 0, (2, 6), (4, 6)  # colour types in the PNG specification
 
 
 @contextmanager
 def open_pictures(path: Path, reading: DepthEncoding, alone: bool = False) -> Iterator[Stored]:
-    """Depth in the pictures of a folder, or in those that one picture stands for.
+    """Open the depth in the images of a folder, or in those that one image stands for.
 
     Args:
-        path: a folder, or a picture, see `ex4d.storage.sequence.depth_pictures_at`.
+        path: a folder, or an image; see `ex4d.storage.sequence.depth_pictures_at`.
         reading: names the channel of EXR.
-        alone: a picture stands for itself only, see there.
+        alone: whether an image stands only for itself; see the same function.
 
     Raises:
-        InputError: none or several kinds, or one that holds no depth; while reading, damage.
+        InputError: no image, several kinds, or one without depth; while reading, damage.
     """
     files = depth_pictures_at(path, alone)
     png, exr = ([file for file in files if file.suffix.lower() == kind] for kind in (PNG, EXR))
@@ -71,7 +71,7 @@ def _read(
     start: int,
     stop: int,
 ) -> Iterator[NDArray]:
-    """The pictures `start` to `stop`, all of the first one's size."""
+    """Read the images `start` to `stop`, all of the first one's size."""
     width, height = size_of(files[0])
     for file in files[start:stop]:
         if (this := size_of(file)) != (width, height):
@@ -85,7 +85,7 @@ def _read(
 
 
 def _png_head(path: Path) -> tuple[int, int, int]:
-    """Width, height and bits a channel; checks that it may hold depth before anything is decoded."""
+    """Width, height and bits per channel; checks that the file can hold depth before decoding anything."""
     try:
         with path.open("rb") as file:
             head = file.read(26)
@@ -94,7 +94,7 @@ def _png_head(path: Path) -> tuple[int, int, int]:
     if len(head) < 26 or head[:8] != b"\x89PNG\r\n\x1a\n":
         raise InputError(f"{path} is not a PNG image: replace or remove it.")
     width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
-    # Many tools write grey as three alike channels; in 8 bits that is told from colours by a look at them.
+    # Many tools write grey as three identical channels; in 8 bits, only the pixels tell it from colour.
     if not (bits == 16 and colour == _GREY) and not (bits == 8 and colour in (_GREY, *_WITH_COLOURS, *_WITH_ALPHA)):
         raise InputError(
             f"{path} is not 16-bit grey but {bits}-bit{' colour' if colour else ''}: depth images must be grey PNG"
@@ -105,7 +105,7 @@ def _png_head(path: Path) -> tuple[int, int, int]:
 
 
 def _png_pixels(path: Path, bits: int) -> NDArray:
-    """Grey (H,W), uint8 or uint16."""
+    """Read the grey values (H,W), uint8 or uint16."""
     import cv2
 
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -122,7 +122,7 @@ def _exr_size(path: Path) -> tuple[int, int]:
     try:
         with OpenEXR.File(str(path), header_only=True) as file:
             low, high = file.header()["dataWindow"]
-    except Exception as error:  # OpenEXR raises whatever the C++ side threw
+    except Exception as error:  # OpenEXR passes on whatever its C++ code throws
         raise InputError(f"The depth image {path} cannot be read as EXR: write it again.") from error
     width, height = (int(n) for n in np.asarray(high) - np.asarray(low) + 1)
     check_pixels(path, width, height)
@@ -136,7 +136,7 @@ def _exr_pixels(path: Path, channel: str | None) -> NDArray:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             several, count = len(file.parts) > 1, len(file.parts)
             channels = {
-                # Blender and others repeat the part's name in the channel's, which is one name all the same.
+                # Blender and others repeat the part's name in the channel's name; use it only once.
                 f"{part.name()}.{name}" if several and not name.startswith(f"{part.name()}.") else name: held.pixels
                 for part in file.parts
                 for name, held in part.channels.items()
@@ -145,7 +145,7 @@ def _exr_pixels(path: Path, channel: str | None) -> NDArray:
             whole = len(file.parts) == count
     except Exception as error:
         raise InputError(f"The depth image {path} is damaged: write it again.") from error
-    if not channels or not whole:  # damaged too: OpenEXR leaves out what it cannot read
+    if not channels or not whole:  # damaged as well: OpenEXR leaves out what it cannot read
         raise InputError(f"The depth image {path} is damaged: write it again.")
     name = depth_channel(list(channels), path, channel)
     if channels[name].dtype.kind != "f":
@@ -154,15 +154,15 @@ def _exr_pixels(path: Path, channel: str | None) -> NDArray:
 
 
 def depth_channel(names: list[str], path: Path, wanted: str | None = None) -> str:
-    """The name of the channel that holds the depth.
+    """Choose the channel that holds the depth.
 
     Args:
-        names: of all channels of the picture, layers before the last dot.
+        names: of all channels of the image, with layers before the last dot.
         path: for the message.
-        wanted: a name, or as much of its end as tells it apart.
+        wanted: a name, or enough of its end to identify it.
 
     Raises:
-        InputError: none or several come into question; lists them.
+        InputError: no channel or several are possible; lists them.
     """
     if wanted is not None:
         found = [name for name in names if name == wanted] or [name for name in names if name.endswith(f".{wanted}")]
@@ -172,7 +172,7 @@ def depth_channel(names: list[str], path: Path, wanted: str | None = None) -> st
             f"{path} has the channels {', '.join(sorted(names))}, {'several' if found else 'none'} of which"
             f" {'fit' if found else 'is'} {wanted!r}: name one of them."
         )
-    # A layer with X, Y and Z is a vector, one with R, G and B a colour.
+    # A layer with X, Y and Z is a vector, a layer with R, G and B a colour.
     layers: dict[str, set[str]] = {}
     for name in names:
         layers.setdefault(name.rpartition(".")[0], set()).add(name.rpartition(".")[2])

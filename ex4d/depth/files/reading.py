@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
 NOTHING_THERE = 1e9
-"""From here on a value is a renderer's mark for "nothing there" (Blender writes 1e10), not a distance."""
+"""Values from here on are a renderer's mark for "nothing there" (Blender writes 1e10), not distances."""
 
 COARSE = 1024
-"""Disparity in fewer levels than this makes steps that can be seen."""
+"""Disparity with fewer levels than this makes visible steps."""
 
 AS_DISPARITY = "read it as relative disparity (in Blender: Depth > Values)"
 AS_DISTANCE = "read it as distances (in Blender: Depth > Values)"
@@ -46,7 +46,7 @@ def read_depth(
     focal_px: float | None = None,
     progress: Progress = silent,
 ) -> DepthVideo:
-    """The depth of `read_estimate` alone."""
+    """Like `read_estimate`, but return only the depth."""
     return read_estimate(path, clip, reading=reading, focal_px=focal_px, progress=progress).depth
 
 
@@ -58,35 +58,36 @@ def read_estimate(
     focal_px: float | None = None,
     progress: Progress = silent,
 ) -> Estimate:
-    """Depth for a clip from a file, brought to the clip's size.
+    """Read depth for a clip from a file, at the clip's size.
 
-    - .npz: one of `arrays.DEPTH_KEYS`, of the shape (T,H,W), (T,H,W,1) or (T,1,H,W), any numbers; optional
-      `intrinsics` (3,3) or (T,3,3) in pixels of that depth. What EX-4D itself wrote about provider, notes, unit and
-      licence goes with the depth. .npy: the same array alone.
+    - .npz: one of `arrays.DEPTH_KEYS`, of the shape (T,H,W), (T,H,W,1) or (T,1,H,W), any numbers; optional `intrinsics`
+      (3,3) or (T,3,3) in pixels of that depth. What EX-4D itself wrote about provider, notes, unit and licence is kept
+      with the depth. .npy: the same array alone.
     - PNG: 16-bit grey, in millimetres, where 0 means unknown; 8-bit grey, which is relative disparity.
-    - EXR, also of several layers or parts: the channel that `reading` names; else the one of a depth pass
-      (ViewLayer.Depth.Z), or else the only one whose name is Z, V or Y or ends so and that is no part of a vector,
-      or else the only one.
-    - grey video of any bits, which is relative disparity.
+    - EXR, also with several layers or parts: the channel named in `reading`; else that of a depth pass
+      (ViewLayer.Depth.Z); else the only one whose name is Z, V or Y or ends that way and that is not part of a vector;
+      else the only one.
+    - Grey video of any bit depth, which is relative disparity.
 
-    The frames are those of the whole source, of the clip's range, or as many of the source's first as reach beyond it;
-    of a file that tells its `part` of the source, any in that part.
-    The size is the clip's, or has the aspect of the source's displayed picture, or nearly so where a tool has rounded
-    it: then every pixel takes the depth nearest to its centre, never a mixture of foreground and background. Where
-    there is nothing (+infinity or `NOTHING_THERE`, as in a rendered sky, or a large invalid area at the upper edge)
-    stands the farthest depth of the shot. Other values that are NaN, not above 0 or `repair.FARTHEST_OVER_MEDIAN`
-    times the median are replaced by the nearest valid one of their frame.
+    The frames are those of the whole source, of the clip's range, or enough frames from the start of the source to
+    reach beyond it; from a file that names its `part` of the source, any in that part.
+    The size is the clip's, or has the aspect ratio of the source's displayed picture, or nearly so if a tool rounded
+    it: every pixel then takes the depth nearest to its centre, never a mixture of foreground and background. Empty sky
+    (+infinity or `NOTHING_THERE`, as in a rendered sky, or a large invalid area at the upper edge) gets the farthest
+    depth of the shot. Other values that are NaN, not above 0 or more than `repair.FARTHEST_OVER_MEDIAN` times the
+    median are replaced by the nearest valid value in their frame.
 
     Args:
         path: file or folder.
-        clip: what the depth belongs to.
-        reading: what the numbers mean; None for what the kind of file says.
-        focal_px: focal length in pixels of the source's displayed picture (`clip.fit.source_width` wide).
-            None takes the file's intrinsics or, where it has none, a usual lens (`lens.FOCAL_OVER_SIDE`).
+        clip: the clip that the depth belongs to.
+        reading: what the numbers mean; None follows the kind of file.
+        focal_px: focal length in pixels of the source's displayed picture (`clip.fit.source_width` wide). None takes
+            the file's intrinsics or, if it has none, a typical lens (`lens.FOCAL_OVER_SIDE`).
         progress: called after each frame.
 
     Raises:
-        InputError: missing, damaged, of another kind, number of frames or size, mostly invalid, or not to be read so.
+        InputError: missing, damaged, of another kind, number of frames or size, mostly invalid, or not readable this
+            way.
     """
     asked = reading or DepthEncoding()
     path = check_there(path, "depth file or folder")
@@ -108,7 +109,7 @@ def read_estimate(
         for number, frame in enumerate(stored.read(int(chosen[0]), int(chosen[-1]) + 1), int(chosen[0])):
             shown_by = np.flatnonzero(chosen == number)
             if len(shown_by) == 0:
-                continue  # a picture of a variable-rate source that is shown too shortly to be seen
+                continue  # a picture of a variable-rate source that is shown too briefly to be seen
             if stored.levels:
                 levels[frame] = True
             numbers = frame[rows[:, None], columns]
@@ -156,7 +157,7 @@ def read_estimate(
 
 
 def _open(path: Path, reading: DepthEncoding, alone: bool) -> AbstractContextManager[Stored]:
-    """What opens a file of this kind."""
+    """Open a file with the module for its kind."""
     ending = path.suffix.lower()
     if path.is_dir() or ending in (PNG, EXR):
         return open_pictures(path, reading, alone)
@@ -170,10 +171,10 @@ def _open(path: Path, reading: DepthEncoding, alone: bool) -> AbstractContextMan
 
 
 def _settled(path: Path, reading: DepthEncoding, stored: Stored) -> tuple[DepthEncoding, list[str]]:
-    """How to read the file where it was left open, and a sentence where that is not the usual way."""
+    """Decide how to read the file if that was left open, with a sentence if it is not the usual way."""
     told = []
     if reading.convention == "auto":
-        # Who tells a unit, or that rays were measured, speaks of distances.
+        # A unit, or distances along rays, implies distances.
         of_distances = stored.means == "depth" or reading.unit is not None or reading.distance == "ray"
         reading = replace(reading, convention="depth" if of_distances else "disparity")
         if not of_distances:
@@ -190,7 +191,7 @@ def _settled(path: Path, reading: DepthEncoding, stored: Stored) -> tuple[DepthE
 
 
 def _doubts(path: Path, depth: NDArray[np.float32], distances: bool) -> list[str]:
-    """A sentence where the numbers do not look like what they are read as."""
+    """A sentence if the numbers do not look like what they are read as."""
     seen = doubt.evidence(depth, distances=distances)
     if distances and seen.is_disparity:
         return [
@@ -226,7 +227,7 @@ def _scale_note(reading: DepthEncoding, stored: Stored, millimetres: bool, is_st
 def _repaired(
     depth: NDArray[np.float32], path: Path, chosen: NDArray[np.int64], distances: bool, is_room: bool
 ) -> tuple[float, list[str]]:
-    """Make all values of a shot (T,H,W) finite, in place; the part that took a neighbour's, and sentences."""
+    """Make all values of a shot (T,H,W) finite, in place; return the fraction that took a neighbour's, and notes."""
     notes = []
     bad = np.stack([repair.invalid(frame, distances) for frame in depth])
     nothing = np.float32(np.inf if distances else -np.inf)
@@ -253,12 +254,12 @@ def _repaired(
 
 
 def _farthest(depth: NDArray[np.float32]) -> float:
-    """The greatest distance that is one; infinite where there is none, or where nothing is there."""
+    """The largest valid distance; infinite if there is none, or if something is infinitely far away."""
     return max(float(frame.max(initial=0, where=frame > 0)) for frame in depth) or np.inf
 
 
 def _distances(reading: DepthEncoding, unit: float) -> Callable[[NDArray], NDArray[np.float32]]:
-    """What turns stored numbers of any type into distances, float32; infinite where there is nothing."""
+    """The conversion from stored numbers of any type to distances, float32; infinite where there is nothing."""
 
     def depth(values: NDArray) -> NDArray[np.float32]:
         values = np.where(values >= NOTHING_THERE, np.float32(np.inf), values.astype(np.float64))
@@ -275,14 +276,14 @@ def _distances(reading: DepthEncoding, unit: float) -> Callable[[NDArray], NDArr
     convert = conversions[reading.convention]
 
     def quietly(values: NDArray) -> NDArray[np.float32]:
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # what comes of it is repaired
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # the results are repaired
             return convert(values)
 
     return quietly
 
 
 def _ray_lengths(k: NDArray[np.float64], fit: FrameFit) -> NDArray[np.float32]:
-    """How long the ray to each pixel's centre (H,W) is where it is 1 deep."""
+    """Length of the ray to each pixel's centre (H,W) at depth 1."""
     x = (np.arange(fit.width) + 0.5 - k[0, 2]) / k[0, 0]
     y = (np.arange(fit.height) + 0.5 - k[1, 2]) / k[1, 1]
     return np.sqrt(1 + x**2 + y[:, None] ** 2).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Values of a depth file that are no distances: the sky, and holes."""
+"""Repair values of a depth file that are not distances: the sky, and holes."""
 
 from pathlib import Path
 
@@ -9,27 +9,27 @@ from ex4d.errors import InputError
 from ex4d.frame_numbers import in_file
 
 FARTHEST_OVER_MEDIAN = 1e6
-"""A value this many times the frame's median is no distance."""
+"""A value more than this many times the frame's median is not a distance."""
 
 MOST_INVALID = 0.5
-"""Greatest part of a frame's values that may be invalid and repaired."""
+"""Maximum fraction of a frame's values that may be invalid and repaired."""
 
 SKY_AREA, SKY_WIDTH = 0.1, 0.5
-"""An invalid area that fills at least this part of a frame and of its upper edge is sky, and so are those at the upper
-edge in the other frames of the shot."""
+"""An invalid area that covers at least these fractions of a frame and of its upper edge is sky, and so are invalid
+areas at the upper edge in the shot's other frames."""
 
 INDOORS = 20.0
-"""Metres. Where nothing is known to be farther, a sensor has failed at the ceiling and there is no sky."""
+"""In metres. If nothing is farther away than this, a sensor has failed at the ceiling, and there is no sky."""
 
 
 def invalid(values: NDArray[np.float32], distances: bool) -> NDArray[np.bool_]:
-    """Where values (H,W) are none.
+    """Where values (H,W) are invalid.
 
-    Distances are valid above 0, and infinite where there is nothing; disparity is where it is finite.
+    Distances are valid above 0, and infinite where there is nothing; disparity is valid where it is finite.
     """
     if not distances:
         return ~np.isfinite(values)
-    valid = values > 0  # which NaN is not
+    valid = values > 0  # NaN is not
     finite = valid & np.isfinite(values)
     if finite.any():
         valid &= np.isinf(values) | (values <= FARTHEST_OVER_MEDIAN * np.median(values[finite]))
@@ -37,11 +37,11 @@ def invalid(values: NDArray[np.float32], distances: bool) -> NDArray[np.bool_]:
 
 
 def mark_sky(depth: NDArray[np.float32], bad: NDArray[np.bool_], nothing: float) -> bool:
-    """Put `nothing` where a large invalid area lies at the upper edge of the pictures, which is then no longer bad.
+    """Put `nothing` into a large invalid area at the upper edge of the pictures, which then no longer counts as bad.
 
     Args:
         depth, bad: (T,H,W) values of a shot and where they are invalid; changed in place.
-        nothing: what stands for the sky.
+        nothing: the value for the sky.
 
     Returns:
         Whether there was such an area.
@@ -51,7 +51,7 @@ def mark_sky(depth: NDArray[np.float32], bad: NDArray[np.bool_], nothing: float)
         return False
     parts = [float(area.mean()) for area in areas]
     for number, (frame, wrong, area) in enumerate(zip(depth, bad, areas, strict=True)):
-        # More than half of a single frame is damage: no camera looks up and down again so fast.
+        # More than half of a single frame is damage, because no camera looks up and down again that fast.
         beside = max([*parts[max(number - 1, 0) : number], *parts[number + 1 : number + 2]], default=0.0)
         if not wrong.all() and (parts[number] <= MOST_INVALID or beside >= parts[number] / 2):
             frame[area], wrong[area] = nothing, False
@@ -63,7 +63,7 @@ def _is_large(area: NDArray[np.bool_], bad: NDArray[np.bool_]) -> bool:
 
 
 def _at_the_top(bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The part of an invalid area (H,W) that hangs together with the upper edge."""
+    """The part of an invalid area (H,W) that is connected to the upper edge."""
     import cv2
 
     labels = cv2.connectedComponents(bad.astype(np.uint8), connectivity=8)[1]
@@ -73,7 +73,7 @@ def _at_the_top(bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def fill_holes(
     depth: NDArray[np.float32], bad: NDArray[np.bool_], path: Path, number: int, distances: bool
 ) -> NDArray[np.float32]:
-    """Values (H,W) with the bad ones taken from the nearest good pixel.
+    """Replace the bad values (H,W) with those of the nearest good pixels.
 
     Args:
         depth, bad: (H,W) values and where they are invalid.

@@ -1,4 +1,4 @@
-"""What a depth file holds, whatever its kind."""
+"""The content of a depth file, whatever its kind."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,35 +13,36 @@ from ex4d.depth.estimate import THE_FILES
 from ex4d.errors import InputError
 
 LIMIT_PIXELS = 1 << 28
-"""Most pixels of one picture."""
+"""Maximum number of pixels in a picture."""
 
 OF_THE_FILE = "that of the depth file"
-"""The licence of depth that tells none."""
+"""The licence of depth whose file states none."""
 
 GREY_WITHIN = 0.06
-"""How far the channels of a grey picture may differ, as a part of the range: video rounds them."""
+"""How far the channels of a grey picture may differ, as a fraction of the range, because video rounds them."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Depth as it lies in a file.
+    """Depth as stored in a file.
 
     Attributes:
         frames, width, height: its size.
-        read: `read(start, stop)` yields frames (height, width) of numbers, of any type.
-        means: what the numbers are where nobody says otherwise.
-        why: what the file holds that can only be relative disparity, such as "8-bit PNG"; "" where it holds distances.
+        read: `read(start, stop)` yields frames (height, width) of numbers of any type.
+        means: what the numbers are unless the user says otherwise.
+        why: why the file can only hold relative disparity, such as "8-bit PNG"; "" if it holds distances.
         whole: whether they are integers, whose unit is not known.
-        in_millimetres: whether distances in no stated unit are taken for millimetres, as usual for 16-bit PNG.
-        levels: how many different numbers its type can hold, where that is few enough to be counted; else 0.
-        is_picture: whether the numbers are the greys of a picture, of which 8 bits make coarse steps.
-        scale: what the numbers are to be multiplied by.
-        provider, intrinsics, notes, scale_note, licence, caution, is_guess: what the file says of itself, see
+        in_millimetres: whether distances without a unit are taken as millimetres, as usual for 16-bit PNG.
+        levels: how many different numbers its type can hold, if few enough to be counted; else 0.
+        is_picture: whether the numbers are grey values of a picture, of which 8 bits make coarse steps.
+        scale: factor for the numbers.
+        provider, intrinsics, notes, scale_note, licence, caution, is_guess: what the file says about itself; see
             `Estimate`.
         is_ours: whether EX-4D wrote it, and so knows what its numbers are.
-        told: sentences about what was chosen in the file.
-        steady: whether it needs no steadying any more, see `Estimate`.
-        part: first frame, step and number of frames of the source that this is a part of; None if it does not tell.
+        told: sentences about choices made in the file.
+        steady: whether it needs no further steadying; see `Estimate`.
+        part: first frame, step and number of frames of the source that this is a part of; None if the file does not
+            say.
     """
 
     frames: int
@@ -69,25 +70,25 @@ class Stored:
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
-    """Raise InputError where a file claims pictures too large to be read."""
+    """Raise InputError if a file claims to hold pictures too large to read."""
     if width * height > LIMIT_PIXELS:
         raise InputError(f"{path} claims a depth of {width}x{height} pixels: make it smaller.")
 
 
 def refuse_channel(path: Path, reading: DepthEncoding) -> None:
-    """Raise InputError where a channel is asked for in a file that has none."""
+    """Raise InputError if a channel is requested from a file that has none."""
     if reading.channel is not None:
         raise InputError(f"{path} has no channels: name one for EXR images only.")
 
 
 def grey_of(picture: NDArray, path: Path) -> NDArray:
-    """The grey (H,W) of a picture (H,W,3) of uint8 or uint16 whose channels are alike.
+    """Return the grey values (H,W) of a picture (H,W,3), uint8 or uint16, whose channels are nearly equal.
 
     Raises:
-        InputError: it is in colours, and those of a colour map do not tell the distance.
+        InputError: it is in colour, and a colour map does not reveal distances.
     """
     low, high = picture.min(axis=-1), picture.max(axis=-1)
-    # A hundredth of the pixels may differ, as video puts colours where bright and dark meet.
+    # 1 % of the pixels may differ, because video has colour fringes where bright and dark meet.
     if np.percentile(high - low, 99) > GREY_WITHIN * np.iinfo(picture.dtype).max:
         raise InputError(
             f"{path} is in colour, such as a colour map for viewing depth, and cannot be converted back into"

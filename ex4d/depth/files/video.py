@@ -16,10 +16,10 @@ from ex4d.media.clip import ClipSource, open_source
 
 @contextmanager
 def open_video(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
-    """Depth in the greys of a video: 0 is black and 255 white, with steps in between where it has more than 8 bits.
+    """Open the depth in a grey video: 0 is black and 255 white, with finer steps if it has more than 8 bits.
 
     Raises:
-        InputError: not a video, or damaged; in colours, once it is read.
+        InputError: not a video, or damaged; in colour, once it is read.
     """
     refuse_channel(path, reading)
     try:

@@ -1,4 +1,4 @@
-"""Where the files of a model lie, and .safetensors beside those that are loaded each time. Needs no torch."""
+"""Where the files of a model are, and .safetensors copies of those that are loaded each time. Needs no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,17 +16,17 @@ from ex4d.weights.store import Part
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Where the weights lie; a model that has more adds them.
+    """Where the weights are; models with more files add them.
 
     Attributes:
         dit: of the video model, all its parts.
         vae: of the VAE.
-        text_encoder, tokenizer: only needed for prompts that were never embedded on this machine.
+        text_encoder, tokenizer: only needed for prompts that have never been embedded on this machine.
         notes: sentences for the user.
     """
 
     CONVERTED: ClassVar[tuple[str, ...]] = ("vae",)
-    """Attributes of files that may be torch's and are loaded each time."""
+    """Attributes of files that may be in torch's format and are loaded each time."""
 
     dit: tuple[Path, ...]
     vae: Path
@@ -36,15 +36,15 @@ class Files:
 
     @property
     def loaded(self) -> tuple[Path, ...]:
-        """All but those for prompts."""
+        """All files except those for prompts."""
         return (*self.dit, *(getattr(self, name) for name in self.CONVERTED))
 
     def identity(self) -> tuple[Any, ...]:
-        """What changes when another file takes the place of one of them."""
+        """A value that changes if one of these files is replaced."""
         return tuple(_identity(path) for path in self.loaded)
 
     def identity_of_text(self) -> tuple[Any, ...]:
-        """What changes when another text encoder or tokenizer takes the place of the one that is there."""
+        """A value that changes if the text encoder or the tokenizer is replaced."""
         words = sorted(self.tokenizer.glob("*.json")) if self.tokenizer else []
         return tuple(_identity(path) for path in (*([self.text_encoder] if self.text_encoder else []), *words))
 
@@ -57,7 +57,7 @@ def _identity(path: Path) -> tuple[str, int, int]:
 
 
 def lacking(title: str, parts: Sequence[Part], root: Path) -> str:
-    """A sentence about the parts of a model that are not there; empty if all are."""
+    """A sentence about the parts of a model that are missing; empty if none are."""
     names = [part.name for part in parts if not store.is_there(part, root)]
     if not names:
         return ""
@@ -65,17 +65,17 @@ def lacking(title: str, parts: Sequence[Part], root: Path) -> str:
 
 
 def notes(root: Path) -> tuple[str, ...]:
-    """What is to be said of everything that is made with the files in a folder."""
+    """Notes for everything that is made with the files in a folder."""
     if (root / store.RANDOM).exists():
         return ("Made with random weights, to try the machine: the results mean nothing.",)
     return ()
 
 
 def converted(there: F, progress: Progress = silent) -> F:
-    """The same with .safetensors beside what is loaded each time and came as .pth or .ckpt, written once.
+    """Write .safetensors copies of .pth and .ckpt files that are loaded each time, once; return the files to use.
 
-    The text encoder is left as it is: it is read once in a lifetime, for the prompts. What cannot be converted is used
-    as it is, and a note says why.
+    The text encoder is left as it is, because each prompt is embedded only once. A file that cannot be converted is
+    used as it is, and a note says why.
 
     Raises:
         InputError: a file is damaged, or torch is missing.
@@ -93,7 +93,7 @@ def converted(there: F, progress: Progress = silent) -> F:
         try:
             changed[name] = as_safetensors(path, title)
         except InputError as error:
-            check_file(path, title)  # a damaged file is no matter of conversion
+            check_file(path, title)  # a damaged file is not a conversion problem
             said.append(f"{path.name} is used as it is, which loads more slowly: {error}")
     progress("Converting models", len(there.CONVERTED), len(there.CONVERTED))
     return replace(there, **changed, notes=tuple(said))

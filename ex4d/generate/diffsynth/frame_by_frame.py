@@ -1,12 +1,13 @@
-"""The VAE one frame at a time: the pictures that diffsynth's own way gives, with less of the GPU's memory.
+"""The VAE one frame at a time: the same pictures as diffsynth's own method, with less GPU memory.
 
-diffsynth sends four frames of the video at a time through all layers, and keeps what it has decoded on the GPU. But
-layers only look back, at two frames that each convolution keeps, and only few of them change the number of frames.
-Between those each frame goes alone here, and is taken off the GPU as soon as it is a picture.
+diffsynth sends four frames of the video at a time through all layers, and keeps the decoded frames on the GPU. But
+layers only look back, at two frames that each convolution keeps, and few of them change the number of frames. Between
+those layers, each frame goes alone here, and is moved off the GPU as soon as it is decoded.
 
-For 832x480 in bfloat16 diffsynth holds 4.1 GB of tensors while it decodes, and this holds 2.8 (encoding: 3.0 and 2.4),
-of which 1.9 GB are what the convolutions keep. diffsynth can also decode in tiles, which takes less still, but changes
-the picture, as the VAE has attention over whole frames. What that and this differ by: docs/performance.md.
+For 832x480 in bfloat16, diffsynth holds 4.1 GB of tensors while decoding and this module 2.8 GB (encoding: 3.0 and
+2.4), of which 1.9 GB are frames kept by the convolutions. diffsynth can also decode in tiles, which needs even less,
+but that changes the picture, because the VAE has attention over whole frames. docs/performance.md has the differences
+for both.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,16 +24,16 @@ from ex4d.generate.diffsynth.video_model import dtype_of
 from ex4d.progress import DECODING, Progress, silent
 
 KEPT = 2
-"""Frames that a causal convolution keeps for the next call."""
+"""Number of frames that a causal convolution keeps for the next call."""
 
 
 def decode(pipe: Any, latents: Tensor, progress: Progress = silent) -> NDArray[np.uint8]:
-    """Frames (T,H,W,3) of latents (1,16,T',H',W').
+    """Decode latents (1,16,T',H',W') to frames (T,H,W,3).
 
     Args:
         pipe: diffsynth's pipeline.
         latents: of the video.
-        progress: told of each frame; raises `Cancelled` to stop.
+        progress: called for each frame; raises `Cancelled` to stop.
     """
     count, pictures = STRIDE * (latents.shape[2] - 1) + 1, []
     for number, frame in enumerate(decoded(pipe, latents), 1):
@@ -43,7 +44,7 @@ def decode(pipe: Any, latents: Tensor, progress: Progress = silent) -> NDArray[n
 
 
 def decoded(pipe: Any, latents: Tensor) -> Iterator[Tensor]:
-    """One frame (3,H,W) after the other, about [-1,1], of latents (1,16,T',H',W')."""
+    """Yield frames (3,H,W), approximately in [-1,1], one at a time from latents (1,16,T',H',W')."""
     vae, decoder = pipe.vae.model, pipe.vae.model.decoder
     layers = [decoder.conv1, *decoder.middle, *decoder.upsamples, *decoder.head]
     ends = [n + 1 for n, layer in enumerate(layers) if getattr(layer, "mode", "") == "upsample3d"]
@@ -55,7 +56,7 @@ def decoded(pipe: Any, latents: Tensor) -> Iterator[Tensor]:
 
 
 def encode(pipe: Any, video: Tensor) -> Tensor:
-    """(1,16,T',H',W') of a video (T,3,H,W) in [-1,1], T = 4k+1."""
+    """Encode a video (T,3,H,W) in [-1,1], T = 4k+1, to latents (1,16,T',H',W')."""
     vae, encoder = pipe.vae.model, pipe.vae.model.encoder
     layers = [encoder.conv1, *encoder.downsamples, *encoder.middle, *encoder.head]
     begins = next(n for n, layer in enumerate(layers) if getattr(layer, "mode", "") == "downsample3d")
@@ -64,13 +65,13 @@ def encode(pipe: Any, video: Tensor) -> Tensor:
     for part in (video[:1], *(video[n : n + STRIDE] for n in range(1, len(video), STRIDE))):
         frames = (frame.to(pipe.device, dtype_of(pipe.vae)).movedim(0, 1)[None] for frame in part.split(1))
         latents.append(by_latent(torch.cat([by_frame(frame) for frame in frames], dim=2)))
-    found = vae.conv1(torch.cat(latents, dim=2)).chunk(2, dim=1)[0]  # the mean, and not its spread
+    found = vae.conv1(torch.cat(latents, dim=2)).chunk(2, dim=1)[0]  # the mean, without the variance
     mean, scale = _statistics(pipe.vae, found)
     return (found - mean) * scale
 
 
 class _Section:
-    """Layers in their order, and what their convolutions have kept so far.
+    """Consecutive layers, and what their convolutions have kept so far.
 
     Args:
         layers: of diffsynth's encoder or decoder.
@@ -84,8 +85,8 @@ class _Section:
         self._kept: list[Any] = [None] * count
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The next frames (1,C,t,h,w) through all layers."""
-        number = [0]  # of the convolution; diffsynth's layers count on in it
+        """Pass the next frames (1,C,t,h,w) through all layers."""
+        number = [0]  # index of the convolution; diffsynth's layers advance it
         for layer in self._layers:
             if isinstance(layer, self._with_kept):
                 x = layer(x, self._kept, number)[0]
@@ -100,7 +101,7 @@ class _Section:
 
 
 def _through(sections: Sequence[_Section], x: Tensor) -> Iterator[Tensor]:
-    """The frames that come out of all sections, each frame alone through each of them."""
+    """Yield the frames that come out of all sections, passing each frame alone through each of them."""
     if not sections:
         yield x
         return
@@ -109,6 +110,6 @@ def _through(sections: Sequence[_Section], x: Tensor) -> Iterator[Tensor]:
 
 
 def _statistics(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of latents as the VAE makes them, and what brings them to a deviation of 1; (1,16,1,1,1) each."""
+    """Mean of the VAE's latents, and the factor that scales their deviation to 1; (1,16,1,1,1) each."""
     mean, scale = (values.to(like).view(1, -1, 1, 1, 1) for values in vae.scale)
     return mean, scale

@@ -1,4 +1,4 @@
-"""A video model as a generator of whole shots: any length, any size, kept in memory between requests."""
+"""A video model as a generator of whole shots of any length and size, kept in memory between requests."""
 
 import gc
 import hashlib
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from ex4d.generate.runtime.resume import Checkpoint
 
 TEXT_ENCODER_BYTES = 14e9
-"""What must be free on the GPU for the text encoder to run there; the CPU takes it otherwise."""
+"""Memory that must be free on the GPU for the text encoder to run there; otherwise it runs on the CPU."""
 
 WORTHWHILE = 0.95
-"""Settings that need this part of the memory, or less, are worth being told of where it was not enough."""
+"""If memory ran out, settings that need at most this fraction of it are worth suggesting."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a request comes down to for a model.
+    """What a request means for a model.
 
     Attributes:
         files: of the model.
@@ -44,10 +44,10 @@ class Job:
         settings: for sampling.
         size: width and height of the pictures inside the model.
         windows: the frames of each, in order.
-        rest: bytes that everything but weights may take on the GPU.
-        key: what changes when other models have to be loaded.
-        begun: frames that a later window begins with, finished in the one before.
-        keeps_size: the result has the model's size and number of frames, and there is one window.
+        rest: bytes that everything except weights may take on the GPU.
+        key: changes when other models have to be loaded.
+        begun: number of finished frames from the previous window that a later window begins with.
+        keeps_size: whether the result has the model's size and number of frames, with a single window.
         notes: sentences for the user.
     """
 
@@ -66,7 +66,7 @@ class Job:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """Models that are in memory, and what they were loaded for."""
+    """Models in memory, and what they were loaded for."""
 
     key: tuple[Any, ...]
     rest: int
@@ -77,32 +77,32 @@ class VideoGenerator(ABC):
     """A video model on one device; what it has loaded stays in memory for the next request.
 
     Args:
-        device: "cuda", "cuda:1"; "cpu" for tests with small models. "cuda:0,cuda:1" are two GPUs, which share the work
-            of each step of sampling; there may be more. The first does all the rest.
+        device: "cuda", "cuda:1"; "cpu" for tests with small models. "cuda:0,cuda:1" are two GPUs that share the work of
+            each sampling step; there may be more. The first does everything else.
     """
 
     def __init__(self, device: str) -> None:
         self.device, *self._other_devices = device.split(",")
-        self._helpers: dict[int, VideoGenerator] = {}  # on the other GPUs, by number; the first GPU has 0
+        self._helpers: dict[int, VideoGenerator] = {}  # on the other GPUs, by number; the first GPU is 0
         self._loaded: _Loaded | None = None
 
-    # What each model does in its own way:
+    # Specific to each model:
 
     @abstractmethod
     def missing(self) -> str:
-        """Why it cannot run here; "" where it can."""
+        """Why it cannot run here; "" if it can."""
 
     @abstractmethod
     def plan(self, request: Request) -> Job:
-        """What is to be done for a request."""
+        """Work out what a request needs."""
 
     @abstractmethod
     def load(self, job: Job, progress: Progress) -> "Models":
-        """All models but the text encoder."""
+        """Load all models except the text encoder."""
 
     @abstractmethod
     def prepare(self, job: Job, request: Request, part: Conditioning) -> "Prepared":
-        """Pictures and masks of one window as the model takes them."""
+        """Convert pictures and masks of one window to the model's input."""
 
     @abstractmethod
     def make(
@@ -115,31 +115,31 @@ class VideoGenerator(ABC):
         progress: Progress,
         checkpoint: "Checkpoint",
     ) -> Generated:
-        """The frames of one window."""
+        """Make the frames of one window."""
 
     @abstractmethod
     def memory(self, settings: Any) -> Memory:
-        """What of the GPU's memory the model needs with these settings."""
+        """How much GPU memory the model needs with these settings."""
 
     @abstractmethod
     def lighter(self, settings: Any) -> dict[str, Any]:
-        """Settings that may take less memory than these, best first, by what has to be chosen: "draft quality"."""
+        """Settings that may take less memory than these, best first, by what the user would choose: "draft quality"."""
 
-    # What all of them share:
+    # Common to all models:
 
     def generate(self, request: Request, progress: Progress) -> Generated:
         """Generate the shot; the source's pixels are not put back. See `ex4d.generate.base.Generator`.
 
-        More frames than the model makes at once are made in windows, each beginning with finished frames of the one
-        before; whatever the length, the GPU holds one window. A request that was stopped goes on where it was when it
-        comes again.
+        If there are more frames than the model makes at once, they are made in windows, each beginning with finished
+        frames of the one before; the GPU holds one window, whatever the length. If an interrupted request is submitted
+        again, it resumes where it was.
 
         Args:
-            request: with settings of the model's own kind.
+            request: with settings of the model's own class.
             progress: called after each step; raises `Cancelled` to stop.
 
         Raises:
-            InputError: the model cannot run here, or the GPU's memory is not enough.
+            InputError: the model cannot run here, or the GPU does not have enough memory.
         """
         if reason := self.missing():
             raise InputError(reason)
@@ -150,13 +150,13 @@ class VideoGenerator(ABC):
                 return self._generate(request, progress)
         except torch.OutOfMemoryError as error:
             out_of_memory = error
-        # Outside of the handler, which would keep what the failed frames hold.
+        # Outside the handler, which would keep alive what the failed frames hold.
         del out_of_memory
         self.unload()
         raise InputError(self._too_little_memory(request.settings))
 
     def _too_little_memory(self, settings: Any) -> str:
-        """What a job needed that ran out of memory, and what to do."""
+        """Explain what memory a failed job needed, and what to do."""
         import torch
 
         from ex4d.generate.runtime import offload
@@ -176,7 +176,7 @@ class VideoGenerator(ABC):
         )
 
     def unload(self) -> None:
-        """Give back all memory that the models hold."""
+        """Release all memory that the models hold."""
         for helper in self._helpers.values():
             helper.unload()
         if self._loaded is not None:
@@ -186,15 +186,15 @@ class VideoGenerator(ABC):
             return
         import torch
 
-        gc.collect()  # also what a load that was broken off left
-        torch.cuda.empty_cache()  # does nothing where no GPU was used
+        gc.collect()  # including the remains of an interrupted load
+        torch.cuda.empty_cache()  # no effect if no GPU was used
 
     @property
     def _on_gpu(self) -> bool:
         return self.device != "cpu"
 
     def _current(self) -> AbstractContextManager[Any]:
-        """Within, libraries that ask torch for the current GPU get this one."""
+        """Context in which libraries that ask torch for the current GPU get this one."""
         import torch
 
         return torch.cuda.device(self.device) if self._on_gpu else nullcontext()
@@ -215,13 +215,13 @@ class VideoGenerator(ABC):
             part = window_part(conditioning, window, result if number else None, min(job.begun, done - window.start))
             prepared = self.prepare(job, request, part)
             share, seed = _Share(progress, number, len(job.windows)), request.seed + number
-            while True:  # until no GPU fails: the first one alone would raise what it meets
+            while True:  # until no GPU fails; if only the first is left, its errors propagate
                 try:
                     made, predictions, place = self._window(job, models, helping, prepared, prompts, seed, share)
                     break
                 except GpuError as error:
                     failed = list(helping)[error.number - 1], str(error)
-                # Outside of the handler, which would keep what the failed frames hold.
+                # Outside the handler, which would keep alive what the failed frames hold.
                 missed += (self._without(helping, *failed),)
             places.append(place)
             asked += predictions
@@ -246,18 +246,18 @@ class VideoGenerator(ABC):
         return Generated(result, facts, tuple(dict.fromkeys(said)))
 
     def _warm(self, job: Job, progress: Progress) -> "Models":
-        """The models for this job, loaded unless they are there already."""
+        """The models for this job, loaded unless they are in memory already."""
         there = self._loaded
         if there and there.key == job.key and (job.rest <= there.rest or there.models.enough_beside(job.rest)):
             return there.models
-        del there  # or its models would live on while the others are loaded
+        del there  # otherwise its models would stay alive while the others are loaded
         self.unload()
         models = self.load(job, progress)
         self._loaded = _Loaded(job.key, job.rest, models)
         return models
 
     def _on_other_gpus(self, job: Job, progress: Progress) -> "tuple[dict[int, Models], tuple[str, ...]]":
-        """The models on each of the other GPUs, by its number, and sentences about those that do not help."""
+        """The models on each of the other GPUs, by number, and sentences about those that cannot help."""
         helping: dict[int, Models] = {}
         said: tuple[str, ...] = ()
         if not self._other_devices:
@@ -279,7 +279,7 @@ class VideoGenerator(ABC):
             try:
                 with self._helpers[number]._current():
                     helping[number] = self._helpers[number]._warm(job, progress)
-            except (InputError, RuntimeError) as error:  # the second is what CUDA raises, out of memory too
+            except (InputError, RuntimeError) as error:  # CUDA raises the latter, also when memory runs out
                 failed = str(error).split("\n")[0]
             if failed:
                 said += (self._without(helping, number, failed),)
@@ -287,7 +287,7 @@ class VideoGenerator(ABC):
 
     @staticmethod
     def _useful_gpus(settings: "Settings", there: int) -> int:
-        """How many of them have something to do in any step."""
+        """How many of the GPUs have work in any step."""
         from ex4d.generate.runtime.several_gpus import groups
 
         guided = round(settings.guided * settings.steps) if settings.guidance != 1 else 0
@@ -295,9 +295,9 @@ class VideoGenerator(ABC):
         return max(sum(map(len, groups(there, count))) for count in predictions)
 
     def _without(self, helping: "dict[int, Models]", number: int, why: str) -> str:
-        """Go on without a GPU, and say so; the next job asks it again."""
+        """Continue without a GPU, and return a note; the next job tries it again."""
         helping.pop(number, None)
-        with suppress(RuntimeError):  # it may not even let go
+        with suppress(RuntimeError):  # even releasing it may fail
             self._helpers.pop(number).unload()
         return (
             f"GPU {number + 1} of {1 + len(self._other_devices)} could not take part ({why}): this take was made"
@@ -305,9 +305,9 @@ class VideoGenerator(ABC):
         )
 
     def _prompts(self, job: Job, progress: Progress) -> "Prompts":
-        """The prompt and the negative one as the text encoder sees them.
+        """Embed the prompt and the negative prompt with the text encoder.
 
-        They are kept on disk by what they say, as the encoder has 11 GB: each prompt is embedded once in a lifetime.
+        Embeddings are cached on disk by their text, because the encoder is 11 GB: each prompt is embedded only once.
         """
         import torch
 
@@ -345,11 +345,14 @@ class VideoGenerator(ABC):
         seed: int,
         progress: Progress,
     ) -> "tuple[NDArray[np.uint8], int, Checkpoint]":
-        """Frames of one window, how many predictions they took, and where they are kept until all windows are done: an
-        interrupted job does not make them again.
+        """Make the frames of one window.
+
+        Returns:
+            The frames, the number of predictions they took, and the checkpoint that keeps them until all windows are
+            done, so that an interrupted job does not make them again.
 
         Raises:
-            GpuError: one of those that are helping failed; 1 is the first of them.
+            GpuError: one of the helping GPUs failed; 1 is the first of them.
         """
         import torch
 
@@ -371,7 +374,7 @@ class VideoGenerator(ABC):
 
 @dataclass(frozen=True)
 class _Share:
-    """Progress of one window as a part of all."""
+    """Progress of one window as a part of the whole."""
 
     progress: Progress
     number: int
@@ -384,13 +387,14 @@ class _Share:
 def window_part(
     conditioning: Conditioning, window: range, finished: NDArray[np.uint8] | None, begun: int = 1
 ) -> Conditioning:
-    """The conditioning of a window; a later one begins with finished frames, as the first begins with the source.
+    """The conditioning of a window; a later window begins with finished frames, as the first begins with the source.
 
     Args:
         conditioning: of the whole shot.
-        window: the frames' numbers.
-        finished: frames (T,h,w,3) of the whole shot, done as far as the window begins; None for the first.
-        begun: so many frames are taken from there.
+        window: frame numbers.
+        finished: frames (T,h,w,3) of the whole shot, finished up to the overlap with this window; None for the first
+            window.
+        begun: number of frames taken from `finished`.
     """
     kept = slice(window.start, window.stop)
     colour, mask = conditioning.colour[kept], conditioning.mask[kept]
@@ -398,7 +402,7 @@ def window_part(
         colour, mask = colour.copy(), mask.copy()
         sure = mask_edges.erode(mask[:begun], mask_edges.DEFAULT_KERNELS, 0)
         done = finished[window.start : window.start + begun]
-        # With the source where it is known, so that what the model changes does not add up from window to window.
+        # With source pixels where they are known, so that the model's changes do not accumulate from window to window.
         colour[:begun] = mask_edges.composite(colour[:begun], done, mask_edges.soft_edge(mask[:begun], sure))
         mask[:begun] = 255
     return replace(conditioning, colour=colour, mask=mask)

@@ -1,4 +1,4 @@
-"""diffsynth itself: importing it, loading its models, embedding prompts. The library is used as it is."""
+"""diffsynth itself: importing it, loading its models, embedding prompts. The library is used unmodified."""
 
 import warnings
 from collections.abc import Iterable
@@ -31,13 +31,13 @@ class Prompts:
 
 @cache
 def library() -> SimpleNamespace:
-    """The parts of diffsynth that are used; importing it takes ten seconds, so it happens here and only once.
+    """The parts of diffsynth that are used. Importing it takes ten seconds, so it happens here and only once.
 
     Raises:
         InputError: it is not installed.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of packages that it imports; nobody here can act on them
+        warnings.simplefilter("ignore")  # from packages it imports; nobody here can act on them
         try:
             import_torchvision()
             from diffsynth.core import ModelConfig
@@ -54,15 +54,15 @@ def library() -> SimpleNamespace:
 
 
 def pipeline(parts: dict[str, Any], device: str, tokenizer: Path | None = None) -> Any:
-    """diffsynth's pipeline with some of its models.
+    """Make a diffsynth pipeline with some of its models.
 
     Args:
-        parts: the file, or files, of each, by the pipeline's name for the model.
-        device: where they are loaded to.
-        tokenizer: its folder, where the text encoder is among them.
+        parts: the file, or files, of each model, by the pipeline's name for it.
+        device: to load them to.
+        tokenizer: its folder, if the text encoder is one of the models.
 
     Raises:
-        InputError: a file is none that diffsynth knows.
+        InputError: diffsynth does not recognise a file.
     """
     lib = library()
     configs = [
@@ -100,7 +100,7 @@ def _only(path: Path | tuple[Path, ...]) -> str:
 
 
 def embed_prompts(files: Files, texts: tuple[str, str], device: str) -> Prompts:
-    """Both prompts through the text encoder, which is loaded for this and let go again.
+    """Embed both prompts with the text encoder, which is loaded for this and released again.
 
     Raises:
         InputError: a file is missing or is not what it should be.
@@ -111,7 +111,7 @@ def embed_prompts(files: Files, texts: tuple[str, str], device: str) -> Prompts:
 
 @torch.no_grad()
 def embed(files: Files, texts: Iterable[str], device: str) -> list[Tensor]:
-    """Texts through the text encoder, (1,512,text_dim) each; it is loaded for this and let go again.
+    """Embed texts with the text encoder, (1,512,text_dim) each; it is loaded for this and released again.
 
     Raises:
         InputError: a file is missing or is not what it should be.

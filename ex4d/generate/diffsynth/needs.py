@@ -1,4 +1,4 @@
-"""What a model needs of a machine: packages, files, a GPU, and how much of its memory. Needs no torch."""
+"""What a model needs from a machine: packages, files, a GPU, and how much of its memory. Needs no torch."""
 
 import ctypes
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from ex4d.weights import store
 from ex4d.weights.store import Part
 
 SLOTS = 2
-"""Blocks that must fit on the GPU at least: one is computed with while the next arrives."""
+"""Minimum number of blocks that must fit on the GPU: one computes while the next arrives."""
 
 
 def missing(title: str, parts: Sequence[Part], least: float, deep: bool, device: str = "cuda") -> str:
-    """Why a model cannot run on this machine, as a sentence; "" where it can.
+    """Why a model cannot run on this machine, as a sentence; "" if it can.
 
     Args:
         title: of the model.
         parts: its files.
-        least: GB of GPU memory that it needs with the settings that need least.
-        deep: also import torch, which takes seconds, and ask whether it can use the GPU.
+        least: GB of GPU memory needed with the lightest settings.
+        deep: also import torch, which takes seconds, and check that it can use the GPU.
         device: where it is to run; "cpu", which is for tests, needs no GPU.
 
     Raises:
@@ -51,7 +51,7 @@ def missing(title: str, parts: Sequence[Part], least: float, deep: bool, device:
 
 
 def gpus() -> tuple[int, ...]:
-    """Bytes of memory of each NVIDIA GPU; asks the driver itself, which takes no seconds and no memory."""
+    """Bytes of memory of each NVIDIA GPU, from the driver itself, which is quick and takes no memory."""
     for name in ("libcuda.so.1", "nvcuda.dll"):
         try:
             driver = ctypes.CDLL(name)
@@ -70,19 +70,22 @@ def gpus() -> tuple[int, ...]:
 
 
 def memory(block: int, blocks: int, others: int, rest: int) -> Memory:
-    """What of a GPU's memory a model needs.
+    """How much GPU memory a model needs.
 
     Args:
         block: bytes of one block.
-        blocks: how many there are.
+        blocks: number of blocks.
         others: bytes of all other weights.
-        rest: bytes for everything but weights at the worst moment.
+        rest: peak bytes of everything except weights.
     """
     return Memory(round((others + rest + SLOTS * block) / 1e9, 1), round((others + rest + blocks * block) / 1e9, 1))
 
 
 def block_bytes(dim: int, ffn_dim: int, image: bool, in_8_bits: bool) -> int:
-    """Bytes of one block: its square layers (two more where it attends to a picture), the two of the feed-forward part,
-    with biases, and the rows of norms and modulation."""
+    """Bytes of one block.
+
+    Its square layers (two more if it attends to a picture), the two layers of the feed-forward part, biases, and the
+    rows of norms and modulation.
+    """
     layers, rows = (10, 13) if image else (8, 12)
     return (1 if in_8_bits else 2) * (layers * (dim + 1) * dim + 2 * dim * ffn_dim + dim + ffn_dim + rows * dim)

@@ -1,10 +1,10 @@
-"""Model files that every model of the family needs: one copy on disk serves them all. Needs no torch.
+"""Model files that every model of the family needs; one copy on disk serves them all. Needs no torch.
 
-Each model has them in the folder of its own repository, and takes those of another model's where it has none. Hashes of
-tensors are those by which diffsynth recognises the published files (its configs/model_configs.py). The hashes of whole
-files were seen in several public places that agree, for the repositories of Wan2.1 T2V, I2V and Fun, which all have the
-very same files. For VACE's own repositories nobody's hash was found: the same is demanded of them, and what is fetched
-from there with other bytes is refused.
+Each model expects them in the folder of its own repository, and uses another model's copy if that one has them. Hashes
+of tensors are those by which diffsynth recognises the published files (its configs/model_configs.py). Hashes of whole
+files were seen in several public places that agree, for the repositories of Wan2.1 T2V, I2V and Fun, which all have
+identical files. For VACE's own repositories no published hash was found: the same hashes are required, and files
+downloaded from there with other bytes are refused.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from typing import NamedTuple
 from ex4d.weights.store import Part
 
 EXTRA = "wan"
-"""The extra of ex4d that brings what the models need."""
+"""The extra of ex4d that installs what the models need."""
 
 FOLDERS = ("Wan2.1-I2V-14B-480P", "Wan2.1-VACE-1.3B", "Wan2.1-VACE-14B")
-"""Those of the repositories that have these files, below the folder of all models."""
+"""Repositories that contain these files, as folders below the folder of all models."""
 
 
 class Shared(NamedTuple):
@@ -36,7 +36,7 @@ def part(
     sha256: tuple[str, ...] = (),
     elsewhere: tuple[str, ...] = (),
 ) -> Part:
-    """A part of a repository `hub` on Hugging Face at a commit; the folder has the repository's name."""
+    """A part of the repository `hub` on Hugging Face at a commit; its folder has the repository's name."""
     folder = hub.partition("/")[2]
     places = tuple(f"{folder}/{file}" for file in files)
     others = tuple(other for other in elsewhere if other != folder)
@@ -44,7 +44,7 @@ def part(
 
 
 def shared(hub: str, revision: str) -> Shared:
-    """Those parts, as they are expected first, and fetched, for the model of a repository."""
+    """The common parts for a model, which are expected in, and downloaded from, its own repository first."""
     return Shared(
         part(
             hub,

@@ -1,4 +1,4 @@
-"""Colour and mask in a size that the models take: multiples of 16 near the source's aspect, 4k+1 frames."""
+"""Colour and mask in a size that the models take: multiples of 16 close to the source's aspect ratio, 4k+1 frames."""
 
 from itertools import product
 from math import ceil, floor, log, sqrt
@@ -11,14 +11,14 @@ from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning
 
 MULTIPLE = 16
-"""Sides of the picture are multiples of this: 8 of the VAE times 2 of the patches."""
+"""The picture's sides are multiples of this: 8 for the VAE times 2 for the patches."""
 
 STRIDE = 4
-"""Frames that one latent frame stands for, but for the first, which stands for one."""
+"""Frames per latent frame, except for the first, which stands for one."""
 
 
 def fitting_size(width: int, height: int, area: int) -> tuple[int, int]:
-    """Width and height in multiples of 16, nearest to the aspect, and next to that to the area, of a picture."""
+    """Width and height in multiples of 16, closest to a picture's aspect ratio and, with less weight, to `area`."""
     aspect = width / height
 
     def around(side: float) -> range:
@@ -32,17 +32,17 @@ def fitting_size(width: int, height: int, area: int) -> tuple[int, int]:
 
 
 def padded_length(frames: int) -> int:
-    """The next 4k+1: the VAE takes one frame and then four at a time."""
+    """The next length 4k+1: the VAE takes one frame and then four at a time."""
     return frames + (1 - frames) % STRIDE
 
 
 def tokens(frames: int, width: int, height: int) -> int:
-    """How many tokens the model works on: 4 frames and 16x16 pixels each."""
+    """Number of tokens that the model works on: 4 frames by 16x16 pixels each."""
     return ((frames - 1) // STRIDE + 1) * (width // MULTIPLE) * (height // MULTIPLE)
 
 
 def method(width: int, height: int, size: tuple[int, int]) -> int:
-    """The method of cv2 that brings a picture to a size (width, height) of its own aspect."""
+    """The OpenCV method for scaling a picture to `size` (width, height) with the same aspect ratio."""
     return cv2.INTER_AREA if width * height > size[0] * size[1] else cv2.INTER_LINEAR
 
 
@@ -59,10 +59,10 @@ def fitted(
 
     Args:
         conditioning: T frames as rendered, their mask not eroded.
-        chosen: numbers of the frames that are taken.
+        chosen: numbers of the frames to use.
         length: the last frame is repeated up to this number.
         size: width and height.
-        method: of cv2.
+        method: for OpenCV.
         kernels, seed: of the erosion, see `mask_edges.erode`.
     """
     colour = np.stack([resized(picture, size, method) for picture in conditioning.colour[chosen]])
@@ -76,14 +76,14 @@ def fitted(
 
 
 def resized(picture: NDArray[np.uint8], size: tuple[int, int], method: int) -> NDArray[np.uint8]:
-    """The picture (h,w) or (h,w,3) brought to `size` (width, height) by a method of cv2."""
+    """Scale a picture (h,w) or (h,w,3) to `size` (width, height) with an OpenCV method."""
     if picture.shape[1::-1] == size:
         return picture
     return np.asarray(cv2.resize(picture, size, interpolation=method), np.uint8)
 
 
 def all_resized(frames: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """The model's frames (T,h,w,3) in the size of the result."""
+    """Scale the model's frames (T,h,w,3) to the size of the result."""
     if frames.shape[1:3] == (height, width):
         return frames
     larger = width * height > frames.shape[1] * frames.shape[2]

@@ -1,4 +1,4 @@
-"""Quality levels and sizes: one name each for what is traded for time. Needs no torch."""
+"""Quality levels and sizes: what is traded for time, under one name each. Needs no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,13 +11,13 @@ ModelSize = Literal["512x512", "832x480"]
 """Approximate pixels per frame inside the model, whatever the aspect ratio; the models were trained near both."""
 
 AREAS = {"512x512": 512 * 512, "832x480": 832 * 480}
-"""Pixels of a picture that the models were trained near; their price is in upstream "Published and measured"."""
+"""Pixels per picture, close to the sizes in training; upstream "Published and measured" has their cost."""
 
 SIZES = (
     Choice("512x512", "512 x 512", "The size of the release; frames keep the clip's aspect ratio"),
     Choice("832x480", "832 x 480", "Half as many pixels again, in about twice the time"),
 )
-"""The same as choices of a setting."""
+"""The same as choices for a setting."""
 
 NEGATIVE_PROMPT = (
     "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall"
@@ -25,7 +25,7 @@ NEGATIVE_PROMPT = (
     " poorly drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy background, three"
     " legs, many people in the background, walking backwards"
 )
-"""What Wan2.1 recommends to avoid, and EX-4D's release does, wherever a step is guided."""
+"""What Wan2.1 recommends to avoid; used, as in EX-4D's release, wherever a step is guided."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,12 @@ class Quality:
     Attributes:
         name: of the level.
         steps: of sampling.
-        guidance: how far to go from the negative prompt's prediction towards, and past, the prompt's; 1 saves half.
-        guided: part of the steps, from the first, that is guided; the others take the prompt's prediction alone.
-        reuse: how much (relative) a prediction may be expected to change and still be used again; 0 computes all.
-        fp8: products of the large layers in 8 bits, where the GPU can; weights are kept in 8 bits in any case.
+        guidance: how far to go from the negative prompt's prediction towards, and past, the prompt's; 1 halves the
+            work.
+        guided: fraction of the steps, from the first, that are guided; the others use only the prompt's prediction.
+        reuse: how much (relative) a prediction may be expected to change and still be reused; 0 computes all.
+        fp8: whether products of the large layers are in 8 bits if the GPU supports it; weights are kept in 8 bits in
+            any case.
     """
 
     name: QualityName
@@ -49,7 +51,7 @@ class Quality:
     fp8: bool
 
     def says(self, final: "Quality") -> str:
-        """A sentence on what was changed against `final`, the model's best; empty for that itself."""
+        """A sentence on what differs from `final`, the model's best; empty for that level itself."""
         changes = [f"{self.steps} steps instead of {final.steps}"] if self.steps != final.steps else []
         if self.guidance == 1:
             changes.append("no guidance")

@@ -1,7 +1,7 @@
-"""A video model that diffsynth has loaded: its blocks in their places, sampling, encoding and decoding.
+"""A video model loaded by diffsynth: placing its blocks, sampling, encoding and decoding.
 
-The blocks are run by `ex4d.generate.runtime.offload`; the loop over the steps is ours, so that it can tell where it
-stands and stop between two steps. What conditions a step is each model's own.
+`ex4d.generate.runtime.offload` runs the blocks. The loop over the steps is ours, so that it can report progress and
+stop between two steps. The conditioning of a step is specific to each model.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,16 +27,16 @@ from ex4d.progress import DECODING, LOADING, SAMPLING, Progress, silent
 
 Precision = Literal["reference", "fast"]
 """`reference` computes as the release does: products in bfloat16, everything between them in float32. `fast` keeps the
-weights of the blocks in 8 bits, half the memory, and makes their products in 8 bits where the GPU can."""
+blocks' weights in 8 bits, which halves their memory, and computes their products in 8 bits if the GPU supports it."""
 
 LATENT_CHANNELS = 16
 """Channels of the VAE's latents."""
 
 ADVICE = "take a lower quality or a smaller model size"
-"""How a model takes less memory."""
+"""How to make a model take less memory."""
 
 KEPT_EVERY = 5
-"""After so many steps the latents are kept, so that an interrupted job can go on."""
+"""Latents are saved after this many steps, so that an interrupted job can resume."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +45,11 @@ class Settings:
 
     Attributes:
         steps: of sampling.
-        guidance: how far to go from the negative prompt's prediction towards, and past, the prompt's; 1 saves half.
-        guided: part of the steps, from the first, that is guided.
-        reuse: how much a prediction may be expected to change and not be computed; 0 computes all (`StepCache`).
+        guidance: how far to go from the negative prompt's prediction towards, and past, the prompt's; 1 halves the
+            work.
+        guided: fraction of the steps, from the first, that are guided.
+        reuse: how much a prediction may be expected to change without being computed again; 0 computes all
+            (`StepCache`).
         shift: of the flow-matching schedule towards noise.
         prompt: what is wanted.
         negative_prompt: what is not.
@@ -68,13 +70,13 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """What is loaded; a model that has more adds it.
+    """What is loaded; models with more parts add them.
 
     Attributes:
         pipe: diffsynth's pipeline; the blocks of its video model are `OffloadedBlocks`, or iterate over them.
         precision: of the products.
-        dtype: of the weights outside of the blocks.
-        layout: where the blocks lie.
+        dtype: of the weights outside the blocks.
+        layout: where the blocks are kept.
         heads: of the video model's self-attention.
         notes: sentences for the user.
         others: the same on other GPUs, which share the work of each step.
@@ -90,15 +92,15 @@ class Models:
 
     @property
     def device(self) -> torch.device:
-        """Where it is computed."""
+        """The device that computes."""
         return torch.device(self.pipe.device)
 
     def as_current(self) -> AbstractContextManager[Any]:
-        """Within, libraries that ask torch for the current GPU get this one."""
+        """Context in which libraries that ask torch for the current GPU get this one."""
         return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
     def enough_beside(self, rest: int) -> bool:
-        """Whether so many bytes are free on the GPU beside what is loaded, and what streamed blocks take again."""
+        """Whether `rest` bytes are free on the GPU besides what is loaded and what streamed blocks will take again."""
         slots = offload.SLOTS * self.pipe.dit.blocks.slot_bytes
         return self.device.type != "cuda" or offload.free_bytes(self.device) >= rest + slots
 
@@ -107,7 +109,7 @@ M = TypeVar("M", bound=Models)
 
 
 class Prepared(Protocol):
-    """One shot as the model takes it."""
+    """One shot as input of the model."""
 
     @property
     def colour(self) -> Tensor:
@@ -116,7 +118,7 @@ class Prepared(Protocol):
 
     @property
     def frames(self) -> int:
-        """So many frames, from the first, are wanted."""
+        """Number of frames wanted, from the first."""
         ...
 
     @property
@@ -132,12 +134,12 @@ class Prepared(Protocol):
 
 @dataclass(frozen=True)
 class Placed:
-    """A block where diffsynth has it, and what is merged into it.
+    """A block at its place in diffsynth's model, and what is merged into it.
 
     Attributes:
         group: the blocks that it is one of; it is replaced there once its weights are taken.
-        number: its place in the group.
-        loras: with its layers only.
+        number: its index in the group.
+        loras: with this block's layers only.
     """
 
     group: nn.ModuleList
@@ -160,15 +162,15 @@ def place(
     image_tokens: int,
     progress: Progress = silent,
 ) -> tuple[offload.OffloadedBlocks, tuple[str, ...]]:
-    """Take the weights of all blocks and put them where there is room for them, on the GPU or in main memory.
+    """Take the weights of all blocks and keep them on the GPU if there is room, otherwise in main memory.
 
     Args:
-        stack: the blocks in the order in which they run.
+        stack: the blocks in execution order.
         whole: the models that they are parts of.
         precision: how they are computed.
-        device: that computes.
+        device: the device that computes.
         dtype: of the weights.
-        rest: bytes that must stay free on the GPU for everything but weights.
+        rest: bytes that must stay free on the GPU for everything except weights.
         image_tokens: see `blocks.run`.
         progress: called after each block; raises `Cancelled` to stop.
 
@@ -183,7 +185,7 @@ def place(
     layout = offload.Plan(len(stack))
     if device.type == "cuda":
         others = [p.nbytes for model in whole for p in model.parameters() if id(p) not in own and not p.is_cuda]
-        taken = sum(p.nbytes for p in own.values() if p.is_cuda)  # what is loaded there is let go again
+        taken = sum(p.nbytes for p in own.values() if p.is_cuda)  # these are released again
         layout = offload.plan(offload.free_bytes(device) + taken - sum(others), size, len(stack), rest, ADVICE)
     del own
     first = stack[0].block
@@ -206,9 +208,10 @@ def place(
 
 
 def settle(pipe: Any, whole: Sequence[nn.Module], dtype: torch.dtype, *, in_float32: bool = True) -> None:
-    """What is left of models whose blocks are taken, ready on the pipeline's device.
+    """Prepare what is left of models whose blocks were taken, on the pipeline's device.
 
-    Where weights are bfloat16, layers that the release computes in float32 do so; but for norms, only if `in_float32`.
+    With bfloat16 weights, norms compute in float32, as in the release; its other float32 layers do so only if
+    `in_float32`.
     """
     for model in whole:
         model.to(pipe.device)
@@ -220,9 +223,9 @@ def settle(pipe: Any, whole: Sequence[nn.Module], dtype: torch.dtype, *, in_floa
         for model in whole:
             for layer in model.modules():
                 if isinstance(layer, nn.LayerNorm):
-                    layer.float()  # as autocast has it on a GPU; on the CPU it leaves them alone
+                    layer.float()  # as autocast does on a GPU; on the CPU it leaves norms alone
     if torch.device(pipe.device).type == "cuda":
-        torch.cuda.empty_cache()  # what gathering left is in pieces of other sizes than sampling needs
+        torch.cuda.empty_cache()  # memory cached while gathering is in pieces of other sizes than sampling needs
 
 
 def _outside_autocast(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -237,7 +240,7 @@ def check(prepared: Prepared, settings: Settings) -> None:
     """Refuse what the model cannot take.
 
     Raises:
-        InputError: the sizes are none that the model can take, or there are no steps.
+        InputError: the model cannot take these sizes, or there are no steps.
     """
     count, _, height, width = prepared.colour.shape
     if count % STRIDE != 1 or height % MULTIPLE or width % MULTIPLE:
@@ -250,7 +253,7 @@ def check(prepared: Prepared, settings: Settings) -> None:
 
 
 def noise(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Noise to begin with, float32, drawn on the CPU so that the GPU does not matter."""
+    """Initial noise of this shape, float32, drawn on the CPU so that it does not depend on the GPU."""
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
 
 
@@ -266,17 +269,17 @@ def sample(
     steer: Callable[[Tensor, float], Tensor] | None = None,
     others: Sequence[Predict] = (),
 ) -> tuple[Tensor, int]:
-    """Latents of the finished video, and how many predictions that took.
+    """Sample the latents of the finished video; also return the number of predictions computed.
 
     Args:
         models: what is loaded.
         predict: the model.
-        start: noise (1,16,T',H',W') to begin with.
+        start: initial noise (1,16,T',H',W').
         prompts: embedded.
         colours: how to show latents, see `latent_pictures`.
         settings: how the model is run.
         progress: called after each step; raises `Cancelled` to stop.
-        checkpoint: where latents are kept every few steps, and gone on from.
+        checkpoint: where latents are saved every few steps, and resumed from.
         steer: see `sampling.sample`.
         others: the model on the GPUs of `models.others`.
     """
@@ -290,7 +293,7 @@ def sample(
         reuse=settings.reuse,
     )
     if settings.reuse:
-        checkpoint = None  # which predictions are left out depends on all steps before
+        checkpoint = None  # which predictions are skipped depends on all steps before
     kept = checkpoint.read() if checkpoint else {}
     first, before = (int(kept["step"]), int(kept["predictions"])) if kept else (0, 0)
     latents = kept["latents"] if kept else start
@@ -313,14 +316,14 @@ def sample(
 
 @contextmanager
 def everywhere(models: M, predictor: Callable[[M], AbstractContextManager[Predict]]) -> Iterator[list[Predict]]:
-    """Within, what predicts on each GPU, the first one first.
+    """Context that provides a prediction function on each GPU, the first GPU first.
 
     Args:
         models: what is loaded, on all GPUs.
-        predictor: makes what predicts with the models of one GPU.
+        predictor: makes the prediction function for the models of one GPU.
 
     Raises:
-        GpuError: another GPU than the first failed.
+        GpuError: a GPU other than the first failed.
     """
     with ExitStack() as stack:
         found: list[Predict] = []
@@ -349,7 +352,8 @@ def _guess_there(models: Models, predict: Predict, prompts: Prompts) -> Callable
     guess = _guess(models, predict, prompts)
 
     def work(latents: Tensor, time: Tensor, prompt: int, member: Member | None) -> Tensor:
-        # Of what `computing` sets, attention's kernels hold for all threads, the rest for the one that sets it.
+        # Of the settings in `computing`, attention kernels apply to all threads, the rest only to the thread that sets
+        # them.
         with torch.no_grad(), models.as_current(), autocast(models), split(models.pipe.dit, member):
             return guess(latents, time, prompt)
 
@@ -365,16 +369,16 @@ def finish(
     progress: Progress,
     decoder: Callable[[Any, Tensor, Progress], NDArray[np.uint8]] | None = None,
 ) -> Generated:
-    """The video of finished latents, with what made it.
+    """Decode finished latents to the video, and record what made it.
 
     Args:
         models: what is loaded.
         prepared: what it was made for.
         latents: finished.
-        asked: how many predictions they took.
+        asked: number of predictions computed.
         settings: that they were made with.
-        progress: told before and after.
-        decoder: what makes frames of latents; None takes `decode`.
+        progress: called before and after.
+        decoder: decodes latents to frames; None uses `decode`.
     """
     progress(DECODING, 0, 1)
     models.pipe.dit.blocks.make_room()
@@ -384,7 +388,7 @@ def finish(
 
 
 def decode(pipe: Any, latents: Tensor, progress: Progress = silent) -> NDArray[np.uint8]:
-    """Frames (T,H,W,3) of latents, all in one go."""
+    """Decode latents to frames (T,H,W,3), all at once."""
     video = pipe.vae.decode(latents.to(dtype_of(pipe.vae)), device=pipe.device, tiled=False)
     pictures = ((video[0].float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
     frames = pictures.permute(1, 2, 3, 0).cpu().numpy()
@@ -393,25 +397,25 @@ def decode(pipe: Any, latents: Tensor, progress: Progress = silent) -> NDArray[n
 
 
 def encode(pipe: Any, video: Tensor) -> Tensor:
-    """(1,16,T',H',W') of a video (T,3,H,W)."""
+    """Encode a video (T,3,H,W) to latents (1,16,T',H',W')."""
     frames = video.transpose(0, 1).to(dtype=dtype_of(pipe.vae))
     return pipe.vae.encode([frames], device=pipe.device, tiled=False)
 
 
 @contextmanager
 def computing(models: Models) -> Iterator[None]:
-    """Within, products are in bfloat16 where the weights are, and attention takes the GPU's fastest kernel."""
+    """Context in which products are in bfloat16 if the weights are, and attention uses the GPU's fastest kernel."""
     with autocast(models), attention(models.device):
         yield
 
 
 def autocast(models: Models) -> AbstractContextManager[Any]:
-    """Within, products are in bfloat16 where the weights are."""
+    """Context in which products are in bfloat16 if the weights are."""
     return nullcontext() if models.dtype == torch.float32 else torch.autocast(models.device.type, dtype=models.dtype)
 
 
 def attention(device: torch.device) -> AbstractContextManager[Any]:
-    """Within, attention takes the GPU's fastest kernel."""
+    """Context in which attention uses the GPU's fastest kernel."""
     if device.type != "cuda":
         return nullcontext()
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -421,5 +425,5 @@ def attention(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
-    """Of a model's weights."""
+    """The dtype of a model's weights."""
     return next(module.parameters()).dtype

@@ -1,6 +1,6 @@
-"""The background of a shot: a panorama of what a camera would see if nothing stood in front.
+"""The background of a shot: a panorama of what a camera would see if nothing stood in front of it.
 
-One for the whole shot, so that what is filled from it stands still. `benchmarks/invented.py` measures it.
+One for the whole shot, so that whatever is filled from it stays still. `benchmarks/invented.py` measures it.
 """
 
 from dataclasses import dataclass, replace
@@ -15,32 +15,32 @@ from ex4d.geometry.transforms import inverse
 from ex4d.render.scene import Scene
 
 FRAMES = 8
-"""So many frames, evenly spread over the shot, are looked at."""
+"""Number of frames examined, evenly spread over the shot."""
 
 SAME = 1.1
-"""Surfaces whose inverse distances differ by less than this factor are the same: models' depth pumps that much."""
+"""Surfaces whose inverse distances differ by less than this factor are the same; models' depth pumps by that much."""
 
 NEARER, PARALLAX_DEGREES = 1.2, 8.0
-"""Something stands in front if its inverse distance is so many times that of the background, and if it is seen to move
-against it by more than this along the path: mountains before the sky are background."""
+"""Something is in front if its inverse distance is this many times that of the background, and if it visibly moves
+against it by more than this along the path; mountains in front of the sky are background."""
 
 WIDEST_THING = 25.0
-"""What is nearer than both its neighbours on its row and narrower than this, in degrees, stands in front."""
+"""Anything nearer than both its neighbours in its row and narrower than this, in degrees, is in front."""
 
 LEAST_DEGREES = 1.0
-"""What is left of the background between things in front, narrower than this, is more likely their rim."""
+"""Background between things in front that is narrower than this is more likely their rim."""
 
 _FINEST = 1440
-"""Most rows of the panorama: 0.125 degrees each."""
+"""Maximum number of rows of the panorama, 0.125 degrees each."""
 
 _ROWS, _CELL = 180, 0.25
-"""Rows of the coarse panorama, and degrees of the cells in which is decided what stands in front."""
+"""Rows of the coarse panorama, and size in degrees of the cells in which things are judged to be in front."""
 
 _HALF_WEIGHT = 4.0
-"""Degrees of azimuth at which what was seen counts half as much as right beside it."""
+"""Azimuth in degrees at which seen pixels have half the weight of those right next to it."""
 
 _ACROSS, _FAINTER = (1.0, 4.0), 0.01
-"""Widths in degrees over which neighbouring rows count, each so much less than the one before."""
+"""Widths in degrees over which neighbouring rows count, and the factor by which each counts less than the last."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ class _Seen:
 
 
 def background(scene: Scene) -> Panorama:
-    """The background of a shot, from its pictures and their depth; the same for the same shot.
+    """Build the background of a shot from its pictures and their depth; the same shot always gives the same background.
 
-    Each direction has the mean of the farthest that the frames saw there, without what moves where that is known. What
-    stands in front is taken out. There, and where nobody looked, the background goes on at the same elevation.
+    Each direction gets the mean of the farthest surface that the frames saw there, without moving things if these are
+    known. Things in front are removed. In their place, and where no frame looked, the background continues at the same
+    elevation.
     """
     mesh = scene.mesh
     frames = np.unique(np.linspace(0, len(mesh) - 1, min(FRAMES, len(mesh))).round().astype(int))
@@ -80,12 +81,12 @@ def background(scene: Scene) -> Panorama:
 
 
 def _pose(scene: Scene, frames: NDArray[np.int_]) -> NDArray[np.float64]:
-    """Pose (4,4) of the panorama in the world: in the middle of the cameras, upright where a ground is found."""
+    """Pose (4,4) of the panorama in the world: in the middle of the cameras, upright if a ground is found."""
     poses = scene.mesh.source_to_world[frames]
     plane = ground.found(_points(scene, int(frames[0])), poses[0, :3, 3], -poses[0, :3, 1])
     down = poses[:, :3, 1].mean(axis=0) if plane is None else -plane.normal
     down = down / max(float(np.linalg.norm(down)), 1e-9)
-    # The camera's direction; where it looks straight down, or all around, any other is as good.
+    # The camera's direction; if the camera looks straight down or all around, any other will do.
     ways = (poses[:, :3, 2].mean(axis=0), *np.eye(3))
     right = next(side for side in (np.cross(down, way) for way in ways) if np.linalg.norm(side) > 0.1)
     pose = np.eye(4)
@@ -95,7 +96,7 @@ def _pose(scene: Scene, frames: NDArray[np.int_]) -> NDArray[np.float64]:
 
 
 def _points(scene: Scene, t: int) -> NDArray[np.float64]:
-    """Some points (N,3) of frame `t` in the world."""
+    """A sample of points (N,3) of frame `t` in the world."""
     mesh = scene.mesh
     apart = max(1, mesh.width // 64)
     rows, columns = np.mgrid[1 : mesh.height - 1 : apart, 1 : mesh.width - 1 : apart]
@@ -107,7 +108,7 @@ def _points(scene: Scene, t: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Pixels:
-    """Pixels of one frame: where they are in the panorama (N,), their inverse distances (N,) and colours (N,3)."""
+    """Pixels of one frame: their positions in the panorama (N,), their inverse distances (N,) and colours (N,3)."""
 
     row: NDArray[np.int32]
     column: NDArray[np.int32]
@@ -116,7 +117,7 @@ class _Pixels:
 
 
 def _pixels(scene: Scene, t: int, to_panorama: NDArray[np.float64], grid: Grid) -> _Pixels:
-    """Pixels of frame `t` that do not move, as many as the panorama has; not the border, whose depth is the shell's."""
+    """Static pixels of frame `t`, about as dense as the panorama's; not the border, whose depth is the shell's."""
     mesh, k = scene.mesh, scene.mesh.intrinsics[t]
     apart = max(1, int(np.pi / grid.rows * float(k[0, 0])))
     within = (slice(1, -1, apart), slice(1, -1, apart))
@@ -133,9 +134,9 @@ def _pixels(scene: Scene, t: int, to_panorama: NDArray[np.float64], grid: Grid) 
 
 
 def _farthest(scene: Scene, frames: NDArray[np.int_], to_panorama: NDArray[np.float64], grid: Grid) -> _Seen:
-    """What is farthest in each direction, the mean of the frames that saw it."""
+    """The farthest surface in each direction, averaged over the frames that saw it."""
     pixels = [_pixels(scene, int(t), to_panorama, grid) for t in frames]
-    if not any(len(of_frame.row) for of_frame in pixels):  # everything moves: there is nothing else to go by
+    if not any(len(of_frame.row) for of_frame in pixels):  # everything moves, so there is nothing else to use
         pixels = [_pixels(replace(scene, moving=None), int(t), to_panorama, grid) for t in frames]
     pixels = [of_frame for of_frame in pixels if len(of_frame.row)]
     margin = _pixels_of(2 * LEAST_DEGREES, grid)
@@ -150,7 +151,7 @@ def _farthest(scene: Scene, frames: NDArray[np.int_], to_panorama: NDArray[np.fl
         np.minimum.at(farthest, place, of_frame.inverse_distance)
         second = np.minimum(second, np.maximum(first, farthest))
         first = np.minimum(first, farthest)
-    # What one frame alone has seen may have passed by.
+    # A surface that only one frame saw may have been passing by.
     limit = np.where(np.isfinite(second), second, first) * np.float32(SAME)
     sums = np.zeros((5, height * width), np.float32)
     for of_frame, place in zip(pixels, places, strict=True):
@@ -164,19 +165,19 @@ def _farthest(scene: Scene, frames: NDArray[np.int_], to_panorama: NDArray[np.fl
 
 
 def _pixels_of(degrees: float, grid: Grid) -> int:
-    """So many pixels of the panorama, at least one."""
+    """The number of panorama pixels in this many degrees, at least one."""
     return max(1, round(degrees * grid.rows / 180))
 
 
 def _without_things(seen: _Seen, travel: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """What of the seen (h,w) is background, and which part of it is the farther half of its row.
+    """Which seen pixels (h,w) are background, and which of those belong to the farther half of their row.
 
-    An opening along the rows takes out of the inverse distances what stands in front and is narrow; a floor stays, and
-    so does a wall that comes nearer.
+    A morphological opening along the rows removes narrow things in front from the inverse distances; a floor stays, and
+    so does an approaching wall.
 
     Args:
-        seen: the farthest of all frames.
-        travel: how far the path's cameras go from the panorama's point.
+        seen: the farthest surfaces of all frames.
+        travel: how far the path's cameras move from the panorama's centre.
     """
     known, inverse_distance, apart = seen.known, seen.inverse_distance, _pixels_of(_CELL, seen.grid)
     cells = cv2.dilate(np.where(known, inverse_distance, 0), _rectangle(apart, apart))[::apart, ::apart]
@@ -192,7 +193,7 @@ def _without_things(seen: _Seen, travel: float) -> tuple[NDArray[np.bool_], NDAr
     whole = cv2.morphologyEx((known & ~front).astype(np.uint8), cv2.MORPH_CLOSE, _rectangle(3, 3))
     least = _pixels_of(LEAST_DEGREES, seen.grid)
     behind = known & ~front & (cv2.morphologyEx(whole, cv2.MORPH_OPEN, _rectangle(least, least)) > 0)
-    if not behind.any():  # as where nothing but one narrow thing was seen
+    if not behind.any():  # for example if only one narrow thing was seen
         return known, known
     far = np.repeat(middle, apart)[: known.shape[0], None] * np.float32(NEARER) + unseen
     return behind, behind & (inverse_distance <= far)
@@ -203,15 +204,15 @@ def _rectangle(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _completed(seen: _Seen, farther_half: NDArray[np.bool_], to_panorama: NDArray[np.float64]) -> Panorama:
-    """The panorama without gaps.
+    """Complete the panorama without gaps.
 
-    Normalised convolution (Knutsson and Westin 1993), far along the azimuth and little across. The kernel falls with
-    the square of the angle: near what was seen the background goes on as it is there, farther away it is the mean of
-    its elevation.
+    Normalised convolution (Knutsson and Westin 1993), wide along the azimuth and narrow across. The kernel falls off
+    with the square of the angle: near seen pixels the background continues as it is there, farther away it becomes the
+    mean of its elevation.
 
     Args:
         seen: the background.
-        farther_half: (h,w) what of it goes on elsewhere.
+        farther_half: (h,w) which part of it continues elsewhere.
         to_panorama: for the result.
     """
     values = np.dstack([seen.colour, seen.inverse_distance, np.ones_like(seen.inverse_distance)])
@@ -226,7 +227,7 @@ def _completed(seen: _Seen, farther_half: NDArray[np.bool_], to_panorama: NDArra
     part = looked_up(colour, np.stack(np.broadcast_arrays(u, v[:, None]), axis=-1))
     side = _pixels_of(LEAST_DEGREES, seen.grid) | 1
     around = cv2.blur(values, (side, side), borderType=cv2.BORDER_CONSTANT)
-    # Cracks between pixels take what is around; towards gaps the picture becomes that of the coarse panorama.
+    # Cracks between pixels take their surroundings; towards gaps the picture blends into the coarse panorama.
     sharp = np.where(seen.known[..., None], seen.colour, around[..., :3] / np.maximum(around[..., 4:], 1e-6))
     part += np.clip(2 * around[..., 4:] - 0.5, 0, 1) * (sharp - part)
     return Panorama(_bytes(colour), distance, _bytes(part), seen.corner, seen.grid, to_panorama)
@@ -237,11 +238,11 @@ def _bytes(colour: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _coarse(values: NDArray[np.float32], seen: _Seen) -> NDArray[np.float32]:
-    """Means (n,2n,5) over the pixels of the coarse panorama of values (h,w,5) in a part of the fine one, else 0."""
+    """Means (n,2n,5) of values (h,w,5) of a part of the fine panorama over the pixels of the coarse one, else 0."""
     left, top = seen.corner
     height, width = seen.known.shape
     scale = _ROWS / seen.grid.rows
-    # Both only ever grow, by less than 1: sums between the places where they do.
+    # Both only grow, by less than 1 per step, so values are summed between the places where they do.
     row = ((np.arange(height) + top + 0.5) * scale).astype(int)
     column = ((np.arange(width) + left + 0.5) * scale).astype(int)
     by_row = np.add.reduceat(values, np.r_[0, np.nonzero(np.diff(row))[0] + 1], axis=0)
@@ -260,7 +261,7 @@ def _spread(values: NDArray[np.float32]) -> NDArray[np.float64]:
         along = np.ones(1, np.float32)
         blurred = cv2.sepFilter2D(values, -1, along, gauss, borderType=cv2.BORDER_CONSTANT)
         across += np.float32(_FAINTER**number) * blurred
-    # Above and below all that was seen its outermost rows go on.
+    # Above and below everything that was seen, its outermost rows continue.
     known = np.nonzero(across[..., 4].max(axis=1) > 1e-9)[0]
     across = across[known[np.abs(np.arange(_ROWS)[:, None] - known).argmin(axis=1)]]
     column = np.arange(2 * _ROWS)

@@ -1,4 +1,4 @@
-"""The preview generator: no neural network; things and the background go on where the source saw nothing."""
+"""The preview generator: no neural network; things and the background are continued where the source saw nothing."""
 
 from collections.abc import Iterator
 
@@ -24,10 +24,10 @@ NOTE_WITHOUT_DEPTH = "Holes are filled smoothly from their surroundings."
 
 
 class PreviewGenerator:
-    """The preview as a generator. It holds nothing between requests, and nothing in it is random."""
+    """The preview as a generator. It keeps nothing between requests, and nothing in it is random."""
 
     def generate(self, request: Request, progress: Progress) -> Generated:
-        """Fill the holes, and the rim of the mask with them; see `ex4d.generate.base.Generator`."""
+        """Fill the holes, and with them the rim of the mask; see `ex4d.generate.base.Generator`."""
         sure = without_rim(request.conditioning, request.seed)
         frames = filled(sure, request.scene, request.engine, progress)
         if request.scene is None:
@@ -35,7 +35,7 @@ class PreviewGenerator:
         return Generated(frames, {"background_frames": min(FRAMES, len(request.scene.mesh))}, (NOTE,))
 
     def unload(self) -> None:
-        """Nothing is held."""
+        """Do nothing, because nothing is held."""
 
 
 def filled(
@@ -44,13 +44,13 @@ def filled(
     engine: Engine | None = None,
     progress: Progress = silent,
 ) -> NDArray[np.uint8]:
-    """Frames (T,h,w,3) with the holes of the conditioning filled; pixels that are real stay as they are.
+    """Fill the holes of the conditioning, and return the frames (T,h,w,3); real pixels stay as they are.
 
     Args:
         conditioning: T frames.
         scene: what it was rendered from. Holes show the sides of things (`ex4d.generate.preview.sides`), and elsewhere
-            the background (`ex4d.generate.preview.background`). Without it they are inpainted.
-        engine: renders the scene; None takes the fastest that can run here.
+            the background (`ex4d.generate.preview.background`). Without a scene they are inpainted.
+        engine: renders the scene; None uses the fastest that can run here.
         progress: called after each frame; raises `Cancelled` to stop.
     """
     result = conditioning.colour.copy()
@@ -69,7 +69,7 @@ def filled(
 
 
 def _behind(scene: Scene, engine: Engine, frames: list[int]) -> Iterator[NDArray[np.uint8]]:
-    """Pictures (h,w,3) of the background and of the sides of things before it."""
+    """Pictures (h,w,3) of the background, with the sides of things in front of it."""
     panorama, path = background(scene), scene.path
     for t, beside in zip(frames, sides(scene, engine, frames), strict=True):
         picture = panorama.view(path.camera_to_world[t], path.intrinsics[t], path.width, path.height)

@@ -1,4 +1,4 @@
-"""Holes filled smoothly from around, where nothing but colour and mask is known."""
+"""Fills holes smoothly from their surroundings if only colour and mask are known."""
 
 import cv2
 import numpy as np
@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 
 
 def inpaint(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Picture (h,w,3) with its holes (h,w) filled smoothly from around.
+    """Fill the holes (h,w) in a picture (h,w,3) smoothly from their surroundings.
 
-    Pull-push (Gortler et al. 1996): each coarser level averages what is known; going back, holes take the
-    coarser level's colour. Unlike marching methods (Telea 2004) it draws no streaks into holes that are
-    half the picture wide.
+    Pull-push (Gortler et al. 1996): each coarser level averages what is known; on the way back, holes take the coarser
+    level's colour. Unlike marching methods (Telea 2004), it does not draw streaks into holes that are half as wide as
+    the picture.
     """
     weight: NDArray = (~hole).astype(np.float32)[..., None]
     levels: list[tuple[NDArray, NDArray]] = [(picture.astype(np.float32), weight)]
@@ -18,7 +18,7 @@ def inpaint(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.u
         colour, weight = levels[-1]
         sums = cv2.pyrDown(np.concatenate([colour * weight, weight], axis=-1))
         weight = sums[..., 3:]
-        # What a quarter of the neighbourhood knows is known.
+        # A pixel is known if a quarter of its neighbourhood is.
         levels.append((sums[..., :3] / np.maximum(weight, 1e-9), np.minimum(4 * weight, 1)))
     filled = levels[-1][0]
     for colour, weight in levels[-2::-1]:

@@ -1,4 +1,4 @@
-"""A picture of everything around a point, with distances: an environment map that shows parallax."""
+"""A picture of everything around a point, with distances: an environment map with parallax."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 _RAYS = 128
-"""So many rays are followed for each row of a view, or a few more."""
+"""Number of rays traced for each row of a view, or a few more."""
 
 _STEPS = 5
-"""How often a ray is brought to the distance that the panorama has in its direction."""
+"""How often a ray is extended to the panorama's distance in its direction."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Pixels of an equirectangular panorama of 2n columns and n rows.
+    """Pixels of an equirectangular panorama with 2n columns and n rows.
 
     Columns are azimuths from -pi to pi, from z towards x; rows are angles from straight up (-y) to straight down.
 
@@ -33,7 +33,7 @@ class Grid:
     def places(self, points: NDArray[np.float32], middle: float = 0.0) -> NDArray[np.float32]:
         """Column and row (...,2) of the directions of points (...,3), in pixels from the top left corner.
 
-        Columns go on to the left and right of `middle`, an azimuth, by half of the way around at most.
+        Columns extend from `middle`, an azimuth, by at most half a turn to the left and right.
         """
         sine, cosine, scale = np.float32(np.sin(middle)), np.float32(np.cos(middle)), np.float32(self.rows / np.pi)
         x, y, z = points[..., 0], points[..., 1], points[..., 2]
@@ -43,7 +43,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Panorama:
-    """What is seen from a point, coarse all around and fine in one part.
+    """The view from a point, coarse all around and fine in one part.
 
     Attributes:
         colour: (n,2n,3) uint8, see `Grid`.
@@ -64,20 +64,20 @@ class Panorama:
     def view(
         self, camera_to_world: NDArray[np.float64], intrinsics: NDArray[np.float64], width: int, height: int
     ) -> NDArray[np.uint8]:
-        """Picture (height,width,3) from a camera (4,4) with a lens (3,3).
+        """Render a picture (height,width,3) from a camera (4,4) with a lens (3,3).
 
-        Where a ray meets the surface is found by fixed-point steps: go along it until the distance from the point is
-        the one looked up last, look up the distance in that direction, and so on.
+        The point where a ray meets the surface is found by fixed-point iteration: follow the ray to the last distance
+        looked up, look up the distance in the direction of that point, and repeat.
         """
         pose = self.world_to_panorama @ camera_to_world
-        # A ray for the centre of each square block, with one more block on each side.
+        # One ray for the centre of each square block, with one more block on each side.
         block = max(1, width // _RAYS)
         rows, columns = -(-height // block) + 2, -(-width // block) + 2
         x = ((np.arange(columns) - 0.5) * block - intrinsics[0, 2]) / intrinsics[0, 0]
         y = ((np.arange(rows) - 0.5) * block - intrinsics[1, 2]) / intrinsics[1, 1]
         rays = np.stack(np.broadcast_arrays(x, y[:, None], 1.0), axis=-1) @ pose[:3, :3].T
         rays = (rays / np.linalg.norm(rays, axis=-1, keepdims=True)).astype(np.float32)
-        # The camera sees less than half of the way around: columns that go on from its own azimuth have no seam.
+        # The camera sees less than half a turn, so columns centred on its own azimuth have no seam.
         middle = float(np.arctan2(pose[0, 2], pose[2, 2]))
         places = self.fine.places(self._met(rays, pose[:3, 3].astype(np.float32)), middle)
         size = (columns * block, rows * block)
@@ -89,13 +89,13 @@ class Panorama:
             left = self.corner[0] + turn
             if first < left + self.part.shape[1] and last > left:
                 at = cv2.resize(places - np.array((left + 0.5, self.corner[1] + 0.5), np.float32), size)[within]
-                # Outside of the part the picture stays as it is.
+                # Outside the part, the picture stays as it is.
                 column, row = cv2.split(at)
                 cv2.remap(self.part, column, row, cv2.INTER_LINEAR, picture, cv2.BORDER_TRANSPARENT)
         return picture
 
     def _met(self, rays: NDArray[np.float32], start: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points (h,w,3) where rays (h,w,3) of length 1 meet the panorama's surface, all from `start` (3,)."""
+        """Points (h,w,3) where unit rays (h,w,3) from `start` (3,) meet the panorama's surface."""
         grid, along, square = Grid(len(self.colour)), rays @ start, start @ start
         points = rays
         for _step in range(_STEPS):
@@ -107,6 +107,6 @@ class Panorama:
 
 
 def looked_up(panorama: NDArray, places: NDArray[np.float32]) -> NDArray:
-    """Values (h,w,...) of a panorama at places (h,w,2) of its `Grid`, interpolated and wrapped around."""
+    """Look up values (h,w,...) of a panorama at places (h,w,2) of its `Grid`, interpolated and wrapped around."""
     column, row = cv2.split(places - np.float32(0.5))
     return np.asarray(cv2.remap(panorama, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))

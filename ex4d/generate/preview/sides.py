@@ -1,8 +1,8 @@
-"""How things go on beside what the source saw of them.
+"""How things continue beyond what the source saw of them.
 
-The mesh has faces between a thing and what is behind it. Where the camera sees such a face close to the thing, it looks
-at the thing's side, at its rim, or at a surface that the source saw at a grazing angle: there the thing's own colour
-goes on. Farther along the face it looks past the thing, at the background.
+The mesh has faces between a thing and what is behind it. If the camera sees such a face close to the thing, it is
+looking at the thing's side, its rim, or a surface that the source saw at a grazing angle, so the thing's own colour
+continues there. Farther along the face it looks past the thing, at the background.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,22 +17,22 @@ from ex4d.geometry.transforms import inverse
 from ex4d.render.scene import Engine, Scene, View
 
 DEEP = 0.03
-"""A thing goes on by this part of its distance; measured best on generated scenes, see docs/performance.md."""
+"""A thing extends by this fraction of its distance; measured best on generated scenes, see docs/performance.md."""
 
 _COLUMNS = 512
-"""Sides are looked for on a mesh of about so many columns, in pictures of half the size: they have no detail."""
+"""Sides are found on a mesh of about this many columns, in pictures half as wide, because they have no detail."""
 
 _SMOOTH = (5, 5)
-"""The square of the mesh's pixels over which a thing's colour is averaged: its edges are noisy."""
+"""Square of mesh pixels over which a thing's colour is averaged, because its edges are noisy."""
 
 _STEP = 1.1
-"""Where distances in that square differ by this factor there is a step, and its sides are not mixed."""
+"""If distances in that square differ by this factor there is a step, and its two sides are not mixed."""
 
 _TOGETHER = 16
-"""So many frames are drawn together."""
+"""Number of frames drawn together."""
 
 _LEAST = 3
-"""Specks narrower than this many of those pixels are errors of depth along an edge."""
+"""Specks narrower than this many of those pixels are depth errors along an edge."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Sides:
     """What a view shows of things, with their sides.
 
     Attributes:
-        colour: (h,w,3) uint8, of no meaning where the weight is 0.
+        colour: (h,w,3) uint8, meaningless where the weight is 0.
         weight: (h,w) float32 from 0 to 1, the thing's share of a pixel.
     """
 
@@ -49,7 +49,7 @@ class Sides:
 
 
 def sides(scene: Scene, engine: Engine, cameras: Sequence[int]) -> Iterator[Sides]:
-    """The sides of things that these cameras of the path see, in their order."""
+    """Yield the sides of things seen by these cameras of the path, in order."""
     path = scene.path
     for first in range(0, len(cameras), _TOGETHER):
         light, smaller = _light(scene, cameras[first : first + _TOGETHER])
@@ -64,7 +64,7 @@ def sides(scene: Scene, engine: Engine, cameras: Sequence[int]) -> Iterator[Side
 
 
 def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
-    """What these cameras look at on a mesh of fewer vertices, in smaller pictures, and by how much smaller."""
+    """The scene of these cameras with fewer vertices and smaller pictures, and the factor by which they are smaller."""
     mesh, path, frames = scene.mesh, scene.path, [scene.frame_of(camera) for camera in cameras]
     apart = max(1, round(mesh.width / _COLUMNS))
     depth = np.stack([mesh.depth[t, ::apart, ::apart] for t in frames])
@@ -72,7 +72,7 @@ def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
     depth[:, :, [0, -1]] = mesh.shell
     k = mesh.intrinsics[frames].copy()
     k[:, :2] /= apart
-    k[:, :2, 2] += 0.5 - 0.5 / apart  # of each apart x apart pixels the top left one is kept
+    k[:, :2, 2] += 0.5 - 0.5 / apart  # of each apart x apart block, the top left pixel is kept
     poses = mesh.source_to_world[frames]
     few = replace(mesh, depth=depth, intrinsics=k, source_to_world=poses, left_out=None)
     smaller = max(1, round(2 * path.width / _COLUMNS))
@@ -85,7 +85,7 @@ def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
 
 
 def _smoothed(colour: NDArray, depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The colour (h,w,3) averaged, but never across a step of the depth (h,w)."""
+    """Average the colour (h,w,3), but never across a step of the depth (h,w)."""
     square = np.ones(_SMOOTH, np.uint8)
     nearest, farthest = cv2.erode(depth, square), cv2.dilate(depth, square)
     is_step, is_near = farthest > _STEP * nearest, depth * depth < nearest * farthest
@@ -98,11 +98,11 @@ def _smoothed(colour: NDArray, depth: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _things(scene: Scene, t: int, view: View) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Colour (h,w,3) of the nearest corner of the faces seen, and where (h,w) it is real or goes on."""
+    """Colour (h,w,3) of the nearest corner of the faces seen, and where (h,w) it is real or continues."""
     assert view.surface is not None
     mesh, path, ids = scene.mesh, scene.path, view.surface.ids
     row, column = np.divmod(ids >> 1, mesh.width)
-    # Faces of the outermost quads lead to the shell, the last two close it: nothing of them was seen.
+    # The outermost quads lead to the shell and the last two faces close it; the source saw none of them.
     inside = (row > 0) & (column > 0) & (row < mesh.height - 2) & (column < mesh.width - 2)
     corner = np.where(inside, ids >> 1, 0)
     depth, nearest = mesh.depth[t].ravel(), corner
@@ -125,7 +125,7 @@ def _things(scene: Scene, t: int, view: View) -> tuple[NDArray[np.uint8], NDArra
 
 
 def _two_pixels_further(colour: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The colour (h,w,3), around where it is known (h,w) that of its neighbours: it is about to be enlarged."""
+    """Extend the colour (h,w,3) of known pixels (h,w) to those around them, because it is about to be enlarged."""
     weight = known.astype(np.float32)[..., None]
     sums = cv2.boxFilter(np.dstack([colour * weight, weight]), -1, (5, 5), normalize=False)
     return np.where(known[..., None], colour, sums[..., :3] / np.maximum(sums[..., 3:], 1)).astype(np.uint8)

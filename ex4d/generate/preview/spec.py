@@ -1,4 +1,4 @@
-"""What there is to know about the preview before its code is imported."""
+"""What is known about the preview before its code is imported."""
 
 from importlib.util import find_spec
 
@@ -8,14 +8,14 @@ from ex4d.schema import Settings
 
 
 def make(device: str) -> Generator:
-    """A preview generator; it computes on the CPU, whatever the device, but for what the engine renders."""
+    """Make a preview generator; it computes on the CPU whatever the device, except for what the engine renders."""
     from ex4d.generate.preview.fill import PreviewGenerator
 
     return PreviewGenerator()
 
 
 def missing(deep: bool) -> str:
-    """Why the preview cannot run here, "" where it can."""
+    """Why the preview cannot run here; "" if it can."""
     if find_spec("cv2") is None:
         return f"The preview needs the Python package cv2: {extra_to_install('render')}."
     return ""

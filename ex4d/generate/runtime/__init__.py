@@ -1,4 +1,4 @@
-"""What video models share: sampling, step cache, windows, offloading, several GPUs, checkpoints.
+"""Shared parts of video models: sampling, step cache, windows, offloading, several GPUs, checkpoints.
 
-Nothing here knows one model: sizes, prompts and how many transformers there are come as arguments.
+Nothing here knows a particular model: sizes, prompts and the number of transformers are arguments.
 """

@@ -1,9 +1,9 @@
 """One transformer block of a video model as a function of its weights.
 
-The same formulas as diffsynth's `DiTBlock`, with or without attention to a picture's tokens, so that a compiler can
-fuse what lies between the large products, weights can come from wherever they are kept at the moment, and products can
-be made in 8 bits. What is between the products is float32, as in the release: the stream of tokens, norms, modulation,
-gates and the turns of rotary embedding.
+The same formulas as diffsynth's `DiTBlock`, with or without attention to a picture's tokens, written so that a compiler
+can fuse what lies between the large products, weights can come from wherever they are currently kept, and products can
+be computed in 8 bits. Everything between the products is float32, as in the release: the token stream, norms,
+modulation, gates and the rotations of rotary embedding.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 EPS = 1e-6
-"""Of all norms in a block."""
+"""Epsilon of all norms in a block."""
 
 LARGEST_8BIT = 448.0
 """Largest number of float8_e4m3fn."""
@@ -23,9 +23,9 @@ class Linear(NamedTuple):
     """A linear layer.
 
     Attributes:
-        weight: (outputs, inputs); float8_e4m3fn where `scale` is given.
+        weight: (outputs, inputs); float8_e4m3fn if `scale` is given.
         bias: (outputs).
-        scale: (outputs, 1) float32, what each row of an 8-bit weight is multiplied with.
+        scale: (outputs, 1) float32, factor for each row of an 8-bit weight.
     """
 
     weight: Tensor
@@ -41,11 +41,11 @@ class BlockWeights(NamedTuple):
         q, k, v, out: of self-attention.
         norm_q, norm_k: (dim), scales of its RMS norms.
         norm_weight, norm_bias: (dim) float32, of the norm before cross-attention.
-        cross_q, cross_k, cross_v, image_k, image_v, cross_out: of cross-attention, with text and with the picture.
+        cross_q, cross_k, cross_v, image_k, image_v, cross_out: of cross-attention, to text and to the picture.
         cross_norm_q, cross_norm_k, image_norm_k: (dim), scales of its RMS norms.
         up, down: of the feed-forward part.
 
-    The three `image_` are None in blocks that attend to no picture.
+    The three `image_` fields are None in blocks that do not attend to a picture.
     """
 
     modulation: Tensor
@@ -77,24 +77,25 @@ LAYERS = (
 """Names of the linear layers within a block."""
 
 IMAGE_LAYERS = ("cross_attn.k_img", "cross_attn.v_img")
-"""Names of those that only blocks with attention to a picture have."""
+"""Names of the layers that only blocks with attention to a picture have."""
 
 Lora = dict[str, tuple[Tensor, Tensor]]
 """By the name of a layer within its block, "self_attn.q": A (rank, inputs) and B (outputs, rank), any scale in B."""
 
 
 def gather(block: Any, loras: list[Lora], in_8_bits: bool) -> BlockWeights:
-    """The weights of diffsynth's `DiTBlock` with LoRAs merged into them, on the device where the block is.
+    """The weights of diffsynth's `DiTBlock` with LoRAs merged in, on the block's device.
 
-    Sums are made in float32 and rounded once a LoRA.
+    Sums are computed in float32 and rounded once per LoRA.
 
     Args:
         block: of the model; it is not changed.
-        loras: to add, each with layers of this block only.
-        in_8_bits: whether the linear layers are to be kept in 8 bits, each row with a scale of its own.
+        loras: to merge, each with layers of this block only.
+        in_8_bits: whether to keep the linear layers in 8 bits, each row with its own scale.
 
     Raises:
-        ValueError: a LoRA changes what is no linear layer of a block, which would be left out silently otherwise.
+        ValueError: a LoRA changes something that is not a linear layer of a block, which would otherwise be dropped
+            silently.
     """
     with_image = hasattr(block.cross_attn, "k_img")
     layers = (*LAYERS, *IMAGE_LAYERS) if with_image else LAYERS
@@ -136,13 +137,13 @@ def gather(block: Any, loras: list[Lora], in_8_bits: bool) -> BlockWeights:
 
 
 def merged(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """A weight with a LoRA added, see `Lora`."""
+    """Add a LoRA of A (rank, inputs) and B (outputs, rank) to a weight (outputs, inputs); the dtype stays."""
     a, b = a.to(weight.device, torch.float32), b.to(weight.device, torch.float32)
     return torch.addmm(weight.detach().float(), b, a).to(weight.dtype)
 
 
 def quantized(layer: Linear) -> Linear:
-    """The layer with its weight in 8 bits, a scale for each row."""
+    """Convert the layer's weight to 8 bits, with a scale for each row."""
     weight = layer.weight.float()
     scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / LARGEST_8BIT
     return Linear((weight / scale).to(torch.float8_e4m3fn), layer.bias, scale)
@@ -159,25 +160,25 @@ def run(
     image_tokens: int,
     native: bool,
 ) -> Tensor:
-    """Tokens after the block.
+    """Run a block on tokens, and return the tokens after it.
 
     Args:
         w: its weights.
         x: tokens (B,S,dim) float32.
         context: tokens (B,image_tokens+L,dim) of picture and text.
         t_mod: (B,6,dim) float32, of the time step.
-        cos, sin: (S,1,head/2) float32, the turn of each token in each pair of a head's channels.
+        cos, sin: (S,1,head/2) float32, rotation of each token in each pair of a head's channels.
         head: channels of one head.
-        image_tokens: how many tokens of the context, from the first, are those of a picture.
-        native: whether products of 8-bit layers are made in 8 bits; only some GPUs can.
+        image_tokens: number of tokens of the context, from the first, that are a picture's.
+        native: whether products of 8-bit layers are computed in 8 bits; only some GPUs can.
     """
-    # Self-attention is the only place where tokens meet: GPUs that share a video exchange them there.
+    # Self-attention is the only place where tokens interact, so GPUs that share a video exchange them there.
     attended = _attention(*_projected(w, x, t_mod, cos, sin, head, native))
     return finish(w, x, attended, context, t_mod, head, image_tokens, native)
 
 
 def project(w: BlockWeights, x: Tensor, t_mod: Tensor, cos: Tensor, sin: Tensor, head: int, native: bool) -> Tensor:
-    """The first part of `run`, where attention is not computed here: (heads,3,B,S,head), queries, keys and values."""
+    """The first part of `run` if attention is computed elsewhere: (heads,3,B,S,head), queries, keys and values."""
     return torch.stack([part.transpose(0, 1) for part in _projected(w, x, t_mod, cos, sin, head, native)], dim=1)
 
 
@@ -191,7 +192,7 @@ def finish(
     image_tokens: int,
     native: bool,
 ) -> Tensor:
-    """The last part of `run`, after self-attention, of which `attended` (B,S,dim) is the result."""
+    """The last part of `run`, after self-attention with the result `attended` (B,S,dim)."""
     _, _, gate, shift_up, scale_up, gate_up = _modulation(w, t_mod)
     x = x + gate * _linear(attended, w.out, native)
 
@@ -232,25 +233,25 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def _rms(x: Tensor, weight: Tensor) -> Tensor:
-    """RMS norm in float32, its result and its scale in the products' type, as in the release."""
+    """RMS norm computed in float32; result and scale are in the products' dtype, as in the release."""
     y = x.float()
     return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + EPS)).to(x.dtype) * weight
 
 
 def _heads(x: Tensor, head: int) -> Tensor:
-    """(B,S,dim) as (B,heads,S,head)."""
+    """Reshape (B,S,dim) to (B,heads,S,head)."""
     return x.unflatten(-1, (-1, head)).transpose(1, 2)
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor, head: int) -> Tensor:
-    """(B,heads,S,head) with the place of each token in it (rotary embedding; pairs are neighbouring channels)."""
+    """Apply rotary embedding to (B,heads,S,head); pairs are adjacent channels."""
     a, b = x.float().unflatten(-1, (-1, head // 2, 2)).unbind(-1)
     turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1)
     return turned.flatten(-2).to(x.dtype).transpose(1, 2)
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """(B,S,dim) of heads (B,heads,S,head)."""
+    """Attention over heads (B,heads,S,head), returned as (B,S,dim)."""
     return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 

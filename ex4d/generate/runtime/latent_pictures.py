@@ -1,6 +1,6 @@
 """Small pictures of latents, without the decoder: a linear map to colours, fitted to the shot itself.
 
-The shot's own pictures go through the encoder anyhow, so their latents and their colours are both known, and least
+The shot's own pictures go through the encoder anyway, so both their latents and their colours are known, and least
 squares between the two gives a map that suits this shot and this encoder. It takes milliseconds.
 """
 
@@ -15,23 +15,23 @@ SIDE = 160
 
 
 def fit(latents: Tensor, video: Tensor, stride: int) -> Tensor:
-    """The map (C+1,3) from the channels of a latent pixel, and 1, to its colour in [-1,1].
+    """Fit the map (C+1,3) from the channels of a latent pixel, plus 1, to its colour in [-1,1].
 
     Args:
         latents: (1,C,T',h,w) of the video.
         video: (T,3,H,W) in [-1,1], T = stride*(T'-1)+1.
-        stride: frames that one latent frame stands for, but for the first, which stands for one.
+        stride: frames per latent frame, except for the first, which stands for one.
     """
     shown = video[::stride].to(latents.device, torch.float32)  # the frame that each latent frame ends with
     colours = functional.interpolate(shown, size=latents.shape[-2:], mode="area").permute(0, 2, 3, 1).reshape(-1, 3)
     known = _with_one(latents[0].float())
-    # A little of the ridge keeps the map small where the shot says nothing, as in one of a single colour.
+    # A little ridge keeps the map small where the shot has no information, as in one of a single colour.
     left = known.T @ known + 1e-3 * len(known) * torch.eye(known.shape[1], device=known.device)
     return torch.linalg.solve(left, known.T @ colours)
 
 
 def picture(latents: Tensor, colours: Tensor) -> NDArray[np.uint8]:
-    """(h,w,3): the last frame of latents (1,C,T',h,w), which is the farthest from the source, by a map of `fit`."""
+    """Picture (h,w,3) of the last frame, the farthest from the source, of latents (1,C,T',h,w), by a map of `fit`."""
     last = latents[0, :, -1:].float()
     seen = (_with_one(last) @ colours).view(*last.shape[-2:], 3)
     scale = SIDE / max(seen.shape[:2])
@@ -41,6 +41,6 @@ def picture(latents: Tensor, colours: Tensor) -> NDArray[np.uint8]:
 
 
 def _with_one(latents: Tensor) -> Tensor:
-    """(n,C+1) of latents (C,T',h,w)."""
+    """Turn latents (C,T',h,w) into rows (n,C+1) with a 1 appended."""
     flat = latents.flatten(1).T
     return torch.cat([flat, torch.ones_like(flat[:, :1])], dim=1)

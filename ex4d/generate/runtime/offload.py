@@ -1,7 +1,7 @@
-"""Offloading: blocks of a model that the GPU has no room for lie in main memory, and are copied while others compute.
+"""Offloading: blocks of a model that do not fit on the GPU stay in main memory, and are copied while others compute.
 
-Where a block lies never changes a result, only how long it takes. Weights are any named tuple of tensors, of None and
-of such tuples; what a block computes is a function of them.
+Where a block is kept never changes a result, only how long it takes. Weights are any named tuple of tensors, None, and
+such tuples; a block's computation is a function of them.
 """
 
 import weakref
@@ -19,13 +19,13 @@ W = TypeVar("W", bound=tuple)
 """Weights of a block: a named tuple, see above."""
 
 LESS_MEMORY = "choose settings that need less memory"
-"""What to do about a GPU that is too small, where a model says nothing better."""
+"""What to do about a GPU that is too small, unless a model has better advice."""
 
 SLOTS = 2
-"""Places on the GPU for blocks that come from main memory: one is computed with while the next arrives."""
+"""Slots on the GPU for blocks from main memory: one computes while the next arrives."""
 
 _ALIGNED = 256
-"""Tensors begin at multiples of this many bytes, which kernels are fastest with."""
+"""Tensors begin at multiples of this many bytes, for which kernels are fastest."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Plan:
     """Which blocks stay on the GPU.
 
     Attributes:
-        blocks: how many there are.
-        streamed: numbers of those that are kept in main memory, evenly spread, so that copies hide behind products.
+        blocks: number of blocks.
+        streamed: numbers of those that are kept in main memory, evenly spread so that copies hide behind products.
     """
 
     blocks: int
@@ -55,9 +55,9 @@ def plan(free: int, block: int, blocks: int, rest: int, advice: str = LESS_MEMOR
     Args:
         free: bytes that may be used.
         block: bytes of one block.
-        blocks: how many there are.
-        rest: bytes that everything else takes at its worst moment.
-        advice: how this model takes less memory, as a part of a sentence.
+        blocks: number of blocks.
+        rest: peak bytes of everything else.
+        advice: how to make this model take less memory, as part of a sentence.
 
     Raises:
         InputError: not even two blocks fit at a time.
@@ -75,7 +75,7 @@ def plan(free: int, block: int, blocks: int, rest: int, advice: str = LESS_MEMOR
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that this process may still take on a GPU, its own limit and what it holds unused included."""
+    """Bytes that this process may still take on a GPU, within its own limit and including what it holds unused."""
     free, total = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_reserved(device)
     used = torch.cuda.memory_allocated(device)
@@ -85,7 +85,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def largest_free() -> int:
-    """Bytes that this process could have on the roomiest GPU, were it to let go of all that it holds; 0 without one."""
+    """Bytes that this process could have on the roomiest GPU if it released everything it holds; 0 without a GPU."""
     if not torch.cuda.is_available():
         return 0
     devices = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
@@ -93,12 +93,12 @@ def largest_free() -> int:
 
 
 class Packed(Generic[W]):
-    """A block's weights in one run of bytes, so that one copy moves them and the GPU's memory stays in one piece.
+    """A block's weights in one run of bytes, so that one copy moves them and GPU memory is not fragmented.
 
     Args:
         weights: of the block.
-        device: where the bytes are to lie; those in main memory are locked there if a GPU is to read them.
-        for_gpu: whether it is.
+        device: for the bytes; those in main memory are pinned if a GPU is to read them.
+        for_gpu: whether a GPU is to read them.
     """
 
     def __init__(self, weights: W, device: torch.device, for_gpu: bool) -> None:
@@ -107,10 +107,10 @@ class Packed(Generic[W]):
         self.bytes = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
         if for_gpu and device.type == "cpu":
             _pin(self.bytes)
-            # Bound to this object: whatever ends its life, a load that was broken off too, unlocks the memory.
+            # Tied to this object, so that whatever ends its life, including an interrupted load, unpins the memory.
             weakref.finalize(self, _unpin, self.bytes.data_ptr()).atexit = False
         self._layout = [(tensor.dtype, tensor.shape, size) for tensor, size in zip(tensors, sizes, strict=True)]
-        self._form = _rebuilt(weights, iter([torch.empty(0)] * len(tensors)))  # without the weights, which are let go
+        self._form = _rebuilt(weights, iter([torch.empty(0)] * len(tensors)))  # without the weights, which are released
         for place, tensor in zip(self._views(self.bytes), tensors, strict=True):
             place.copy_(tensor)
 
@@ -126,7 +126,7 @@ class Packed(Generic[W]):
 
 
 def _pin(memory: Tensor) -> None:
-    """Lock memory in place, so that the GPU can read it while something else runs.
+    """Pin memory, so that the GPU can read it while something else runs.
 
     Not `pin_memory()`, which rounds up to powers of two.
     """
@@ -143,7 +143,7 @@ def _unpin(address: int) -> None:
 
 
 def _tensors(weights: tuple) -> list[Tensor]:
-    """All tensors in weights, those of inner tuples in their places."""
+    """All tensors in weights, with those of inner tuples in their places."""
     found: list[Tensor] = []
     for part in weights:
         if isinstance(part, Tensor):
@@ -154,7 +154,7 @@ def _tensors(weights: tuple) -> list[Tensor]:
 
 
 def _rebuilt(like: W, tensors: Iterator[Tensor]) -> W:
-    """Weights of the same form with other tensors in them, in the order of `_tensors`."""
+    """Weights of the same structure with other tensors, in the order of `_tensors`."""
 
     def part(old: Any) -> Any:
         if old is None:
@@ -165,13 +165,13 @@ def _rebuilt(like: W, tensors: Iterator[Tensor]) -> W:
 
 
 class OffloadedBlocks(Generic[W]):
-    """The blocks in order, to be iterated over and called as a model does with its own; their weights lie as planned.
+    """Blocks that a model can iterate over and call like its own; their weights are kept as planned.
 
     Args:
-        weights: of each block, brought one after the other; what is streamed is let go once it is packed.
-        layout: where they are to lie.
-        device: that computes.
-        run: what a block computes, a function of its weights and of what the model calls it with.
+        weights: of each block, passed one after another; streamed ones are released once they are packed.
+        layout: where they are kept.
+        device: the device that computes.
+        run: the block's computation, a function of its weights and of the model's call arguments.
     """
 
     def __init__(
@@ -193,22 +193,22 @@ class OffloadedBlocks(Generic[W]):
                 self._resident[number] = packed.weights()
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._slots: list[_Slot] = []
-        self._next = self._filled = 0  # streamed blocks used and asked for so far
+        self._next = self._filled = 0  # streamed blocks used and requested so far
 
     @property
     def slot_bytes(self) -> int:
-        """Bytes of one of the `SLOTS` places that streamed blocks take on the device; 0 where none is streamed."""
+        """Bytes of one of the `SLOTS` that streamed blocks take on the device; 0 if none is streamed."""
         return max((packed.bytes.numel() for packed in self._packed.values()), default=0)
 
     def __len__(self) -> int:
         return self.layout.blocks
 
     def __iter__(self) -> Iterator[Callable[..., Tensor]]:
-        """The blocks; one pass after the other, each from the first to the last."""
+        """Yield the blocks of one pass, from the first to the last; passes must not overlap."""
         if self._packed and not self._slots:
             size = self.slot_bytes
             self._slots = [_Slot(torch.empty(size, dtype=torch.uint8, device=self._device)) for _ in range(SLOTS)]
-            if self._copies:  # what had this memory before may still be at work
+            if self._copies:  # whatever used this memory before may still be running
                 self._copies.wait_stream(torch.cuda.current_stream(self._device))
         self._next = self._filled = 0
         for _ in self._slots:
@@ -231,7 +231,7 @@ class OffloadedBlocks(Generic[W]):
         return result
 
     def _fetch(self) -> None:
-        """Start copying the next streamed block into the slot that has been used up."""
+        """Start copying the next streamed block into the slot that has been used."""
         if self._filled >= len(self._packed):
             return
         slot, source = self._slots[self._filled % SLOTS], self._packed[self.layout.streamed[self._filled]].bytes
@@ -246,10 +246,10 @@ class OffloadedBlocks(Generic[W]):
             slot.arrived = self._copies.record_event()
 
     def make_room(self) -> None:
-        """Give back what is only needed while the blocks run, in one piece.
+        """Release what is needed only while the blocks run, in one piece.
 
-        Convolutions take another algorithm where memory is short, and so give other bytes: what runs between the
-        passes must find the same room each time.
+        When memory is short, convolutions use another algorithm and give other bytes, so whatever runs between the
+        passes must find the same amount of free memory each time.
         """
         if self._copies:
             torch.cuda.current_stream(self._device).wait_stream(self._copies)
@@ -258,7 +258,7 @@ class OffloadedBlocks(Generic[W]):
             torch.cuda.empty_cache()
 
     def release(self) -> None:
-        """Give back main memory that is locked."""
+        """Release pinned main memory."""
         if self._copies:
             torch.cuda.synchronize(self._device)
         self._packed, self._resident, self._slots = {}, {}, []
@@ -266,7 +266,7 @@ class OffloadedBlocks(Generic[W]):
 
 @dataclass
 class _Slot:
-    """A place for one block on the GPU, when its weights arrived and when they were used last."""
+    """A slot for one block on the GPU, with events for when its weights arrived and when they were last used."""
 
     memory: Tensor
     arrived: Any = None

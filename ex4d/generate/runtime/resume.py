@@ -1,6 +1,6 @@
-"""Checkpoints: what an interrupted job leaves behind, so that the same job resumes from there.
+"""Checkpoints: what an interrupted job leaves behind, so that the same job can resume from there.
 
-A file is named after everything that its content depends on, so what is found under the name is right. Files that
+A file is named after everything that its content depends on, so a file found under that name is valid. Files that
 nobody came back for are removed after a week.
 """
 
@@ -26,7 +26,7 @@ DAYS = 7
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A place on disk for the tensors of one job.
+    """A file for the tensors of one job.
 
     Attributes:
         path: of the file.
@@ -35,7 +35,7 @@ class Checkpoint:
     path: Path
 
     def read(self) -> dict[str, Tensor]:
-        """What was kept; empty if nothing was, or where it is damaged."""
+        """Read what was kept; empty if there is nothing, or it is damaged."""
         if not self.path.is_file():
             return {}
         try:
@@ -45,7 +45,7 @@ class Checkpoint:
             return {}
 
     def keep(self, **tensors: Tensor) -> None:
-        """Keep tensors instead of those before.
+        """Keep tensors, replacing those kept before.
 
         Raises:
             InputError: the disk is full.
@@ -61,7 +61,7 @@ class Checkpoint:
 
 
 def checkpoint_for(*depends_on: Any) -> Checkpoint:
-    """The checkpoint of what depends on these values, see `digest_of`."""
+    """The checkpoint for these values; see `digest_of`."""
     folder = user_cache.folder("unfinished")
     for old in folder.glob("*.safetensors"):
         with suppress(OSError):
@@ -71,7 +71,7 @@ def checkpoint_for(*depends_on: Any) -> Checkpoint:
 
 
 def digest_of(*depends_on: Any) -> str:
-    """A hash of this version and of values: arrays, tensors, and whatever has a `repr` of its content."""
+    """Hash this version and the given values: arrays, tensors, and anything whose `repr` shows its content."""
     digest = hashlib.sha256(__version__.encode())
     for value in depends_on:
         if isinstance(value, Tensor | np.ndarray):

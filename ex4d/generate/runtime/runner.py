@@ -1,7 +1,7 @@
-"""Running blocks the fastest that a device can: compiled where there is a compiler, in 8 bits where the GPU can.
+"""Runs blocks as fast as a device can: compiled if there is a compiler, in 8 bits if the GPU supports it.
 
-torch's compiler is one for the whole process: while it compiles in one thread, functions that are compiled cannot be
-called in another. Where several GPUs are run by threads of their own, that is seen to here.
+torch's compiler is global to the process: while it compiles in one thread, compiled functions cannot be called in
+another. This module takes care of that when several GPUs run in threads of their own.
 """
 
 import shutil
@@ -23,14 +23,14 @@ NATIVE_8BIT = (8, 9)
 """Compute capability from which NVIDIA GPUs multiply in 8 bits."""
 
 MOST_SIZES = 6
-"""For so many numbers of tokens kernels are kept on each device: torch's compiler keeps eight of one function."""
+"""Number of token counts for which kernels are kept on each device; torch's compiler keeps eight per function."""
 
 
 class _Compiler:
-    """Who may call compiled functions: any number of threads at once, or the one that compiles.
+    """A lock on compiled functions: any number of threads may call them at once, or one may compile.
 
     Attributes:
-        resets: how often all kernels were let go.
+        resets: how often all kernels were discarded.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class _Compiler:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Within, what is compiled is called."""
+        """Context in which compiled functions may be called."""
         with self._changed:
             self._changed.wait_for(lambda: not self._compiling)
             self._calls += 1
@@ -53,7 +53,7 @@ class _Compiler:
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
-        """Within, no other thread calls what is compiled."""
+        """Context in which no other thread calls compiled functions."""
         with self._changed:
             self._changed.wait_for(lambda: not self._compiling)
             self._compiling = True
@@ -66,29 +66,29 @@ class _Compiler:
                 self._changed.notify_all()
 
     def reset(self) -> None:
-        """Let all kernels go; only while compiling."""
+        """Discard all kernels; only while compiling."""
         torch.compiler.reset()
         self.resets += 1
 
 
-_compiler = _Compiler()  # for the process, as torch's is
+_compiler = _Compiler()  # one for the process, like torch's
 
 
 def runner(device: torch.device, head: int, image_tokens: int) -> tuple[Callable[..., Tensor], str]:
-    """`blocks.run` as diffsynth calls a block, the fastest that this device can, and a sentence where it could be
-    faster.
+    """The fastest version of `blocks.run` for this device, called as diffsynth calls a block.
 
-    Where it is compiled, everything between the products is fused; the first call of each size takes half a minute.
-    Kernels of earlier runners, and those of all sizes before the seventh, are let go and come from torch's cache on
-    disk.
+    If it is compiled, everything between the products is fused; the first call for each size takes half a minute.
+    Kernels of earlier runners, and those of all sizes before the seventh, are discarded and come back from torch's disk
+    cache.
 
     Args:
-        device: that computes.
+        device: the device that computes.
         head, image_tokens: see `blocks.run`.
 
     Returns:
-        A function of (weights, x, context, t_mod, freqs), freqs being the complex turn (S,1,head/2) of each token; and
-        of a member of a group, where x and freqs are its share of the tokens.
+        A function of (weights, x, context, t_mod, freqs), where freqs is the complex rotation (S,1,head/2) of each
+        token, and optionally of a member of a group, in which case x and freqs are its share of the tokens; and a
+        sentence if it could be faster.
     """
     native, why_slow = native_8bit(device), ""
     run: Callable[..., Any] = blocks.run
@@ -115,9 +115,9 @@ def runner(device: torch.device, head: int, image_tokens: int) -> tuple[Callable
 
 
 def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A function of (weights, x, ...), compiled for each size of x."""
+    """Compile a function of (weights, x, ...) for each size of x."""
     assert isinstance(function, FunctionType)
-    # With a code object of its own: torch counts kernels by it, and there may be many GPUs.
+    # With its own code object, because torch counts kernels per code object, and there may be many GPUs.
     own = FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
     kernel = torch.compile(own, fullgraph=True, dynamic=False)
     sizes: set[tuple[object, ...]] = set()

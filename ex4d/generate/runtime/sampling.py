@@ -1,4 +1,4 @@
-"""Sampling: from noise to latents in Euler steps of flow matching, with guidance and a step cache."""
+"""Sampling: from noise to latents by Euler steps of flow matching, with guidance and a step cache."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ex4d.generate.runtime.several_gpus import Together
 from ex4d.generate.runtime.step_cache import StepCache
 
 Guess = Callable[[Tensor, Tensor, int], Tensor]
-"""The model's prediction for (latents, time, prompt): prompt 0 is what is wanted, 1 what is not. A model of several
+"""The model's prediction for (latents, time, prompt): prompt 0 is what is wanted, 1 what is not. A model with several
 transformers chooses among them by the time."""
 
 
@@ -18,10 +18,10 @@ class Schedule:
     """How the steps are taken.
 
     Attributes:
-        sigmas: (steps+1) part of noise before each step and after the last.
-        times: (steps) what the model is informed of each.
-        guidance: how far to go from prediction 1 towards, and past, prediction 0; 1 asks for prediction 0 alone.
-        guided: how many steps, from the first, are guided.
+        sigmas: (steps+1) noise level before each step and after the last.
+        times: (steps) the time passed to the model in each.
+        guidance: how far to go from prediction 1 towards, and past, prediction 0; 1 uses prediction 0 alone.
+        guided: number of steps, from the first, that are guided.
         reuse: threshold of the `StepCache`.
     """
 
@@ -41,24 +41,24 @@ def sample(
     steer: Callable[[Tensor, float], Tensor] | None = None,
     together: Together | None = None,
 ) -> tuple[Tensor, int]:
-    """Euler steps of flow matching, from noise to a picture without any.
+    """Take Euler steps of flow matching, from noise to latents without noise.
 
     Args:
         guess: the model.
         latents: before step `first`.
         schedule: of the steps.
-        after: called after each step: how many are done, the latents, the finished latents as they look from here, and
-            how many predictions were computed.
-        first: step to go on from.
-        steer: changes the finished latents, as they look from a step, for the part of noise that it begins with; the
-            noise of the next step stays what it is.
-        together: makes all predictions of a step instead of `guess`, where there are several GPUs.
+        after: called after each step with the number of steps done, the latents, the finished latents as predicted from
+            here, and the number of predictions computed.
+        first: step to resume from.
+        steer: changes the finished latents predicted in a step, given the noise level at its start; the noise for the
+            next step stays the same.
+        together: makes all predictions of a step instead of `guess`, if there are several GPUs.
 
     Returns:
-        The latents after the last step, and how many predictions were computed.
+        The latents after the last step, and the number of predictions computed.
 
     Raises:
-        GpuError: the model on another GPU than the first failed.
+        GpuError: the model on a GPU other than the first failed.
     """
     steps, asked = len(schedule.times), 0
     cache = StepCache(schedule.reuse, steps)

@@ -1,12 +1,12 @@
-"""One prediction on several GPUs: its tokens are split over them, and attention over its heads (Ulysses).
+"""One prediction on several GPUs: its tokens are split across them, and attention across its heads (Ulysses).
 
-All that a block does to a token, but for self-attention, needs no other token, so each GPU has a run of tokens of its
-own. For self-attention they exchange tokens for heads: each GPU gets all tokens of some heads, attends, and gives the
-results back. That is two exchanges a block (DeepSpeed Ulysses, arXiv 2309.14509). Neither tokens nor heads need divide
-by the number of GPUs: shares differ by one then, and nothing is padded.
+Except for self-attention, a block processes each token independently of the others, so each GPU has a run of tokens of
+its own. For self-attention they exchange tokens for heads: each GPU gets all tokens of some heads, computes attention,
+and returns the results. That is two exchanges per block (DeepSpeed Ulysses, arXiv 2309.14509). Neither tokens nor heads
+have to be divisible by the number of GPUs: shares then differ by one, and nothing is padded.
 
-Each GPU is run by a thread of its own, in one process: that needs no second copy of what conditions the steps, and
-nothing to agree on when one fails. On GPUs an exchange is a copy from one to the other.
+Each GPU runs in its own thread of one process, which needs no second copy of what conditions the steps, and no
+agreement when one fails. On GPUs, an exchange is a copy from one to the other.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ from torch.nn import functional
 
 
 def shares(count: int, members: int) -> tuple[slice, ...]:
-    """What each of the members has of `count` tokens or heads: a run of them, as long as the others' or longer by 1."""
+    """Split `count` tokens or heads among the members, as consecutive runs whose lengths differ by at most 1."""
     ends = [count * n // members for n in range(members + 1)]
     return tuple(slice(a, b) for a, b in pairwise(ends))
 
@@ -33,7 +33,7 @@ class GivenUp(Exception):
 
 
 class Group:
-    """The GPUs of one prediction, and what their threads hand to each other.
+    """The GPUs of one prediction, and what their threads exchange.
 
     Args:
         devices: of the members, by rank.
@@ -46,21 +46,22 @@ class Group:
         self._links: dict[tuple[int, int], torch.cuda.Stream] = {}
 
     def swap(self, rank: int, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Give each member its part, in the order of ranks, and get what each has for this one, on its device.
+        """Send each member its part, in rank order, and receive theirs, on this member's device.
 
-        Called by all members, each in its own thread and within `linked`. What is given is kept until the next
-        exchange: whoever takes part in that has copied it, on the GPU too, as what it gives then is computed later.
+        Called by all members, each in its own thread and inside `linked`. What is sent is kept until the next exchange:
+        a member that takes part in that has finished copying, on the GPU too, because what it sends then is computed
+        later.
 
         Raises:
             GivenUp: another member has given up.
         """
         own, members = self.devices[rank], len(self.devices)
         ready = torch.cuda.current_stream(own).record_event() if own.type == "cuda" else None
-        # Each begins with the next one, so that all links are in use.
+        # Each starts with the next member, so that all links are in use.
         others = [(rank + ahead) % members for ahead in range(1, members)]
         for other in others:
             self._mail[rank][other].put(_Sent(parts[other], ready))
-        got = list(parts)  # its own among them
+        got = list(parts)  # including its own
         for other in others:
             sent = self._mail[other][rank].get()
             if sent is None:
@@ -72,16 +73,17 @@ class Group:
         return got
 
     def give_up(self) -> None:
-        """Let the others' exchanges fail."""
+        """Make the others' exchanges fail."""
         for queue in (queue for queues in self._mail for queue in queues):
             queue.put(None)
 
     @contextmanager
     def linked(self, rank: int) -> Iterator[None]:
-        """Within, a member's thread copies from other GPUs in streams of its own.
+        """Context in which a member's thread copies from other GPUs in streams of its own.
 
-        A copy between GPUs is put into the current streams of both, as the thread that asks for it sees them. In the
-        other GPU's usual stream it would wait for all that its own thread has begun meanwhile, such as attention.
+        A copy between GPUs is queued on the current streams of both, as seen by the thread that requests it. On the
+        other GPU's default stream it would wait for everything that GPU's own thread has started in the meantime, such
+        as attention.
         """
         with ExitStack() as stack:
             for other, device in enumerate(self.devices):
@@ -95,7 +97,7 @@ class Group:
 
 
 class _Sent(NamedTuple):
-    """A tensor on the sender's GPU, and when it is computed."""
+    """A tensor on the sender's GPU, and an event for when it is computed."""
 
     part: Tensor
     ready: Any
@@ -106,31 +108,31 @@ class Member:
     """One GPU of a group.
 
     Attributes:
-        group: see there.
-        rank: its place in it.
+        group: the group.
+        rank: its index in the group.
     """
 
     group: Group
     rank: int
 
     def own(self, tokens: Tensor, dim: int) -> Tensor:
-        """This member's share of all tokens, which are counted by a dimension; a copy, in one piece."""
+        """This member's share of all tokens, along dimension `dim`; a contiguous copy."""
         mine = shares(tokens.shape[dim], len(self.group.devices))[self.rank]
         return tokens.narrow(dim, mine.start, mine.stop - mine.start).clone(memory_format=torch.contiguous_format)
 
     def whole(self, tokens: Tensor) -> Tensor:
-        """All tokens (B,S,dim) of this member's share of them; ends a pass."""
+        """Gather all tokens (B,S,dim) from the members' shares; ends a pass."""
         members = len(self.group.devices)
         found = torch.cat(self.group.swap(self.rank, [tokens] * members), dim=1)
-        self.group.swap(self.rank, [tokens[:1, :1, :1]] * members)  # of nothing: now all others have copied theirs
+        self.group.swap(self.rank, [tokens[:1, :1, :1]] * members)  # a barrier: afterwards all others have copied
         return found
 
     def attention(self, qkv: Tensor) -> Tensor:
-        """Self-attention of this member's tokens to all.
+        """Self-attention of this member's tokens to all tokens.
 
         Args:
             qkv: (heads,3,B,s,head), queries, keys and values of its s tokens. Heads come first so that each member's
-                part is in one piece.
+                part is contiguous.
 
         Returns:
             (B,s,heads*head).
@@ -145,11 +147,11 @@ class Member:
 
 @contextmanager
 def split(model: Any, member: Member | None) -> Iterator[None]:
-    """Within, the model's blocks work on a member's share of the tokens; what comes before and after, on all.
+    """Context in which the model's blocks process a member's share of the tokens, and everything else all tokens.
 
     Args:
-        model: whose `blocks` are iterated over and called with tokens (B,S,dim), context, time, and each token's place
-            (S,...); blocks of a split model also get the member.
+        model: whose `blocks` are iterated over and called with tokens (B,S,dim), context, time, and each token's rotary
+            position (S,...); blocks of a split model also get the member.
         member: None leaves the model as it is.
     """
     if member is None:
@@ -165,7 +167,7 @@ def split(model: Any, member: Member | None) -> Iterator[None]:
 
 
 class _SplitBlocks:
-    """Blocks that work on a member's share of the tokens."""
+    """Blocks that process a member's share of the tokens."""
 
     def __init__(self, blocks: Any, member: Member) -> None:
         self._blocks, self._member = blocks, member
@@ -175,7 +177,7 @@ class _SplitBlocks:
         return len(self._blocks)
 
     def __iter__(self) -> Iterator[Callable[..., Tensor]]:
-        """The blocks; one pass after the other, each from the first to the last."""
+        """Yield the blocks of one pass, from the first to the last; passes must not overlap."""
         for number, block in enumerate(self._blocks):
             yield partial(self._call, number, block)
 

@@ -1,7 +1,7 @@
-"""Predictions on several GPUs at once, each run by a thread of its own: first one prompt each, then tokens are split.
+"""Predictions on several GPUs at once, each in its own thread: first one prompt per GPU, then tokens are split.
 
-The two predictions of a guided step have nothing to do with each other, so half of the GPUs makes each of them. The
-GPUs of one prediction split its tokens (`sequence_parallel`).
+The two predictions of a guided step are independent, so half of the GPUs computes each of them. The GPUs of one
+prediction split its tokens (`sequence_parallel`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +16,15 @@ from torch import Tensor
 from ex4d.generate.runtime.sequence_parallel import GivenUp, Group, Member
 
 MOST_PER_PREDICTION = 2
-"""GPUs of one prediction. The code takes any number, but more than two have not been shown to be faster:
+"""GPUs per prediction. The code takes any number, but more than two have not been shown to be faster:
 docs/performance.md."""
 
 
 class GpuError(Exception):
-    """A GPU other than the first failed; the others are as they were.
+    """A GPU other than the first failed; the others are unaffected.
 
     Attributes:
-        number: its place among the GPUs; the first has 0.
+        number: its index among the GPUs; the first is 0.
     """
 
     def __init__(self, number: int, error: BaseException) -> None:
@@ -50,11 +50,11 @@ Together = Callable[[Tensor, Tensor, tuple[int, ...]], dict[int, Tensor]]
 
 
 def groups(gpus: int, prompts: int, heads: int | None = None) -> tuple[range, ...]:
-    """Which GPUs predict for each prompt: as many for one as for the other, within `MOST_PER_PREDICTION` and the heads.
+    """Which GPUs predict for each prompt: equally many for each, within `MOST_PER_PREDICTION` and the number of heads.
 
     Args:
-        gpus: how many there are, at least as many as prompts.
-        prompts: how many predictions are asked for.
+        gpus: number of GPUs, at least as many as prompts.
+        prompts: number of predictions requested.
         heads: of self-attention; None if there are more than GPUs.
     """
     each = min(gpus // prompts, heads or gpus, MOST_PER_PREDICTION)
@@ -63,9 +63,9 @@ def groups(gpus: int, prompts: int, heads: int | None = None) -> tuple[range, ..
 
 @contextmanager
 def together(gpus: Sequence[Gpu], heads: int) -> Iterator[Together]:
-    """Within, predictions are made by several GPUs, the first of which is run by the caller's thread.
+    """Context in which several GPUs make predictions; the first GPU runs in the caller's thread.
 
-    They raise GpuError where a GPU fails, and what the first one raises as it is.
+    The predictions raise GpuError if a GPU other than the first fails; errors of the first propagate unchanged.
 
     Args:
         gpus: two or more.
@@ -85,7 +85,7 @@ def _predictions(
     time: Tensor,
     prompts: tuple[int, ...],
 ) -> dict[int, Tensor]:
-    """See `together`; `formed` are the groups that there were so far, by their members."""
+    """See `together`; `formed` are the groups formed so far, by their members."""
     works: dict[int, Callable[[], Tensor | None]] = {}
     dealt = dict(zip(prompts, groups(len(gpus), len(prompts), heads), strict=True))
     for prompt, numbers in dealt.items():
@@ -93,7 +93,7 @@ def _predictions(
             formed[numbers] = Group([gpus[number].device for number in numbers])
         group = formed[numbers] if len(numbers) > 1 else None
         for rank, number in enumerate(numbers):
-            try:  # before any GPU is busy: it has to copy latents from the first one, and would wait for it
+            try:  # before any GPU is busy, because copying latents from the first would wait for it
                 given = latents.to(gpus[number].device)
             except RuntimeError as error:
                 raise GpuError(number, error) from error
@@ -106,12 +106,12 @@ def _predictions(
     except BaseException as error:
         own.set_exception(error)
     futures = {0: own, **futures}
-    wait(futures.values())  # none is left at work with what is about to be let go
+    wait(futures.values())  # no thread may still use what is about to be released
     for number, future in futures.items():
         failure = future.exception()
-        if failure is None or isinstance(failure, GivenUp):  # the second is another one's fault
+        if failure is None or isinstance(failure, GivenUp):  # the second is another member's fault
             continue
-        if number and isinstance(failure, RuntimeError):  # of CUDA, such as that its memory is full
+        if number and isinstance(failure, RuntimeError):  # from CUDA, for example out of memory
             raise GpuError(number, failure) from failure
         raise failure
     made = {prompt: futures[numbers[0]].result() for prompt, numbers in dealt.items()}
@@ -121,7 +121,7 @@ def _predictions(
 def _work(
     gpu: Gpu, latents: Tensor, time: Tensor, prompt: int, member: Member | None, result: torch.device
 ) -> Tensor | None:
-    """A prediction, on the device where it is wanted; None of all members of a group but the first."""
+    """A prediction, on the device where it is wanted; None for all members of a group but the first."""
     try:
         made = gpu.guess(latents, time, prompt, member)
         return made.to(result) if member is None or member.rank == 0 else None

@@ -1,20 +1,20 @@
-"""A step cache: predictions that hardly change from step to step are taken from those before (EasyCache).
+"""A step cache: predictions that hardly change from step to step are reused (EasyCache).
 
-How much the prediction changes for a change of the latents is measured whenever it is computed; the changes to be
-expected are added up, and once they are over the threshold the next prediction is computed (arXiv 2507.02860).
+Whenever a prediction is computed, its change relative to the change of the latents is measured. The expected changes
+are added up, and once they exceed the threshold, the next prediction is computed (arXiv 2507.02860).
 """
 
 from torch import Tensor
 
 FIRST_STEPS, LAST_STEPS = 4, 1
-"""Predictions of these are always computed: the first lay out the picture, the last finishes it."""
+"""Number of first and last steps that are always computed: the first lay out the picture, the last finishes it."""
 
 IN_A_ROW = 1
-"""At most this many steps in a row do without a new prediction, however little is expected to change."""
+"""Maximum number of consecutive steps without a new prediction, however little change is expected."""
 
 
 class StepCache:
-    """Holds the difference between latents and prediction, and tells when it may stand in for a new prediction.
+    """Holds the difference between latents and prediction, and decides when it may stand in for a new prediction.
 
     Args:
         threshold: how much a prediction may be expected to change, relative to its size; 0 computes every step.
@@ -23,7 +23,7 @@ class StepCache:
 
     def __init__(self, threshold: float, steps: int) -> None:
         self._threshold, self._steps = threshold, steps
-        self._rate: float | None = None  # change of the prediction over that of the latents
+        self._rate: float | None = None  # change of the prediction over change of the latents
         self._expected = 0.0
         self._skipped = 0
         self._latents: Tensor | None = None
@@ -31,7 +31,7 @@ class StepCache:
         self._differences: dict[int, Tensor] = {}
 
     def can_skip(self, step: int, latents: Tensor, prompts: tuple[int, ...]) -> bool:
-        """Whether the predictions for these prompts need not be computed at this step; to be asked once a step."""
+        """Whether the predictions for these prompts can be skipped in this step; call it once per step."""
         before, self._latents = self._latents, latents
         if not self._threshold or self._rate is None or before is None or self._computed is None:
             return False
@@ -45,11 +45,11 @@ class StepCache:
         return self._expected < self._threshold
 
     def prediction(self, latents: Tensor, prompt: int) -> Tensor:
-        """What stands in for the prediction."""
+        """The stand-in for the prediction."""
         return latents + self._differences[prompt]
 
     def store(self, latents: Tensor, predictions: dict[int, Tensor]) -> None:
-        """Remember predictions that were computed, by prompt."""
+        """Store computed predictions, by prompt."""
         if not self._threshold:
             return
         if self._computed is not None and (moved := _size(latents - self._computed[0])) > 0:

@@ -1,22 +1,22 @@
-"""Windows: how a shot longer than a model makes at once is cut into overlapping parts, and joined again."""
+"""Windows: splits a shot that is longer than a model can make at once into overlapping parts, and joins them again."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 OVERLAP = 9
-"""Frames that two windows share at least. The later window starts from a finished frame of the earlier one."""
+"""Minimum number of frames that two windows share. The later window starts from a finished frame of the earlier one."""
 
 
 def plan(frames: int, length: int, stride: int, overlap: int = OVERLAP) -> tuple[range, ...]:
-    """The frames of each window, in order; all have the same length, stride*k+1, unless the shot is a single one.
+    """The frames of each window, in order; all have the same length, stride*k+1, unless there is only one window.
 
-    As few windows as cover the shot, each as short as still does: 50 frames are two of 33, not two of 49.
+    As few windows as cover the shot, each as short as possible: 50 frames are two of 33, not two of 49.
 
     Args:
         frames: of the shot.
-        length: of a window at most, stride*k+1.
-        stride: frames that one latent frame stands for, but for the first, which stands for one.
-        overlap: frames that neighbours share at least, 1 or more.
+        length: maximum length of a window, stride*k+1.
+        stride: frames per latent frame, except for the first, which stands for one.
+        overlap: minimum number of frames that neighbours share, 1 or more.
     """
     if frames <= length:
         return (range(frames),)
@@ -30,16 +30,16 @@ def plan(frames: int, length: int, stride: int, overlap: int = OVERLAP) -> tuple
 def join(
     result: NDArray[np.uint8], window: range, frames: NDArray[np.uint8], done: int, overlap: int = OVERLAP
 ) -> None:
-    """Put a window's frames (n,h,w,3) into the result (T,h,w,3), blended with the frames that are there already.
+    """Put a window's frames (n,h,w,3) into the result (T,h,w,3), blended with the frames that are already there.
 
-    What two windows invent differs, so that both show where they are blended: that is kept short.
+    Two windows invent different things, and a blend shows both, so it is kept short.
 
     Args:
         result: its first `done` frames are finished; changed in place.
-        window: the frames' numbers.
+        window: frame numbers.
         frames: of the window.
-        done: see above.
-        overlap: frames at most over which the new ones' weight rises from 0, at the window's first.
+        done: number of finished frames.
+        overlap: maximum number of frames over which the weight of the new frames rises from 0, at the window's first.
     """
     shared = min(max(0, done - window.start), overlap)
     for n, t in enumerate(window):

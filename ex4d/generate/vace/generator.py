@@ -27,7 +27,7 @@ class VaceGenerator(VideoGenerator):
     """VACE on one device.
 
     Args:
-        model: which size of it.
+        model: its size.
         device: see `VideoGenerator`.
     """
 
@@ -36,11 +36,11 @@ class VaceGenerator(VideoGenerator):
         self.model = model
 
     def missing(self) -> str:
-        """Why it cannot run here; "" where it can."""
+        """Why it cannot run here; "" if it can."""
         return missing(self.model, True, self.device)
 
     def plan(self, request: Request) -> Job:
-        """What is to be done for a request."""
+        """Work out what a request needs."""
         from ex4d.generate.diffsynth import pictures
         from ex4d.generate.runtime import windows
         from ex4d.generate.vace import video_model
@@ -78,19 +78,19 @@ class VaceGenerator(VideoGenerator):
             windows=plan,
             rest=rest_bytes(self.model, pictures.padded_length(len(plan[0])), size[0] * size[1]),
             key=(files.identity(), level.fp8),
-            begun=windows.OVERLAP,  # the mask may leave out any frame, not the first alone
+            begun=windows.OVERLAP,  # the mask can leave out any frame, not only the first
             notes=notes,
         )
 
     def load(self, job: Job, progress: Progress) -> "Models":
-        """All models but the text encoder."""
+        """Load all models except the text encoder."""
         from ex4d.generate.vace import video_model
 
         light = converted(job.files, progress)
         return video_model.load(light, "fast" if job.level.fp8 else "reference", self.device, job.rest, progress)
 
     def prepare(self, job: Job, request: Request, part: Conditioning) -> "Prepared":
-        """Pictures and masks of one window as the model takes them."""
+        """Convert pictures and masks of one window to the model's input."""
         from ex4d.generate.vace import preparation
 
         reference = None
@@ -108,13 +108,13 @@ class VaceGenerator(VideoGenerator):
         progress: Progress,
         checkpoint: "Checkpoint",
     ) -> Generated:
-        """The frames of one window."""
+        """Make the frames of one window."""
         from ex4d.generate.vace import video_model
 
         return video_model.generate(models, prepared, prompts, seed, settings, progress, checkpoint)
 
     def memory(self, settings: VaceSettings) -> Memory:
-        """What of the GPU's memory it needs with these settings."""
+        """How much GPU memory it needs with these settings."""
         return memory(self.model, settings)
 
     def lighter(self, settings: VaceSettings) -> dict[str, VaceSettings]:

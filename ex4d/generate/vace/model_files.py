@@ -20,8 +20,8 @@ class Model:
         title: for people.
         video_model: its file or files.
         dim, ffn_dim: width of a block, and of its feed-forward part.
-        blocks: of the video model, and of what reads the control video.
-        others: bytes of all other weights, about.
+        blocks: of the video model, and of the part that reads the control video.
+        others: approximate bytes of all other weights.
     """
 
     name: str
@@ -34,16 +34,16 @@ class Model:
 
     @property
     def shared(self) -> Shared:
-        """What other models need too."""
+        """The parts that other models need too."""
         return shared(self.video_model.hub, self.video_model.revision)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Everything that it needs."""
+        """All parts that it needs."""
         return (self.video_model, *self.shared)
 
 
-# Revisions and hashes were seen in two public places that agree; where only one was found, the commit alone has to do.
+# Revisions and hashes were seen in two public places that agree; where only one was found, the commit has to suffice.
 SMALL = Model(
     name="vace",
     title="VACE 1.3B",
@@ -93,7 +93,7 @@ LARGE = Model(
 
 
 def files(model: Model, root: Path) -> Files:
-    """The files below the folder of all models.
+    """Find the files below the folder of all models.
 
     Raises:
         InputError: some are missing.

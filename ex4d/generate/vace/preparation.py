@@ -1,6 +1,6 @@
-"""What VACE sees: the source's pictures with grey in their holes, a mask of what to make, and a picture to match.
+"""The input of VACE: the source's pictures with grey holes, a mask of what to generate, and a reference picture.
 
-Grey is 0 in [-1,1] and the mask is 1 where a pixel is to be made, as in VACE's own inpainting (its
+Grey is 0 in [-1,1] and the mask is 1 where a pixel is to be generated, as in VACE's own inpainting (its
 annotators/inpainting.py) and in diffsynth's unit.
 """
 
@@ -16,7 +16,7 @@ from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning
 
 WHITE = 255
-"""Around a reference whose aspect is another than the video's, as VACE has it."""
+"""Around a reference whose aspect ratio differs from the video's, as in VACE."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Prepared:
 
     Attributes:
         colour: (T,3,H,W) float32 in [-1,1], 0 in holes; T is 4k+1, H and W are multiples of 16.
-        mask: (T,H,W) float32, 1 where the colour has to be made, 0 where it is real.
-        frames: so many frames, from the first, are wanted; what follows was only added to reach 4k+1.
-        reference: (3,H,W) float32 in [-1,1], a picture that what is made should match; None for none.
+        mask: (T,H,W) float32, 1 where the colour has to be generated, 0 where it is real.
+        frames: number of frames wanted, from the first; the rest only pads to 4k+1.
+        reference: (3,H,W) float32 in [-1,1], a picture that the result should match; None for none.
         notes: sentences for the user.
     """
 
@@ -46,7 +46,7 @@ class Prepared:
 def prepare(
     conditioning: Conditioning, seed: int, size: tuple[int, int], reference: NDArray[np.uint8] | None = None
 ) -> Prepared:
-    """All frames in the model's size, and no more of the mask's rim given up than needed.
+    """Prepare all frames in the model's size, giving up no more of the mask's rim than needed.
 
     Args:
         conditioning: T frames as rendered, their mask not eroded.
@@ -71,7 +71,7 @@ def prepare(
 
 
 def on_canvas(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The whole picture (h,w,3) in the middle of a white one of `size` (width, height)."""
+    """The whole picture (h,w,3), centred on white of `size` (width, height)."""
     height, width = picture.shape[:2]
     scale = min(size[0] / width, size[1] / height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -83,5 +83,5 @@ def on_canvas(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.u
 
 
 def _scaled(frames: NDArray[np.uint8]) -> Tensor:
-    """(T,3,H,W) in [-1,1] of frames (T,H,W,3)."""
+    """Convert frames (T,H,W,3) to (T,3,H,W) in [-1,1]."""
     return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255 * 2 - 1

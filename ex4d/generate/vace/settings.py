@@ -1,4 +1,4 @@
-"""What a user can set of VACE. Needs numpy only."""
+"""The user's settings for VACE. Needs only numpy."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What there is to know about VACE before its code is imported, and what it needs to run."""
+"""What is known about VACE before its code is imported, and what it needs to run."""
 
 from functools import partial
 from pathlib import Path
@@ -14,40 +14,42 @@ from ex4d.generate.vace.settings import VaceSettings
 from ex4d.progress import Progress
 
 LIGHTEST = VaceSettings(quality="draft", model_size="512x512", window="49")
-"""What takes the least memory."""
+"""The settings that take the least memory."""
 
 DECODING = 10_000
-"""Bytes a pixel for decoding one frame at a time in bfloat16; encoding takes less.
+"""Bytes per pixel for decoding one frame at a time in bfloat16; encoding takes less.
 
-At the worst moment 6,900 bytes a pixel are tensors, which the tests of `frame_by_frame` count: 4,800 are the two frames
-that each convolution keeps, of which 2,700 at full size (7 convolutions, 96 channels, 2 bytes); the rest is one frame
-at full size on its way through a block, and three frames padded for a convolution. To these come about 800 for cuDNN's
-copies of a convolution's input and output in its own order of channels, and 30 % for memory in pieces of other sizes.
-With 6 GB allowed an H100 took 5.5 at most (docs/performance.md).
-The number of frames plays no part: those that are finished are in main memory."""
+At the peak, tensors take 6,900 bytes per pixel, as counted in the tests of `frame_by_frame`. 4,800 of these are the two
+frames that each convolution keeps, of which 2,700 at full size (7 convolutions, 96 channels, 2 bytes); the rest is one
+frame at full size on its way through a block, and three frames padded for a convolution. In addition, about 800 are
+needed for cuDNN's copies of a convolution's input and output in its own channel order, and 30 % for fragmentation. With
+6 GB allowed, an H100 took at most 5.5 (docs/performance.md). The number of frames does not matter, because finished
+frames are in main memory.
+"""
 
 WORKSPACE_FOR_SAMPLING, WORKSPACE_FOR_PICTURES = 1_500_000_000, 500_000_000
-"""Bytes beside those that are counted: workspace of products and attention, and memory in pieces."""
+"""Uncounted bytes: workspace of products and attention, and fragmentation."""
 
 
 def make(model: Model, device: str) -> Generator:
-    """VACE on a device; "auto" is a GPU. Nothing is loaded before the first request."""
+    """Make VACE on a device; "auto" is a GPU. Nothing is loaded before the first request."""
     from ex4d.generate.vace.generator import VaceGenerator
 
     return VaceGenerator(model, "cuda" if device == "auto" else device)
 
 
 def missing(model: Model, deep: bool, device: str = "cuda") -> str:
-    """Why it cannot run on this machine, see `needs.missing`."""
+    """Why it cannot run on this machine; see `needs.missing`."""
     return needs.missing(model.title, model.parts, memory(model, LIGHTEST).least, deep, device)
 
 
 def rest_bytes(model: Model, frames: int, pixels: int) -> int:
-    """What is set aside on the GPU beside the weights: for sampling, or for encoding and decoding pictures where that
-    takes more. The two do not meet.
+    """GPU memory set aside besides the weights, in bytes.
+
+    For sampling, or for encoding and decoding pictures, whichever takes more; the two never happen at the same time.
 
     Args:
-        model: which size of VACE.
+        model: size of VACE.
         frames: of a window, 4k+1.
         pixels: of a frame.
     """
@@ -57,14 +59,14 @@ def rest_bytes(model: Model, frames: int, pixels: int) -> int:
 
 
 def memory(model: Model, settings: VaceSettings) -> Memory:
-    """What of a GPU's memory a whole window needs."""
+    """How much GPU memory a whole window needs."""
     rest = rest_bytes(model, int(settings.window), AREAS[settings.model_size])
     block = needs.block_bytes(model.dim, model.ffn_dim, False, QUALITIES[settings.quality].fp8)
     return needs.memory(block, sum(model.blocks), model.others, rest)
 
 
 def convert(model: Model, root: Path, progress: Progress) -> tuple[str, ...]:
-    """Write .safetensors beside the VAE's .pth, as the first job would; says what could not be rewritten."""
+    """Write .safetensors next to the VAE's .pth, as the first job would; return notes on what was not rewritten."""
     there = model_files.files(model, root)
     return converted(there, progress).notes[len(there.notes) :]
 

@@ -1,8 +1,8 @@
-"""Wan2.1-VACE: what it is loaded from, its conditions, and the hints that its control blocks give to the others.
+"""Wan2.1-VACE: loading, conditioning, and the hints that its control blocks give to the other blocks.
 
-diffsynth computes the hints of all control blocks before the first block of the video model, and holds them: 3 GB for
-81 frames of 832x480. Here each is computed right before the block that takes it, so that one is held at a time, and the
-blocks of both kinds are streamed in one pass.
+diffsynth computes the hints of all control blocks before the first block of the video model and holds them: 3 GB for 81
+frames of 832x480. Here each hint is computed right before the block that uses it, so only one is held at a time, and
+the blocks of both kinds are streamed in one pass.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ from ex4d.progress import LOADING, Progress, silent
 from ex4d.weights.headers import check_file
 
 CELL = 8
-"""Pixels of a side that one latent pixel stands for; the mask's pixels in it are its channels."""
+"""Side in pixels of the cell that one latent pixel stands for; the mask's pixels in a cell are its channels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Settings(common.Settings):
     """How the model is run.
 
     Attributes:
-        scale: what hints are multiplied with.
+        scale: factor for the hints.
     """
 
     steps: int = 50
@@ -50,13 +50,13 @@ class Settings(common.Settings):
 
 
 class ControlledBlocks:
-    """The video model's blocks as it iterates over them, each with the hint that is meant for it.
+    """The video model's blocks as it iterates over them, each with its hint.
 
     Args:
-        placed: the blocks of both kinds, a control block before the block that takes its hint.
-        layers: numbers of the video model's blocks that take a hint; the first is 0.
+        placed: the blocks of both kinds, with a control block before the block that uses its hint.
+        layers: numbers of the video model's blocks that use a hint; the first is 0.
         blocks: of the video model.
-        control: what of the control model lies outside of its blocks: `embed`, `before`, and `after` for each hint.
+        control: the parts of the control model outside its blocks: `embed`, `before`, and `after` for each hint.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ControlledBlocks:
 
     @contextmanager
     def by(self, context: Tensor, scale: float) -> Iterator[None]:
-        """Within, every pass is controlled by a context (1,96,T',H',W'), of which hints are multiplied by `scale`."""
+        """Context in which every pass is controlled by `context` (1,96,T',H',W'), with hints multiplied by `scale`."""
         self._tokens, self._scale = self._control["embed"](context).flatten(2).transpose(1, 2), scale
         try:
             yield
@@ -80,7 +80,7 @@ class ControlledBlocks:
             self._tokens = None
 
     def __iter__(self) -> Iterator[Callable[..., Tensor]]:
-        """The blocks; one pass after the other, each from the first to the last."""
+        """Yield the blocks of one pass, from the first to the last; passes must not overlap."""
         if self._tokens is None:
             raise ValueError("no context controls the blocks")
         placed, control, tokens = iter(self._placed), self._control, self._tokens
@@ -90,7 +90,7 @@ class ControlledBlocks:
             nonlocal state
             inputs = (context, t_mod, freqs, *member)
             if number == 0:
-                x = x.float()  # as between all blocks; the patch embedding's product may be in bfloat16
+                x = x.float()  # as between all blocks; the product of the patch embedding may be in bfloat16
                 own = member[0].own(tokens, 1) if member else tokens
                 state = control["before"](own).float() + x
             state = next(placed)(state, *inputs)
@@ -111,13 +111,13 @@ def load(
     rest: int = 0,
     progress: Progress = silent,
 ) -> Models:
-    """Load all models but the text encoder, and set up the precision.
+    """Load all models except the text encoder, and set up the precision.
 
     Args:
-        files: where they lie.
-        precision: how it is to be computed.
-        device: where.
-        rest: bytes that must stay free on the GPU for everything but weights.
+        files: where the weights are.
+        precision: of the computation.
+        device: the device that computes.
+        rest: bytes that must stay free on the GPU for everything except weights.
         progress: called after each block; raises `Cancelled` to stop.
 
     Raises:
@@ -127,7 +127,7 @@ def load(
         check_file(path, "model file")
     progress(LOADING, 0, 1)
     pipe = pipeline({"vae": files.vae}, device)
-    # The whole model may pass through the GPU where it fits there; block by block otherwise.
+    # The whole model may pass through the GPU if it fits there; otherwise block by block.
     whole = sum(path.stat().st_size for path in files.dit)
     roomy = device != "cpu" and offload.free_bytes(torch.device(device)) > whole + rest
     loaded = pipeline({"dit": files.dit}, device if roomy else "cpu")
@@ -142,12 +142,12 @@ def load(
 def assemble(
     pipe: Any, precision: Precision, rest: int = 0, notes: tuple[str, ...] = (), progress: Progress = silent
 ) -> Models:
-    """Make a generator of diffsynth's pipeline, which is changed.
+    """Turn diffsynth's pipeline into a generator; the pipeline is changed.
 
     Args:
         pipe: with its models.
-        precision: how it is to be computed.
-        rest: bytes that must stay free on the GPU for everything but weights.
+        precision: of the computation.
+        rest: bytes that must stay free on the GPU for everything except weights.
         notes: sentences for the user.
         progress: called after each block; raises `Cancelled` to stop.
 
@@ -155,7 +155,7 @@ def assemble(
         InputError: the GPU is too small.
     """
     device, dit, vace = torch.device(pipe.device), pipe.dit, pipe.vace
-    pipe.torch_dtype = torch.float32  # of what is between the products; the weights stay as they were loaded
+    pipe.torch_dtype = torch.float32  # between the products; the weights stay as they were loaded
     pipe.eval().requires_grad_(False)
     dtype, blocks, controls = dit.patch_embedding.weight.dtype, dit.blocks, vace.vace_blocks
     heads = blocks[0].num_heads
@@ -197,18 +197,18 @@ def generate(
 
     Args:
         models: from `load`.
-        prepared: T = 4k+1 frames with sides of multiples of 16.
+        prepared: T = 4k+1 frames whose sides are multiples of 16.
         prompts: embedded.
-        seed: of the noise, which is drawn on the CPU so that the GPU does not matter.
+        seed: of the noise, which is drawn on the CPU so that it does not depend on the GPU.
         settings: how the model is run.
         progress: called after each step; raises `Cancelled` to stop.
-        checkpoint: where latents are kept every few steps, and gone on from.
+        checkpoint: where latents are saved every few steps, and resumed from.
 
     Returns:
         `prepared.frames` frames of the prepared size.
 
     Raises:
-        InputError: the sizes are none that the model can take.
+        InputError: the model cannot take these sizes.
     """
     settings = settings or Settings()
     common.check(prepared, settings)
@@ -218,8 +218,12 @@ def generate(
 
 
 def _encode(models: Models, prepared: Prepared, progress: Progress) -> tuple[Tensor, Tensor]:
-    """What controls every step, (1,96,T',H',W'): latents of what is real and of what is not, and the mask; and how to
-    show latents, see `latent_pictures`. A reference comes before the first frame."""
+    """Encode what controls every step, and fit the map that shows latents.
+
+    Returns:
+        The control (1,96,T',H',W'): latents of what is real and of what is not, and the mask, with a reference before
+        the first frame; and the map, see `latent_pictures`.
+    """
     pipe, stage = models.pipe, "Encoding pictures"
     progress(stage, 0, 3)
     pipe.dit.blocks.make_room()
@@ -238,7 +242,7 @@ def _encode(models: Models, prepared: Prepared, progress: Progress) -> tuple[Ten
 
 
 def _cells(mask: Tensor) -> Tensor:
-    """The mask (T,H,W) as the model takes it, (1,64,T',H/8,W/8): every pixel kept, but not every frame."""
+    """The mask (T,H,W) in the model's layout (1,64,T',H/8,W/8), which keeps every pixel, but not every frame."""
     count, height, width = mask.shape
     cells = mask.view(count, height // CELL, CELL, width // CELL, CELL).permute(2, 4, 0, 1, 3).flatten(0, 1)
     size = ((count + STRIDE - 1) // STRIDE, height // CELL, width // CELL)
@@ -256,7 +260,7 @@ def _sample(
     progress: Progress,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[Tensor, int]:
-    """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
+    """Sample latents (1,16,T',H',W') of the finished video; also return the number of predictions computed."""
     shown = 0 if prepared.reference is None else 1
     start = common.noise((1, common.LATENT_CHANNELS, *context.shape[2:]), seed).roll(shown, dims=2)
     predictor = partial(_predictor, context=context, scale=settings.scale)
@@ -269,7 +273,7 @@ def _sample(
 
 @contextmanager
 def _predictor(models: Models, context: Tensor, scale: float) -> Iterator[common.Predict]:
-    """Within, what predicts on the device of these models, controlled by a context."""
+    """Context that provides the prediction function on the device of these models, controlled by a context."""
     run, dit = library().wan_video.model_fn_wan_video, models.pipe.dit
 
     def predict(latents: Tensor, time: Tensor, text: Tensor) -> Tensor:

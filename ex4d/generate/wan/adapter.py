@@ -1,6 +1,6 @@
-"""Files of weights: reading them safely, and the adapter `ex4d.ckpt` in its two parts.
+"""Weight files: reading them safely, and the adapter `ex4d.ckpt` in its two parts.
 
-Nothing is unpickled beyond tensors, and a file is measured against what it announces before memory is taken.
+Only tensors are unpickled, and a file is checked against what it announces before memory is allocated.
 """
 
 import re
@@ -18,21 +18,21 @@ from ex4d.weights.headers import REMEDY
 from ex4d.weights.tensors import read_tensors
 
 TARGETS = ("q", "k", "v", "o")
-"""The layers of each attention that the adapter changes; the two of the feed-forward part come on top."""
+"""Layers of each attention that the adapter changes, in addition to the two of the feed-forward part."""
 
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>[AB])(\.default)?\.weight")
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What of the video model the adapter depends on; the defaults are Wan2.1-I2V-14B."""
+    """The properties of the video model that the adapter depends on; the defaults are Wan2.1-I2V-14B."""
 
     dim: int = 5120
     ffn_dim: int = 13824
     layers: int = 40
 
     def lora_modules(self) -> dict[str, tuple[int, int]]:
-        """Name and (outputs, inputs) of every linear layer that the adapter changes: 10 a block, 400 of the 14B."""
+        """Name and (outputs, inputs) of every linear layer that the adapter changes: 10 per block, 400 for the 14B."""
         block = {f"{kind}.{layer}": (self.dim, self.dim) for kind in ("self_attn", "cross_attn") for layer in TARGETS}
         block |= {"ffn.0": (self.ffn_dim, self.dim), "ffn.2": (self.dim, self.ffn_dim)}
         return {f"blocks.{n}.{name}": shape for n in range(self.layers) for name, shape in block.items()}
@@ -55,7 +55,7 @@ class Adapter:
     modules: tuple[str, ...]
 
     def lora_layers(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """A (rank, inputs) and B (outputs, rank) of each layer; alpha is the rank, so nothing is scaled."""
+        """A (rank, inputs) and B (outputs, rank) of each layer; alpha equals the rank, so nothing is scaled."""
         parts = {_LORA.fullmatch(name): tensor for name, tensor in self.lora.items()}
         named = {(match["module"], match["part"]): tensor for match, tensor in parts.items() if match}
         return {name: (named[name, "A"], named[name, "B"]) for name in self.modules}
@@ -66,11 +66,11 @@ def read_adapter(path: Path, shape: ModelShape | None = None, hidden: int = 1024
 
     Args:
         path: the file.
-        shape: of the video model that it has to fit; default: Wan2.1-I2V-14B.
+        shape: of the video model that it has to fit; None is Wan2.1-I2V-14B.
         hidden: width of the camera encoder.
 
     Raises:
-        InputError: missing, damaged, or not every tensor is there with the right name and shape.
+        InputError: missing, damaged, or a tensor is missing or has the wrong name or shape.
     """
     shape = shape or ModelShape()
     tensors = read_tensors(path, "adapter")
@@ -119,7 +119,7 @@ def _check_names(
 
 
 def _check_shapes(path: Path, sizes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
-    """Raise InputError where a found shape is not the expected one."""
+    """Raise InputError if a shape is not the expected one."""
     for name, (found, expected) in sizes.items():
         if found != expected:
             raise InputError(

@@ -1,4 +1,4 @@
-"""EX-4D's camera encoder: what the new camera sees, as an addition to the tokens of the video model (upstream 7)."""
+"""EX-4D's camera encoder: adds what the new camera sees to the tokens of the video model (upstream 7)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from ex4d.generate.diffsynth.video_model import LATENT_CHANNELS
 
 
 class CameraEncoder(nn.Module):
-    """Three 1x1x1 convolutions and a patch embedding like the model's own.
+    """Three 1x1x1 convolutions, and a patch embedding like the model's own.
 
-    The names of the parameters are those of the released file: `latent_encoder.{0,2,4}.*`,
-    `latent_patch_embedding.*`. The patch embedding starts at zero, so that an untrained encoder changes nothing.
+    The parameters have the names in the released file: `latent_encoder.{0,2,4}.*`, `latent_patch_embedding.*`. The
+    patch embedding starts at zero, so an untrained encoder changes nothing.
 
     Args:
         dim: width of the video model.
@@ -37,11 +37,11 @@ class CameraEncoder(nn.Module):
             nn.init.zeros_(self.latent_patch_embedding.bias)
 
     def forward(self, colour: Tensor, mask: Tensor) -> Tensor:
-        """What is added to the tokens right after the video model's own patch embedding.
+        """Compute what is added to the tokens right after the video model's own patch embedding.
 
         Args:
-            colour: (B,16,T',H',W'), the VAE's latents of the colour video; those of the mask go in behind them.
-            mask: the same of the mask video.
+            colour: (B,16,T',H',W'), the VAE's latents of the colour video; the mask's are appended to them.
+            mask: the same for the mask video.
 
         Returns:
             (B,dim,T',H'/2,W'/2), in the parameters' dtype.
@@ -52,7 +52,10 @@ class CameraEncoder(nn.Module):
 
 @contextmanager
 def camera_latent(dit: Any, latent: Tensor) -> Iterator[None]:
-    """Within, `latent` (1,dim,T',h,w) is added to the tokens of every forward of `dit`, before its first block."""
+    """Context that adds `latent` (1,dim,T',h,w) to the tokens in every forward of `dit`, before its first block.
+
+    A forward raises ValueError if the latent does not have the shape of the tokens.
+    """
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if output.shape[1:] != latent.shape[1:]:

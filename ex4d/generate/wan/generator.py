@@ -25,15 +25,19 @@ if TYPE_CHECKING:
 class WanGenerator(VideoGenerator):
     """The EX-4D model on one device.
 
-    As released, frames are squeezed to 512x512 and at most 49 are made: that is then the result's size.
+    In release mode, frames are squeezed to 512x512 and at most 49 are made, which is then the size of the result.
     """
 
     def missing(self) -> str:
-        """Why it cannot run here; "" where it can."""
+        """Why it cannot run here; "" if it can."""
         return missing(True, self.device)
 
     def plan(self, request: Request) -> Job:
-        """What is to be done for a request."""
+        """Work out what a request needs.
+
+        Raises:
+            InputError: settings that contradict each other.
+        """
         from ex4d.generate.diffsynth import pictures
         from ex4d.generate.runtime import windows
         from ex4d.generate.wan import preparation, video_model
@@ -74,7 +78,7 @@ class WanGenerator(VideoGenerator):
         )
 
     def load(self, job: Job, progress: Progress) -> "Models":
-        """All models but the text encoder."""
+        """Load all models except the text encoder."""
         from ex4d.generate.wan import video_model
 
         assert isinstance(job.files, model_files.Files)
@@ -90,7 +94,7 @@ class WanGenerator(VideoGenerator):
         )
 
     def prepare(self, job: Job, request: Request, part: Conditioning) -> "Prepared":
-        """Pictures and masks of one window as the model takes them."""
+        """Convert pictures and masks of one window to the model's input."""
         from ex4d.generate.wan import preparation
 
         if request.as_released:
@@ -107,13 +111,13 @@ class WanGenerator(VideoGenerator):
         progress: Progress,
         checkpoint: "Checkpoint",
     ) -> Generated:
-        """The frames of one window."""
+        """Make the frames of one window."""
         from ex4d.generate.wan import video_model
 
         return video_model.generate(models, prepared, prompts, seed, settings, progress, checkpoint)
 
     def memory(self, settings: WanSettings) -> Memory:
-        """What of the GPU's memory it needs with these settings."""
+        """How much GPU memory it needs with these settings."""
         return memory(settings)
 
     def lighter(self, settings: WanSettings) -> dict[str, WanSettings]:

@@ -1,4 +1,4 @@
-"""The files of the EX-4D model: which they are, and where each is found. Needs no torch."""
+"""The files of the EX-4D model, and where each is found. Needs no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ from ex4d.weights import store
 from ex4d.weights.store import Part
 
 TITLE = "EX-4D Model"
-"""In sentences."""
+"""Name of the model in sentences."""
 
 DISTILLED = "Draft-LoRA"
-"""Folder for a step-distilled LoRA of the user's, one .safetensors file, which drafts are made with."""
+"""Folder for a user's step-distilled LoRA, one .safetensors file, which is used for drafts."""
 
 
 def _read_adapter(path: Path) -> object:
@@ -52,17 +52,17 @@ EX4D = Part(
     check=_read_adapter,
 )
 PARTS = (VIDEO_MODEL, TEXT_ENCODER, TOKENIZER, IMAGE_ENCODER, VAE, EX4D)
-"""Everything that the model needs, the adapter last. Of its repository no commit is known: main is fetched."""
+"""Everything that the model needs, the adapter last. No commit is known for the adapter's repository: main is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files(common.Files):
-    """Where the weights lie.
+    """Where the weights are.
 
     Attributes:
-        image_encoder: of the model beside the video model.
+        image_encoder: of the model that comes with the video model.
         adapter: EX-4D's.
-        distilled: a step-distilled LoRA of the user's, for drafts.
+        distilled: a user's step-distilled LoRA, for drafts.
     """
 
     CONVERTED: ClassVar[tuple[str, ...]] = ("vae", "image_encoder", "adapter")
@@ -73,16 +73,16 @@ class Files(common.Files):
 
     @property
     def loaded(self) -> tuple[Path, ...]:
-        """All but those for prompts."""
+        """All files except those for prompts."""
         return (*super().loaded, *([self.distilled] if self.distilled else []))
 
 
 def files(root: Path, *, with_adapter: bool = True) -> Files:
-    """The files below the folder of all models.
+    """Find the files below the folder of all models.
 
     Args:
         root: that folder.
-        with_adapter: whether EX-4D's adapter has to be there; it has not where one is trained.
+        with_adapter: whether EX-4D's adapter is required; it is not when an adapter is trained.
 
     Raises:
         InputError: some are missing.
@@ -102,7 +102,7 @@ def files(root: Path, *, with_adapter: bool = True) -> Files:
 
 
 def distilled_lora(root: Path) -> Path | None:
-    """The user's step-distilled LoRA, where there is one.
+    """The user's step-distilled LoRA, if there is one.
 
     Raises:
         InputError: there are several.

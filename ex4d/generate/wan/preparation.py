@@ -1,7 +1,7 @@
-"""What the video model sees: pictures and masks as tensors, as released or with the source's own aspect.
+"""The video model's input: pictures and masks as tensors, as released or with the source's own aspect ratio.
 
-The released weights were trained with these peculiarities, so both modes have them (upstream 7): holes are black,
-and the mask is scaled twice, to -3 where there is a hole and 1 where the picture is real.
+The released weights were trained with these peculiarities, so both modes have them (upstream 7): holes are black, and
+the mask is scaled twice, to -3 in holes and 1 where the picture is real.
 """
 
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning
 
 LENGTH = 49
-"""Frames that the model was trained with, and makes at once at most."""
+"""Number of frames that the model was trained with, and the most it makes at once."""
 
 RELEASE_SIZE = (512, 512)
-"""Width and height of the release."""
+"""Width and height in the release."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Prepared:
         colour: (T,3,H,W) float32 in [-1,1], -1 in holes; T is 4k+1, H and W are multiples of 16.
         mask: (T,H,W) float32, 1 where the colour is real, -3 where it has to be invented.
         sure: (T,H,W) uint8 in {0,255}, the same mask for compositing.
-        frames: so many frames, from the first, are wanted; what follows was only added to reach 4k+1.
+        frames: number of frames wanted, from the first; the rest only pads to 4k+1.
         notes: sentences for the user.
-        first_seen: (3,H,W) float32, what stands in for the first picture of `colour`; None takes that itself.
+        first_seen: (3,H,W) float32, replaces the first picture of `colour`; None uses that picture itself.
     """
 
     colour: Tensor
@@ -53,24 +53,24 @@ class Prepared:
 
     @property
     def first(self) -> Tensor:
-        """(3,H,W) float32: the picture from which the model takes its image feature and its first latent."""
+        """The picture (3,H,W) float32 from which the model takes its image feature and its first latent."""
         return self.colour[0] if self.first_seen is None else self.first_seen
 
 
 def as_released(
     conditioning: Conditioning, seed: int, frames: int = LENGTH, size: tuple[int, int] = RELEASE_SIZE
 ) -> Prepared:
-    """As the release prepares: squeezed to `size`, at most `frames` frames, mask eroded by 2 to 8 pixels a frame.
+    """Prepare as the release does: squeezed to `size`, at most `frames` frames, mask eroded by 2 to 8 pixels per frame.
 
     Args:
         conditioning: T frames as rendered, their mask not eroded.
-        seed: of the erosion, which the release draws without one.
-        frames: 4k+1; of longer clips so many are taken, spread evenly from the first to the last; of shorter ones the
-            last frame is repeated up to this number.
+        seed: of the erosion, which is unseeded in the release.
+        frames: 4k+1; from longer clips this many are taken, evenly spread from the first to the last; in shorter ones
+            the last frame is repeated.
         size: width and height, multiples of 16.
 
     Raises:
-        InputError: `frames` or `size` is none that the model can take.
+        InputError: the model cannot take this `frames` or `size`.
     """
     if frames % STRIDE != 1:
         raise InputError(f"The model makes 4k+1 frames, not {frames}: ask for {padded_length(frames)}.")
@@ -86,22 +86,22 @@ def as_released(
 
 
 def _rounded(colour: Tensor) -> Tensor:
-    """Colours in [-1,1] with the error of the release, which scales them in bfloat16."""
+    """Round colours in [-1,1] as the release does, which scales them in bfloat16."""
     return (((colour + 1) / 2).to(torch.bfloat16) * 2 - 1).float()
 
 
 def through_8_bits(picture: Tensor) -> Tensor:
-    """A picture (3,H,W) in [-1,1] as the release's detour through an 8-bit image leaves it: rounded down."""
+    """A picture (3,H,W) in [-1,1] after the release's detour through an 8-bit image: rounded down."""
     return ((picture * 0.5 + 0.5) * 255).byte().float() * (2 / 255) - 1
 
 
 def own_aspect(conditioning: Conditioning, seed: int, area: int = AREAS["832x480"]) -> Prepared:
-    """All frames, near `area` pixels each with the source's aspect, and no more of the rim given up than needed.
+    """Prepare all frames at about `area` pixels in the source's aspect ratio, giving up no more of the rim than needed.
 
     Args:
         conditioning: T frames as rendered, their mask not eroded.
         seed: of the erosion.
-        area: about so many pixels has a picture, see `AREAS`.
+        area: approximate pixels per picture, see `AREAS`.
     """
     height, width = conditioning.mask.shape[1:]
     size = fitting_size(width, height, area)

@@ -1,4 +1,4 @@
-"""What a user can set of the EX-4D model. Needs numpy only."""
+"""The user's settings for the EX-4D model. Needs only numpy."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from ex4d.generate.diffsynth.quality import SIZES, ModelSize, QualityName
 from ex4d.schema import Choice, Settings, setting
 
 PROMPT = "4K ultra HD, surround motion, realistic tone, panoramic shot, wide-angle view, cinematic quality"
-"""What the release asks for."""
+"""The release's prompt."""
 
 
 @dataclass(frozen=True)

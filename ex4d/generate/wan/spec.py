@@ -1,4 +1,4 @@
-"""What there is to know about the EX-4D model before its code is imported, and what it needs to run."""
+"""What is known about the EX-4D model before its code is imported, and what it needs to run."""
 
 from pathlib import Path
 
@@ -13,39 +13,41 @@ from ex4d.generate.wan.settings import WanSettings
 from ex4d.progress import Progress
 
 LIGHTEST = WanSettings(quality="draft", model_size="512x512")
-"""What takes the least memory."""
+"""The settings that take the least memory."""
 
 OTHER_WEIGHTS = 2_200_000_000
-"""About so many bytes have the VAE, the image encoder, and what of the video model lies outside of its blocks."""
+"""Approximate bytes of the VAE, the image encoder, and the parts of the video model outside its blocks."""
 
 
 def make(device: str) -> Generator:
-    """The EX-4D model on a device; "auto" is a GPU. Nothing is loaded before the first request."""
+    """Make the EX-4D model on a device; "auto" is a GPU. Nothing is loaded before the first request."""
     from ex4d.generate.wan.generator import WanGenerator
 
     return WanGenerator("cuda" if device == "auto" else device)
 
 
 def missing(deep: bool, device: str = "cuda") -> str:
-    """Why the EX-4D model cannot run on this machine, see `needs.missing`."""
+    """Why the EX-4D model cannot run on this machine; see `needs.missing`."""
     return needs.missing(model_files.TITLE, model_files.PARTS, memory(LIGHTEST).least, deep, device)
 
 
 def rest_bytes(tokens: int) -> int:
-    """What is set aside on the GPU for sampling, encoding and decoding: 4.4 GB for 49 frames of 512x512, of which
-    `benchmarks/memory.py` shows 2.5 to 3.5 GB beside the weights."""
+    """GPU memory set aside for sampling, encoding and decoding, in bytes.
+
+    4.4 GB for 49 frames of 512x512, of which `benchmarks/memory.py` shows 2.5 to 3.5 GB in use besides the weights.
+    """
     return tokens * 220_000 + 1_500_000_000
 
 
 def memory(settings: WanSettings) -> Memory:
-    """What of a GPU's memory a window of 49 frames needs."""
+    """How much GPU memory a window of 49 frames needs."""
     tokens = 13 * AREAS[settings.model_size] // 256
     block = needs.block_bytes(5120, 13824, True, QUALITIES[settings.quality].fp8)
     return needs.memory(block, 40, OTHER_WEIGHTS, rest_bytes(tokens))
 
 
 def convert(root: Path, progress: Progress) -> tuple[str, ...]:
-    """Write .safetensors beside .pth and .ckpt files, as the first job would; says what could not be rewritten."""
+    """Write .safetensors next to .pth and .ckpt files, as the first job would; return notes on any not rewritten."""
     there = model_files.files(root)
     return converted(there, progress).notes[len(there.notes) :]
 

@@ -1,6 +1,6 @@
-"""Wan2.1-I2V-14B with EX-4D's adapter: what it is loaded from, and what conditions each of its predictions.
+"""Wan2.1-I2V-14B with EX-4D's adapter: loading, and the conditioning of its predictions.
 
-The camera latent is added by a forward hook on the model's patch embedding; all else is as in
+A forward hook on the model's patch embedding adds the camera latent; everything else is as in
 `ex4d.generate.diffsynth.video_model`.
 """
 
@@ -34,7 +34,7 @@ from ex4d.weights.headers import check_file
 from ex4d.weights.tensors import read_tensors
 
 IMAGE_TOKENS = 257
-"""The first tokens of the context are those of the picture, the others those of the text."""
+"""Number of tokens, from the first, of the context that are the picture's; the others are the text's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Settings(common.Settings):
     """How the model is run; the defaults are the release's.
 
     Attributes:
-        hold: whether what is real is held, see `ex4d.generate.wan.hold`.
+        hold: whether what is real is held; see `ex4d.generate.wan.hold`.
     """
 
     steps: int = 25
@@ -74,15 +74,15 @@ def load(
     distilled: bool = False,
     progress: Progress = silent,
 ) -> Models:
-    """Load all models but the text encoder, put the LoRA into the video model, and set up the precision.
+    """Load all models except the text encoder, merge the LoRA into the video model, and set up the precision.
 
     Args:
-        files: where they lie.
-        precision: how it is to be computed.
-        device: where.
+        files: where the weights are.
+        precision: of the computation.
+        device: the device that computes.
         hidden: width of the camera encoder.
-        rest: bytes that must stay free on the GPU for everything but the video model's blocks.
-        distilled: also put the user's step-distilled LoRA into the video model.
+        rest: bytes that must stay free on the GPU for everything except the video model's blocks.
+        distilled: whether to merge the user's step-distilled LoRA into the video model too.
         progress: called after each block of the video model; raises `Cancelled` to stop.
 
     Raises:
@@ -92,7 +92,7 @@ def load(
         check_file(path, "model file")
     progress(LOADING, 0, 1)
     small = pipeline({"vae": files.vae, "image_encoder": files.image_encoder}, device)
-    # The whole model may pass through the GPU where it fits there; block by block otherwise.
+    # The whole model may pass through the GPU if it fits there; otherwise block by block.
     whole = sum(path.stat().st_size for path in files.dit)
     roomy = device != "cpu" and offload.free_bytes(torch.device(device)) > whole + rest
     small.dit = pipeline({"dit": files.dit}, device if roomy else "cpu").dit
@@ -115,14 +115,14 @@ def assemble(
     notes: tuple[str, ...] = (),
     progress: Progress = silent,
 ) -> Models:
-    """Make one generator of diffsynth's pipeline and EX-4D's adapter; the pipeline is changed.
+    """Combine diffsynth's pipeline and EX-4D's adapter into a generator; the pipeline is changed.
 
     Args:
         pipe: with its models.
         adapter: EX-4D's.
-        precision: how it is to be computed.
-        loras: for the video model, by the names of its layers; default: the adapter's.
-        rest: bytes that must stay free on the GPU for everything but the video model's blocks.
+        precision: of the computation.
+        loras: for the video model, by the names of its layers; None is the adapter's.
+        rest: bytes that must stay free on the GPU for everything except the video model's blocks.
         notes: sentences for the user.
         progress: called after each block; raises `Cancelled` to stop.
 
@@ -134,13 +134,13 @@ def assemble(
     encoder = CameraEncoder(weight.shape[0], weight.shape[1])
     encoder.load_state_dict(adapter.encoder)
     encoder.to(device=device, dtype=torch.float32)
-    pipe.torch_dtype = torch.float32  # of what is between the products; the weights stay as they were loaded
+    pipe.torch_dtype = torch.float32  # between the products; the weights stay as they were loaded
     pipe.eval().requires_grad_(False)
 
     stacked, heads, dtype = dit.blocks, dit.blocks[0].num_heads, dit.patch_embedding.weight.dtype
     loras = [adapter.lora_layers()] if loras is None else loras
     for name, (a, b) in ((name, ab) for lora in loras for name, ab in lora.items()):
-        layer = dit.get_submodule(name)  # each must be there
+        layer = dit.get_submodule(name)  # raises if it does not exist
         if not name.startswith("blocks."):
             layer.weight.data = blocks.merged(layer.weight, a, b)
 
@@ -165,12 +165,12 @@ def assemble(
 
 
 def shape_of(dit: Any) -> ModelShape:
-    """The sizes that the adapter has to fit; of a model as it was loaded."""
+    """The sizes that the adapter has to fit, from a model as it was loaded."""
     return ModelShape(dit.dim, dit.blocks[0].ffn_dim, len(dit.blocks))
 
 
 def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
-    """A third-party LoRA for the video model as it was loaded, and what to tell the user about it.
+    """Read a third-party LoRA for the video model as it was loaded, with notes for the user.
 
     Raises:
         InputError: damaged, or it has layers that the model does not have.
@@ -185,9 +185,9 @@ def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it scales by alpha, as the file wants it
+            warnings.simplefilter("ignore")  # that it scales by alpha, as the file requires
             named = library().GeneralLoRALoader().convert_state_dict(tensors)
-    except (KeyError, ValueError, RuntimeError, AttributeError) as error:  # such as one matrix of a pair is missing
+    except (KeyError, ValueError, RuntimeError, AttributeError) as error:  # for example one matrix of a pair is missing
         raise wrong() from error
     layers = {name.removesuffix(".lora_A.weight") for name in named if name.endswith(".lora_A.weight")}
     sizes = {name: layer.weight.shape for name, layer in dit.named_modules() if isinstance(layer, nn.Linear)}
@@ -223,18 +223,18 @@ def generate(
 
     Args:
         models: from `load`.
-        prepared: T = 4k+1 frames with sides of multiples of 16.
+        prepared: T = 4k+1 frames whose sides are multiples of 16.
         prompts: embedded.
-        seed: of the noise, which is drawn on the CPU so that the GPU does not matter.
-        settings: how the model is run; default: as released.
+        seed: of the noise, which is drawn on the CPU so that it does not depend on the GPU.
+        settings: how the model is run; None is as released.
         progress: called after each step; raises `Cancelled` to stop.
-        checkpoint: where latents are kept every few steps, and gone on from.
+        checkpoint: where latents are saved every few steps, and resumed from.
 
     Returns:
         `prepared.frames` frames of the prepared size.
 
     Raises:
-        InputError: the sizes are none that the model can take.
+        InputError: the model cannot take these sizes.
     """
     settings = settings or Settings()
     common.check(prepared, settings)
@@ -274,7 +274,7 @@ def _encode(models: Models, prepared: Prepared, progress: Progress) -> _Inputs:
     image = encode(pipe, first)
     progress(stage, 3, 4)
     known = torch.zeros(1, 4, *image.shape[2:], dtype=image.dtype, device=image.device)
-    known[:, :, 0] = 1  # the first latent frame is the given picture, all the others are to be made
+    known[:, :, 0] = 1  # the first latent frame is the given picture; all others are to be generated
     y = torch.cat([known, image], dim=1).float()
     picture = prepared.first[None].to(device=pipe.device, dtype=dtype_of(pipe.image_encoder))
     feature = pipe.image_encoder.encode_image([picture.clone()]).float()
@@ -285,7 +285,7 @@ def _encode(models: Models, prepared: Prepared, progress: Progress) -> _Inputs:
 
 
 def _holding(models: Models, prepared: Prepared) -> Callable[[Tensor, float], Tensor]:
-    """What leads latents back to the warped clip, see `hold`; costs encoding it once more."""
+    """Make the function that pulls latents back to the warped clip, see `hold`; costs one more encoding of the clip."""
     warped = encode(models.pipe, hold.filled(prepared.colour, prepared.mask)).float()
     count, height, width = warped.shape[2:]
     return hold.towards(warped, hold.known_cells(prepared.mask, (count, height, width)))
@@ -301,7 +301,7 @@ def _sample(
     checkpoint: Checkpoint | None = None,
     steer: Callable[[Tensor, float], Tensor] | None = None,
 ) -> tuple[Tensor, int]:
-    """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
+    """Sample latents (1,16,T',H',W') of the finished video; also return the number of predictions computed."""
     start = common.noise((1, LATENT_CHANNELS, *inputs.y.shape[2:]), seed)
     with common.everywhere(models, lambda each: _predictor(each, inputs)) as (predict, *others):
         return common.sample(
@@ -311,7 +311,7 @@ def _sample(
 
 @contextmanager
 def _predictor(models: common.Models, inputs: _Inputs) -> Iterator[common.Predict]:
-    """Within, what predicts on the device of these models."""
+    """Context that provides the prediction function on the device of these models."""
     run, dit, device = library().wan_video.model_fn_wan_video, models.pipe.dit, models.device
     fixed = {"clip_feature": inputs.clip_feature.to(device), "y": inputs.y.to(device)}
 

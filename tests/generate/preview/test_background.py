@@ -14,7 +14,7 @@ RED, SKY, GRASS = (230, 20, 20), (90, 140, 230), (40, 150, 50)
 
 
 def turned(degrees, axis=1, place=(0.0, 0.0, 0.0)):
-    """A pose that is turned about the axis, to the right or upwards."""
+    """A pose rotated about the axis, to the right or upwards."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     pose = np.eye(4)
     pose[:3, :3] = [[c, 0, s], [0, 1, 0], [-s, 0, c]] if axis == 1 else [[1, 0, 0], [0, c, -s], [0, s, c]]
@@ -31,14 +31,14 @@ def scene_of(frames, depth, source=None, moving=None, cameras=None):
 
 
 def rays(pose):
-    """Directions (h,w,3) in the world of the pixels of a camera."""
+    """World directions (h,w,3) of a camera's pixels."""
     x, y = np.arange(WIDTH) + 0.5 - LENS[0, 2], np.arange(HEIGHT) + 0.5 - LENS[1, 2]
     rays = np.stack(np.broadcast_arrays(x / LENS[0, 0], (y / LENS[1, 1])[:, None], 1.0), axis=-1)
     return rays @ pose[:3, :3].T
 
 
 def meadow(pose, height=1.6):
-    """Picture and depth of a green ground under a blue sky, from a camera `height` above it."""
+    """Picture and depth of green ground under a blue sky, from a camera `height` above it."""
     down = rays(pose)[..., 1]
     on_ground = down > height / 300
     depth = np.where(on_ground, height / np.where(on_ground, down, 1), 300)
@@ -62,7 +62,7 @@ def test_what_stands_in_front_is_no_background():
         assert not is_red(view).any()
     truth, _ = meadow(np.eye(4))
     error = np.abs(background(scene).view(np.eye(4), LENS, WIDTH, HEIGHT).astype(int) - truth).max(axis=-1)
-    error[44:52] = 0  # the horizon, which becomes soft
+    error[44:52] = 0  # the horizon, which gets soft
     assert error[30:60, 60:75].max() < 12
 
 
@@ -85,7 +85,7 @@ def test_what_a_thing_hid_for_a_time_is_seen_behind_it(moving_box):
     mesh, k = DWMesh.from_depth(depth), depth.intrinsics
     path = CameraPath(np.broadcast_to(np.eye(4), (len(mesh), 4, 4)), k, width, height)
     view = background(Scene(mesh, clip.frames, path)).view(np.eye(4), k[0], width, height)
-    # The box is at columns 16 to 32 in the first frame, and leaves them from there on.
+    # The box is at columns 16 to 32 in the first frame, and moves away from there.
     error = np.abs(view.astype(int) - wall)[14:34, 16:24]
     assert error.mean() < 8
     assert np.abs(clip.frames[0].astype(int) - wall)[14:34, 16:24].mean() > 100
@@ -105,7 +105,7 @@ def test_where_nobody_looked_the_background_goes_on_at_its_elevation(tilt):
 
 def test_near_and_far_background_move_against_each_other_as_they_should():
     def textured(pose):
-        """A ground with stripes across the view, every 2 units, up to 40 away; then a grey wall."""
+        """Ground with stripes across the view, every 2 units up to 40 away, then a grey wall."""
         directions = rays(pose)
         with np.errstate(divide="ignore"):
             along = (1.6 - pose[1, 3]) / directions[..., 1]

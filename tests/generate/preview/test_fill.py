@@ -51,7 +51,7 @@ def test_a_place_that_another_frame_saw_is_filled_with_what_it_saw(moving_box):
     bare = np.broadcast_to((8 + cols * 0.02).astype(np.float32), depth.depth.shape)
     bare_mesh = DWMesh.from_depth(DepthVideo(bare.copy(), depth.intrinsics, "bare wall"))
     truth = render(Scene(bare_mesh, wall, scene.path))
-    # The box leaves its first place early: what stands there afterwards is the wall, which the first frames lack.
+    # The box leaves its first place early, which reveals the wall that the first frames lack.
     hole = (conditioning.mask == 0) & (truth.mask == 255)
     hole[4:] = False
     filled = fill.filled(conditioning, scene)
@@ -66,7 +66,7 @@ def test_a_place_that_another_frame_saw_is_filled_with_what_it_saw(moving_box):
 
 @pytest.fixture(scope="module")
 def sample():
-    """The sample along its second camera's path, and its true pictures there by frame."""
+    """The sample along its second camera's path, and true pictures there, by frame."""
     clip = read_clip(SAMPLE / "clip.mp4")
     height, width = clip.frames.shape[1:3]
     path = camera_path.load(SAMPLE / "truth_camera.npz", len(clip.frames), width, height)
@@ -76,7 +76,7 @@ def sample():
 
 
 def psnr_of_invented(frames, sample):
-    """Mean over the true pictures but the first, in dB."""
+    """Mean over the true pictures except the first, in dB."""
     _, sure, truth = sample
     holes = {t: sure.mask[t] == 0 for t in truth if t}
     errors = [np.mean((frames[t][hole].astype(float) - truth[t][hole]) ** 2) for t, hole in holes.items()]
@@ -85,7 +85,7 @@ def psnr_of_invented(frames, sample):
 
 def test_what_is_invented_in_the_sample_agrees_with_its_true_second_view(sample):
     scene, sure, _ = sample
-    assert psnr_of_invented(fill.filled(sure), sample) < 15  # what inpainting reaches
+    assert psnr_of_invented(fill.filled(sure), sample) < 15  # the result of inpainting
     assert psnr_of_invented(fill.filled(sure, scene), sample) > 18.5
 
 
@@ -98,7 +98,7 @@ def test_the_same_with_depth_that_is_wrong_as_models_make_it(sample):
 
 
 def red_box():
-    """A red box before a grey wall, along a turn of 30 degrees."""
+    """A red box in front of a grey wall, along a turn of 30 degrees."""
     shape = (3, 96, 160)
     frames, depth = np.full((*shape, 3), 120, np.uint8), np.full(shape, 10, np.float32)
     frames[:, 30:70, 60:90], depth[:, 30:70, 60:90] = (230, 20, 20), 4
@@ -126,13 +126,13 @@ def test_what_is_invented_of_a_far_background_does_not_flicker():
     noise = np.random.default_rng(0).normal(0, 6, (12, 96, 160, 3))
     frames = np.clip(still + noise, 0, 255).astype(np.uint8)
     depth = np.full(frames.shape[:3], 200, np.float32)
-    for t in range(12):  # a post that comes by
+    for t in range(12):  # a passing post
         frames[t, :, 20 + 8 * t : 40 + 8 * t], depth[t, :, 20 + 8 * t : 40 + 8 * t] = (230, 20, 20), 4
     clip = Clip(frames, Fraction(24), "far", 0, intrinsics.fit_frame(160, 96))
     k = intrinsics.per_frame(intrinsics.from_focal(100.0, 160, 96), 12)
     mesh = DWMesh.from_depth(DepthVideo(depth, k, "made"))
     aside = np.broadcast_to(np.eye(4), (12, 4, 4)).copy()
-    aside[:, 0, 3] = 1.0  # no parallax for what is far away
+    aside[:, 0, 3] = 1.0  # no parallax for distant things
     scene = Scene(mesh, clip.frames, CameraPath(aside, k, 160, 96), moving=depth < 100)
     sure = without_rim(render(scene), 0)
     result, hole = fill.filled(sure, scene).astype(float), sure.mask == 0

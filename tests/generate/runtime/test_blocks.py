@@ -12,12 +12,12 @@ if find_spec("diffsynth") is None:
 from ex4d.generate.runtime import blocks, runner
 from ex4d.torchvision_for_cpu import import_torchvision
 
-pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of what diffsynth imports
+pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # from diffsynth's imports
 
 DIM, FFN, HEADS = 96, 256, 4
 CPU = torch.device("cpu")
 IMAGE_TOKENS = 257
-"""As diffsynth has it; a block without attention to a picture has none."""
+"""As in diffsynth; a block without attention to a picture has none."""
 
 
 def library_block(with_image):
@@ -95,7 +95,7 @@ def test_a_model_goes_on_after_more_sizes_than_the_compiler_keeps_kernels_of(mon
     monkeypatch.setattr(runner, "native_8bit", lambda device: False)
     weights = blocks.gather(library_block(False), [], False)
     generator = torch.Generator().manual_seed(3)
-    for _ in range(2):  # the second as after another model was loaded
+    for _ in range(2):  # the second as if another model had been loaded
         run, why_slow = runner.runner(torch.device("cuda"), DIM // HEADS, 0)
         assert why_slow == ""
         for count in range(8, 8 + 2 * runner.MOST_SIZES + 1):

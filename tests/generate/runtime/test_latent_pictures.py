@@ -18,7 +18,7 @@ def random(*shape, seed=0):
 
 
 def shot(count=3, height=6, width=9):
-    """Colours (T',3,h,w), and a video in which every fourth frame has them, 8 times as large, and the others others."""
+    """Colours (T',3,h,w), and a video with them, 8 times as large, in every fourth frame, and others in between."""
     colours = random(count, 3, height, width)
     video = random(4 * (count - 1) + 1, 3, 8 * height, 8 * width, seed=1)
     video[::4] = colours.repeat_interleave(8, 2).repeat_interleave(8, 3)
@@ -26,14 +26,14 @@ def shot(count=3, height=6, width=9):
 
 
 def encoded(colours, scale=1.0):
-    """Latents (1,16,T',h,w) that depend on colours linearly, and are not 0 where those are."""
+    """Latents (1,16,T',h,w) that depend linearly on colours, and are not 0 where those are."""
     mixing, start = random(16, 3, seed=2), random(16, seed=3)
     latents = torch.einsum("cr,trhw->cthw", mixing, colours) + start.view(16, 1, 1, 1)
     return scale * latents[None]
 
 
 def seen(colours):
-    """Colours (3,h,w) as a small picture, in float."""
+    """Colours (3,h,w) as a small float picture."""
     height, width = colours.shape[1:]
     size = (round(height * SIDE / max(height, width)), round(width * SIDE / max(height, width)))
     large = torch.nn.functional.interpolate(colours[None], size=size, mode="bilinear")[0].permute(1, 2, 0)

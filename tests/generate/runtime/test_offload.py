@@ -64,7 +64,7 @@ class Layer(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """As a block may have them: layers, single tensors of other types, and what some models lack."""
+    """Possible weights of a block: layers, single tensors of other dtypes, and parts that some models lack."""
 
     modulation: torch.Tensor
     q: Layer
@@ -88,7 +88,7 @@ def block(dtype=torch.bfloat16, seed=0, scaled=False):
 
 
 def parts(weights):
-    """All tensors by name; no place is left out, so that what is missing is seen as None."""
+    """All tensors by name; missing ones are listed as None."""
     named = {}
     for name, part in weights._asdict().items():
         inner = part._asdict() if isinstance(part, tuple) else {"": part}
@@ -150,7 +150,7 @@ def test_packing_lets_the_weights_go():
 
 
 def stack(count, streamed):
-    """A stack of blocks that only add up, the weights that they were made of, and those that they were called with."""
+    """A stack of blocks that only sum, the weights they were made from, and the weights they were called with."""
     made = [block(seed=n) for n in range(count)]
     calls = []
 

@@ -112,7 +112,7 @@ class Settings:
 
 
 def depends_on(**changes):
-    """What a job's name is made of."""
+    """What a job's name depends on."""
     values = {
         "stage": "latents",
         "colour": torch.zeros(5, 3, 4, 6),

@@ -12,11 +12,11 @@ pytestmark = pytest.mark.wan
 
 
 def ignore(*_):
-    """For those who do not want to be told."""
+    """Ignore all calls."""
 
 
 def sigmas_of(steps, shift):
-    """Part of noise, from 1 to 0: even steps s, of which shift times as much noise to picture is left."""
+    """Noise levels from 1 to 0: even steps s, with the ratio of noise to picture multiplied by `shift`."""
     noise_to_picture = [shift * (steps - n) / n for n in range(1, steps)]
     return (1.0, *(ratio / (1 + ratio) for ratio in noise_to_picture), 0.0)
 
@@ -31,7 +31,7 @@ def noise(seed=0, size=32):
 
 
 def steps_computed(predict, steps, reuse):
-    """Numbers of the steps at which the model was asked."""
+    """Numbers of the steps in which the model was called."""
     plan, asked = schedule(steps, reuse=reuse), []
 
     def guess(latents, time, prompt):
@@ -44,7 +44,7 @@ def steps_computed(predict, steps, reuse):
 
 
 def changing(latents, step):
-    """A prediction that has nothing to do with the one before."""
+    """A prediction unrelated to the one before."""
     return noise(seed=100 + step)
 
 
@@ -188,7 +188,7 @@ def test_both_prompts_of_a_step_are_used_again_or_none():
 
 
 def test_a_model_that_suits_the_step_cache_loses_nothing_by_it():
-    """Where the difference between latents and prediction never changes, what stands in is what would be computed."""
+    """If the difference between latents and prediction never changes, the stand-in equals the computed prediction."""
     offset = noise(seed=3)
     all_of_them, some = (
         sample(lambda x, t, p: x + offset, noise(), schedule(25, reuse=reuse), ignore) for reuse in (0.0, 1e9)

@@ -1,4 +1,4 @@
-"""Tokens split over several devices, each run by a thread of its own, against one device; here all are the CPU."""
+"""Tokens split across several devices, each in its own thread, against one device; here all of them are the CPU."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from ex4d.generate.runtime import blocks, offload, runner, sequence_parallel, se
 from ex4d.generate.runtime.sequence_parallel import GivenUp, Group, Member, shares, split
 from ex4d.generate.runtime.several_gpus import Gpu, GpuError, groups, together
 
-pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of what diffsynth imports
+pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # from diffsynth's imports
 
 BLOCKS = 3
 
@@ -33,14 +33,14 @@ def inputs(tokens, batch):
 
 
 def model(layout=None, in_8_bits=False):
-    """Something with blocks, as diffsynth's model has them, of which some may be streamed."""
+    """A model with blocks like diffsynth's, some of which may be streamed."""
     weights = (blocks.gather(library_block(True), [], in_8_bits) for _ in range(BLOCKS))
     run, _ = runner.runner(CPU, DIM // HEADS, IMAGE_TOKENS)
     return SimpleNamespace(blocks=offload.OffloadedBlocks(weights, layout or offload.Plan(BLOCKS), CPU, run))
 
 
 def forward(made, member, x, context, t_mod, freqs):
-    """A pass over all blocks as diffsynth makes it."""
+    """A pass over all blocks, as in diffsynth."""
     with split(made, member):
         for block in made.blocks:
             x = block(x, context, t_mod, freqs)
@@ -48,7 +48,7 @@ def forward(made, member, x, context, t_mod, freqs):
 
 
 def at_once(members, work):
-    """What `work(member)` returns for each member of a group, or raises, all at the same time."""
+    """What `work(member)` returns or raises for each member of a group, all at the same time."""
     group = Group([CPU] * members)
 
     def safely(rank):
@@ -73,7 +73,7 @@ def test_shares_follow_each_other_cover_all_and_differ_by_one_at_most(count, mem
 
 @pytest.fixture(autouse=True)
 def any_number(monkeypatch):
-    """Predictions are split over any number of GPUs."""
+    """Lift the limit on GPUs per prediction."""
     monkeypatch.setattr(several_gpus, "MOST_PER_PREDICTION", 100)
 
 
@@ -130,7 +130,7 @@ def test_the_model_is_whole_again_afterwards():
 
 
 def test_parts_that_are_given_in_one_exchange_are_not_those_of_the_next():
-    """With many exchanges in a row, in which members are fast and slow in turn."""
+    """With many consecutive exchanges in which members take turns being fast and slow."""
 
     def work(member):
         got = []
@@ -185,7 +185,7 @@ def test_a_prediction_has_no_more_gpus_than_are_known_to_help(monkeypatch):
 
 
 def gpu(number, fails=None):
-    """A GPU that adds its number to the latents with the others of its group, or fails."""
+    """A GPU that, together with the others of its group, adds its number to the latents, or fails."""
 
     def guess(latents, time, prompt, member):
         if fails is not None:
@@ -223,7 +223,7 @@ def test_errors_of_the_first_gpu_and_mistakes_of_any_are_raised_as_they_are(numb
 
 
 def test_no_thread_calls_what_is_compiled_while_another_compiles(monkeypatch):
-    """torch refuses such calls, or not, depending on what the compiler is about."""
+    """torch may or may not refuse such calls, depending on what the compiler is doing."""
     compiling, wrong = [], []
 
     def backend(graph, _):
@@ -261,7 +261,7 @@ def test_each_device_has_kernels_of_its_own_so_that_any_number_of_them_stays_bel
     monkeypatch.setattr(runner.shutil, "which", lambda name: name)
     monkeypatch.setattr(runner, "native_8bit", lambda device: False)
     weights = blocks.gather(library_block(True), [], False)
-    # torch compiles anew for another device, as it does for another number of the picture's tokens.
+    # torch recompiles for another device, as for another number of the picture's tokens.
     runs = [runner.runner(torch.device("cuda"), DIM // HEADS, 1 + n)[0] for n in range(12)]
     x, context, t_mod, freqs = inputs(8, 1)
     for n, run in enumerate(runs):

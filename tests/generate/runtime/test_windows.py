@@ -8,7 +8,7 @@ from ex4d.generate.runtime import windows
 from ex4d.generate.runtime.windows import OVERLAP, join
 
 LENGTH, STRIDE = 49, 4
-"""Frames that a model makes at once, and how many of them one latent frame stands for."""
+"""Number of frames that a model makes at once, and frames per latent frame."""
 
 SHOTS = (1, 2, 5, 48, 49, 50, 57, 88, 89, 90, 129, 130, 200, 1000)
 
@@ -22,7 +22,7 @@ def pictures(frames, seed=0):
 
 
 def joined(frames, made, **sizes):
-    """A shot put together as the generator does it, from windows made by `made(number, window)`."""
+    """A shot assembled as the generator does it, from windows made by `made(number, window)`."""
     result, done = np.full((frames, 4, 6, 3), 77, np.uint8), 0
     for number, window in enumerate(plan(frames, **sizes)):
         join(result, window, made(number, window), done)

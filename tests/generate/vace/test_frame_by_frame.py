@@ -1,4 +1,4 @@
-"""The VAE one frame at a time against diffsynth's own way, with few channels in float32."""
+"""The VAE one frame at a time against diffsynth's own method, with few channels in float32."""
 
 import weakref
 from importlib.util import find_spec
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.wan
 
 
 class Held(TorchDispatchMode):
-    """The most bytes of tensors that were alive at once."""
+    """Peak number of bytes in live tensors."""
 
     def __init__(self):
         super().__init__()
@@ -54,7 +54,7 @@ class Held(TorchDispatchMode):
 @pytest.fixture(scope="module")
 def pipe():
     made = tiny.pipeline()
-    for weight in made.vae.parameters():  # diffsynth leaves the attention at 0, which trained weights do not
+    for weight in made.vae.parameters():  # diffsynth leaves the attention at 0; trained weights are not
         if weight.dim() > 1 and not weight.any():
             torch.nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
     return made
@@ -99,7 +99,7 @@ def test_it_holds_less_at_once_and_no_more_for_more_frames(pipe):
 
 
 def test_the_real_vae_holds_as_much_as_is_set_aside_for_it():
-    """Bytes a pixel in bfloat16 with the published number of channels: counted, not computed."""
+    """Bytes per pixel in bfloat16 with the published number of channels: counted, not computed."""
     with torch.device("meta"):
         vae = library().wan_video.WanVideoVAE().to(torch.bfloat16)
         latents = torch.empty(1, 16, 3, 32, 32, dtype=torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Whole shots through VACE: tiny models, but in files as the real ones come, found and loaded as those are."""
+"""Whole shots through VACE: tiny models, but found and loaded from files like the real ones."""
 
 import json
 from functools import partial
@@ -27,14 +27,14 @@ from ex4d.render.conditioning import Conditioning
 from ex4d.render.coverage import Coverage
 from ex4d.storage import user_cache
 
-pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
+pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # from the libraries that read tokenizers
 
 SAMPLE = Path(__file__).resolve().parents[3] / "sample"
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A folder of models laid out as the real one, which diffsynth knows by the hashes of their names."""
+    """A folder of models with the real layout, which diffsynth recognises by the hashes of their names."""
     library.library()
     from diffsynth.models import model_loader
 
@@ -48,7 +48,7 @@ def tree(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def machine(tree, tmp_path, monkeypatch):
-    """A machine that has these models, no GPU, and small windows; everything is forgotten afterwards."""
+    """A machine with these models, no GPU, and small windows; everything is reset afterwards."""
     monkeypatch.setenv("EX4D_MODELS", str(tree))
     monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
     real = windows.plan
@@ -59,7 +59,7 @@ def machine(tree, tmp_path, monkeypatch):
 
 @pytest.fixture
 def model():
-    """The generator, which holds its models for the length of a test."""
+    """The generator, which keeps its models for the duration of a test."""
     made = SPEC.make("cpu")
     yield made
     made.unload()
@@ -80,7 +80,7 @@ def shot(frames):
 
 
 def stopping(at, seen):
-    """Progress that stops the job when step `at` of sampling is done, and tells `seen` of the steps."""
+    """Progress that stops the job when step `at` of sampling is done, and reports the steps to `seen`."""
 
     def progress(stage, step, steps, picture=None):
         if stage == "Sampling":
@@ -98,7 +98,7 @@ def test_a_shot_of_any_length_comes_back_in_its_own_size(model):
     assert result.frames.std() > 1
     facts = result.settings
     assert {"quality": "draft", "windows": 3, "steps": 3, "scale": 1.0, "blocks_on_gpu": 6}.items() <= facts.items()
-    assert facts["predictions"] == 3 * (3 + 2)  # of each window: three steps, two of them guided
+    assert facts["predictions"] == 3 * (3 + 2)  # per window: three steps, two of them guided
     assert [step[:3] for step in told if step[0] == "Sampling"][-1] == ("Sampling", 9, 9)
     assert any("not trained on this kind of hole" in note for note in result.notes)
     assert any("3 steps instead of 50" in note for note in result.notes)
@@ -152,7 +152,7 @@ def test_an_interrupted_shot_goes_on_in_the_window_where_it_was(model):
     for _ in range(2):
         with pytest.raises(Cancelled):
             generate(model, shot(15), 3, stopping(13, seen), steps=7)
-    # The first window ends with 7; then it is there, and of the second one five steps.
+    # The first window ends with 7; afterwards it is found, and so are five steps of the second.
     assert seen == [*range(8), *range(7, 14), 7, 12, 13]
     assert np.array_equal(generate(model, shot(15), 3, steps=7).frames, whole)
 
@@ -189,7 +189,7 @@ def test_what_is_missing_is_said_in_one_sentence(model, tmp_path, monkeypatch):
 
 
 def test_a_take_is_made_from_the_command_line(tree, tmp_path, monkeypatch):
-    """Clip, depth, mesh, path, conditioning, the model, a take; only the GPU is not there."""
+    """Clip, depth, mesh, path, conditioning, the model, a take; only the GPU is missing."""
     from typer.testing import CliRunner
 
     from ex4d.cli.app import build_app

@@ -1,4 +1,4 @@
-"""VACE on several GPUs: control blocks split their tokens as the others do. Copies on the CPU stand for GPUs."""
+"""VACE on several GPUs: control blocks split their tokens like the others. Copies on the CPU stand in for GPUs."""
 
 from dataclasses import replace
 
@@ -17,12 +17,12 @@ from ex4d.generate.vace import video_model
 from ex4d.generate.vace.spec import SPEC
 from ex4d.progress import silent
 
-pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
+pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # from the libraries that read tokenizers
 
 
 @pytest.fixture(autouse=True)
 def any_number(monkeypatch):
-    """Predictions are split over any number of GPUs."""
+    """Lift the limit on GPUs per prediction."""
     monkeypatch.setattr(several_gpus, "MOST_PER_PREDICTION", 100)
 
 
@@ -56,7 +56,7 @@ def test_a_shot_is_made_by_all_of_them(count, monkeypatch):
     expected, made = generate(one, source(20), 3), generate(several, source(20), 3)
     one.unload()
     several.unload()
-    # In bfloat16, sums in another order are rounded otherwise.
+    # In bfloat16, sums in another order are rounded differently.
     assert np.abs(made.frames.astype(int) - expected.frames).mean() < 1
     assert (expected.settings | {"gpus": count}) == made.settings
     assert members == {2, count}, "the last of three steps is not guided"

@@ -1,4 +1,4 @@
-"""Names and shapes of the published files, which come out of diffsynth's model classes, and what follows from them."""
+"""Names and shapes of the published files, as given by diffsynth's model classes, and what follows from them."""
 
 import sys
 from importlib.util import find_spec
@@ -52,9 +52,9 @@ def test_blocks_and_other_weights_have_the_sizes_that_plans_are_made_with(model)
     assert 0.8 * model.others < others < model.others
 
 
-@pytest.mark.filterwarnings("ignore")  # of the libraries that read tokenizers
+@pytest.mark.filterwarnings("ignore")  # from the libraries that read tokenizers
 def test_random_files_are_written_found_and_loaded_as_the_real_ones(tmp_path, monkeypatch):
-    """With few channels, but names, and diffsynth's converters, as of the published files."""
+    """With few channels, but with the names in the published files and diffsynth's converters."""
     library.library()
     from diffsynth.models import model_loader
 

@@ -1,4 +1,4 @@
-"""What there is to know about VACE without torch: settings, files, memory."""
+"""What is known about VACE without torch: settings, files, memory."""
 
 import pytest
 
@@ -62,7 +62,7 @@ def test_the_memory_that_it_needs_follows_from_its_settings():
 
 
 def put(root, folder, *parts):
-    """Files of parts in the folder of a repository; what is in them is not looked at here."""
+    """Put files of parts into the folder of a repository; their content does not matter here."""
     for part in parts:
         for file in part.files:
             place = root / folder / part.inside(file)

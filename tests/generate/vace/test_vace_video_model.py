@@ -1,4 +1,4 @@
-"""VACE against diffsynth's own pipeline, in float32 with tiny models: conditions, one prediction, a whole sampling."""
+"""VACE against diffsynth's own pipeline, in float32 with tiny models: conditioning, a prediction, a whole sampling."""
 
 from importlib.util import find_spec
 from unittest.mock import patch
@@ -40,12 +40,12 @@ def shot(reference):
 
 
 def pictures(video):
-    """As diffsynth takes them: rows, columns, channels from 0 to 255; grey is 127.5, which 8 bits do not have."""
+    """Pictures in diffsynth's layout: rows, columns, channels from 0 to 255; grey is 127.5, between 8-bit levels."""
     return [((frame.permute(1, 2, 0) + 1) * 127.5).numpy() for frame in video]
 
 
 def theirs(pipe, prepared):
-    """The context of diffsynth's own unit."""
+    """The context made by diffsynth's own unit."""
     with torch.no_grad():
         return (
             library()
@@ -209,7 +209,7 @@ def test_an_interrupted_job_goes_on_where_it_was_and_ends_with_the_same_bytes(mo
     with pytest.raises(Cancelled):
         video_model.generate(models, prepared, tiny.prompts(), 3, settings, stop, place)
     with pytest.raises(ValueError, match="no context"):
-        next(iter(models.pipe.dit.blocks))  # nothing of the job that was stopped is left
+        next(iter(models.pipe.dit.blocks))  # nothing of the stopped job remains
     steps.clear()
     steps += [-1] * 10
     again = video_model.generate(models, prepared, tiny.prompts(), 3, settings, stop, place).frames

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from family import TEXT, prompts, text_encoder, tokenizer, vae  # noqa: F401 - for those who import this module
+from family import TEXT, prompts, text_encoder, tokenizer, vae  # noqa: F401 - for modules that import this one
 from safetensors.torch import save_file
 
 from ex4d.generate.diffsynth.library import library
@@ -34,7 +34,7 @@ def pipeline(seed=0):
 
 
 def tree(root):
-    """A folder of tiny models laid out as that of the real ones; returns what diffsynth knows them by."""
+    """Write a folder of tiny models with the real layout; return how diffsynth recognises them."""
     from diffsynth.core.loader.file import hash_model_file
 
     torch.manual_seed(0)

@@ -21,7 +21,7 @@ def camera(weights, colour, mask):
 
 
 def forward(weights, lora, x, time, context, feature, added, heads):
-    """One guess of the video model for x (1,36,T,H,W), the LoRA beside the weights instead of in them."""
+    """One prediction of the video model for x (1,36,T,H,W), with the LoRA kept separate from the weights."""
 
     def linear(name, x):
         y = functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])

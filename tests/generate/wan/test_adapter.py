@@ -190,7 +190,7 @@ def test_a_huge_header_is_refused_before_it_is_read(tmp_path, length):
 
 
 class Evil:
-    """What runs code when it is unpickled."""
+    """Runs code when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark

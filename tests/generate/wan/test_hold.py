@@ -1,4 +1,4 @@
-"""What is real is held while sampling; on random weights only that it does what it says, and what it costs."""
+"""What is real is held while sampling; with random weights this only shows that it works as described, and its cost."""
 
 import time
 from dataclasses import replace
@@ -33,7 +33,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def shot():
-    """5 frames of 64x96, real in their left half, which is all of the first."""
+    """5 frames of 64x96 that are real in their left half; the first is entirely real."""
     ramp = torch.linspace(-1, 1, 96).expand(5, 3, 64, 96)
     mask = torch.ones(5, 64, 96)
     mask[1:, :, 48:] = -3
@@ -54,13 +54,13 @@ def latents_of(models, shot, **settings):
 
 def test_cells_are_known_whose_frames_pixels_and_neighbours_all_are():
     mask = torch.ones(9, 64, 64)
-    mask[6, 20, 30] = -3  # of the third latent frame, in the cell of row 2 and column 3
+    mask[6, 20, 30] = -3  # in the third latent frame, in the cell at row 2 and column 3
     known = hold.known_cells(mask, (3, 8, 8))
     assert known[:2].min() == 1
     expected = torch.ones(8, 8)
     expected[1:4, 2:5] = 0
     assert torch.equal(known[2], expected)
-    mask[0] = -3  # stands alone in the first
+    mask[0] = -3  # the first has a latent frame of its own
     assert hold.known_cells(mask, (3, 8, 8))[:2].mean((1, 2)).tolist() == [0, 1]
     assert hold.known_cells(mask[:1], (1, 8, 8)).max() == 0
 
@@ -71,7 +71,7 @@ def test_holes_take_the_colour_around_them_and_what_is_real_stays(shot):
     assert torch.equal(found[real], shot.colour[real])
     edge = float(shot.colour[1, 0, 0, 47])
     assert found[1, 0, :, 48:52] == pytest.approx(np.full((64, 4), edge), abs=0.1)
-    assert float(found[1, :, :, 48:].min()) > -0.9  # black before
+    assert float(found[1, :, :, 48:].min()) > -0.9  # it was black before
     half = torch.ones(1, 3, 5, 7) * 0.5
     assert torch.allclose(hold.filled(half, torch.eye(7)[None, :5] * 4 - 3), half)
 
@@ -81,7 +81,7 @@ def test_it_leads_all_of_the_way_while_there_is_much_noise_and_none_at_the_end()
 
 
 def test_steps_are_those_computed_by_hand():
-    """x0' = x0 + w m (z - x0), and the next step from (1 - s') x0' + s' noise, with the noise that was found."""
+    """x0' = x0 + w m (z - x0), and the next step starts from (1 - s') x0' + s' noise, with the noise that was found."""
     plan = Schedule((1.0, 0.5, 0.0), torch.tensor([1000.0, 500.0]), guidance=1.0, guided=0, reuse=0.0)
     start, goal, known = torch.tensor([[4.0, 4.0]]), torch.tensor([[10.0, 10.0]]), torch.tensor([1.0, 0.0])
     ended, _ = sample(

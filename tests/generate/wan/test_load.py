@@ -20,7 +20,7 @@ pytestmark = pytest.mark.wan
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Files of tiny models which diffsynth knows by the hash of their names, as it does the real ones."""
+    """Files of tiny models that diffsynth recognises, like the real ones, by the hash of their names."""
     video_model.library()
     from diffsynth.models import model_loader
 
@@ -31,7 +31,7 @@ def files(tmp_path_factory):
         model_loader.MODEL_CONFIGS.remove(config)
 
 
-@pytest.mark.filterwarnings("ignore")  # of the libraries that read tokenizers
+@pytest.mark.filterwarnings("ignore")  # from the libraries that read tokenizers
 def test_files_become_a_video(files, capsys):
     models = video_model.load(files, device="cpu", hidden=tiny.HIDDEN)
     assert models.dtype == torch.bfloat16
@@ -40,7 +40,7 @@ def test_files_become_a_video(files, capsys):
     prompts = embed_prompts(files, ("wide view", "static"), "cpu")
     assert prompts.positive.shape == (1, 512, tiny.TEXT)
     words = [int(p[0].abs().sum(-1).count_nonzero()) for p in (prompts.positive, prompts.negative)]
-    assert words == [2, 1]  # what follows the prompt is zero
+    assert words == [2, 1]  # everything after the prompt is zero
     colour, sure = torch.rand(5, 3, 32, 32) * 2 - 1, np.full((5, 32, 32), 255, np.uint8)
     shot = Prepared(colour, torch.ones(5, 32, 32), sure, 5)
     assert video_model.generate(models, shot, prompts, 0, settings).frames.shape == (5, 32, 32, 3)

@@ -1,4 +1,4 @@
-"""The listing of the model's files, on files of the real names and headers that are empty otherwise."""
+"""The listing of the model's files, with files that have the real names and headers but are otherwise empty."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def linear(name, outputs, inputs):
 
 
 def write_sparse(path, tensors):
-    """A safetensors file with a true header and holes instead of numbers."""
+    """Write a safetensors file with a real header and a hole instead of numbers."""
     path.parent.mkdir(parents=True, exist_ok=True)
     entries, end = {}, 0
     for name, shape in tensors.items():
@@ -79,7 +79,7 @@ def ex4d(root, *arguments):
 
 
 def listing(root):
-    """What is said of the EX-4D model; not of other generators; what is said of depth models is `depth`."""
+    """The listing of the EX-4D model, without other generators; `depth` is the part about depth models."""
     done = ex4d(root, "models")
     assert done.returncode == 0, done.stderr
     done.stdout, _, done.depth = done.stdout.partition("Models for depth")
@@ -93,7 +93,7 @@ def row(done, name):
 
 
 def write_others(root):
-    """All but the video model and the adapter, whole as far as one sees without torch."""
+    """Write everything except the video model and the adapter, intact as far as can be seen without torch."""
     for part in PARTS[1:5]:
         for file in part.files:
             path = root / file
@@ -123,7 +123,8 @@ def test_what_is_there_is_not_fetched_again(tmp_path):
     write_video_model(tmp_path, shapes())
     write_others(tmp_path)
     done = listing(tmp_path)
-    # Without torch nobody can look into files of torch's, which is said; with it these empty ones are seen through.
+    # Without torch, the content of torch's files cannot be checked, and a note says so; with it, these empty ones are
+    # found out.
     ready = 2 if find_spec("torch") else 5
     assert (done.stdout.count("ready"), done.stdout.count("unusable")) == (ready, 5 - ready)
     assert ("that needs torch" in done.stderr) == (ready == 5)

@@ -1,4 +1,4 @@
-"""Offloading with the sizes of the real model: what stays on real GPUs."""
+"""Offloading at the real model's sizes: what stays on real GPUs."""
 
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.wan
 CPU = torch.device("cpu")
 REAL = ModelShape()
 PARAMETERS = 10 * (REAL.dim + 1) * REAL.dim + 2 * REAL.dim * REAL.ffn_dim + REAL.dim + REAL.ffn_dim + 13 * REAL.dim
-"""Of one block: ten square layers and the two of the feed-forward part, with biases, and 13 rows of norms and
-modulation."""
+"""Number of parameters in a block: ten square layers and two in the feed-forward part, with biases, and 13 rows of
+norms and modulation."""
 
 BLOCK = {"final": 2 * PARAMETERS, "draft": PARAMETERS}
 """Bytes of a block, as `video_model.assemble` counts them."""
@@ -33,7 +33,7 @@ REST = {
     name: rest_bytes(13 * (height // 16) * (width // 16))
     for name, (width, height) in {"512x512": (512, 512), "832x480": (832, 480)}.items()
 }
-"""Bytes that 49 frames take beside the weights."""
+"""Bytes that 49 frames take besides the weights."""
 
 EXPECTED = {
     ("final", "512x512"): {80: 40, 48: 40, 24: 19, 16: 9, 12: 4, 8: None},
@@ -41,7 +41,7 @@ EXPECTED = {
     ("draft", "512x512"): {80: 40, 48: 40, 24: 40, 16: 21, 12: 11, 8: 1},
     ("draft", "832x480"): {80: 40, 48: 40, 24: 37, 16: 17, 12: 7, 8: None},
 }
-"""How many blocks stay on a GPU of so many GB; None where it is too small."""
+"""Number of blocks that stay on a GPU with this many GB; None if it is too small."""
 
 
 def plan(free, block, blocks, rest):
@@ -93,7 +93,7 @@ def test_no_plan_takes_more_than_there_is_nor_leaves_room_for_one_more_block(qua
 
 
 def block(dim=12, ffn_dim=20, dtype=torch.bfloat16, device=CPU, seed=0, in_8_bits=False):
-    """Weights with random bits in them, made like `blocks.gather` does."""
+    """Weights with random bits in them, made as by `blocks.gather`."""
     generator = torch.Generator().manual_seed(seed)
 
     def tensor(*shape, dtype=dtype):

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.wan
 
 
 def conditioning(frames=5, height=32, width=48, hole=True):
-    """Colour 200, 100, 0 and, but for frame 0, one pixel of hole at row 10, column 20."""
+    """Colour 200, 100, 0 and, in all but frame 0, a one-pixel hole at row 10, column 20."""
     colour = np.empty((frames, height, width, 3), np.uint8)
     colour[:] = (200, 100, 0)
     mask = np.full((frames, height, width), 255, np.uint8)
@@ -31,7 +31,7 @@ def test_values_are_those_computed_by_hand():
     assert torch.allclose(shot.colour[0, :, 0, 0], torch.tensor([145 / 255, -55 / 255, -1.0]))
     assert torch.equal(shot.first, shot.colour[0])
     assert (shot.mask[0] == 1).all()
-    # A kernel of 3 pixels: the hole grows by one on each side, is black, and the mask there is 2 * (2 * 0 - 1) - 1.
+    # With a 3-pixel kernel, the hole grows by one on each side, is black, and the mask there is 2 * (2 * 0 - 1) - 1.
     hole = torch.zeros(32, 48, dtype=torch.bool)
     hole[9:12, 19:22] = True
     assert torch.equal(shot.mask[1], torch.where(hole, -3.0, 1.0))
@@ -106,10 +106,11 @@ def test_the_release_enlarges_between_pixels_and_cuts_the_mask_at_a_half():
     source.mask[1, :, 8:] = 0
     source.colour[:, :, 8:] //= 2
     shot = preparation.as_released(source, seed=1, frames=5, size=(32, 32))
-    # Twice the size: between columns 7 and 8 lie 3/4 * 255 + 1/4 * 0 = 191 and 64; a half falls between the two.
+    # At twice the size, 3/4 * 255 + 1/4 * 0 = 191 and 64 lie between columns 7 and 8; the threshold of a half is
+    # between.
     assert set(shot.mask[1, 0].tolist()) == {-3, 1}
     side = 16 - int((shot.mask[1, 0] == 1).sum())
-    assert 1 <= side <= 4  # the kernel of 2 to 8 pixels reaches so far to the left of column 16
+    assert 1 <= side <= 4  # the kernel of 2 to 8 pixels reaches this far left of column 16
     red = (shot.colour[0, 0, 0, 14:18] + 1) * 127.5
     assert red.tolist() == pytest.approx([200, 175, 125, 100], abs=0.5)
 

@@ -1,4 +1,4 @@
-"""The random weights of the benchmarks: names and shapes as published, and sizes that a model can compute with."""
+"""The benchmarks' random weights: published names and shapes, and values that a model can compute with."""
 
 import sys
 from importlib.util import find_spec
@@ -79,7 +79,7 @@ def test_the_random_adapter_has_the_size_of_the_released_one(shapes):
 
 
 def test_what_goes_through_random_weights_stays_of_order_one():
-    """Few channels, but filled as the full size is."""
+    """Few channels, but filled like the full size."""
     pipe = tiny.pipeline()
     for seed, model in enumerate((pipe.dit, pipe.vae, pipe.image_encoder)):
         sizes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -111,9 +111,9 @@ CONVERTERS = {
 NAMES = dict(zip(model_files.PARTS, ("dit", "text_encoder", "", "image_encoder", "vae"), strict=False))
 
 
-@pytest.mark.filterwarnings("ignore")  # of the libraries that read tokenizers
+@pytest.mark.filterwarnings("ignore")  # from the libraries that read tokenizers
 def test_the_files_are_found_converted_and_loaded_as_the_real_ones(tmp_path, monkeypatch):
-    """With few channels, but names, prefixes and diffsynth's converters as of the published files."""
+    """With few channels, but with names, prefixes and diffsynth's converters as for the published files."""
     video_model.library()
     from diffsynth.models import model_loader
 

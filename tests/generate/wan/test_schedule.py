@@ -1,4 +1,4 @@
-"""The schedule that each quality is sampled by."""
+"""The sampling schedule of each quality level."""
 
 from contextlib import nullcontext
 from importlib.util import find_spec
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.wan
 
 
 def ignore(*_):
-    """For those who do not want to be told."""
+    """Ignore all calls."""
 
 
 def sigmas_of(steps, shift):
-    """Part of noise, from 1 to 0: even steps s, of which shift times as much noise to picture is left."""
+    """Noise levels from 1 to 0: even steps s, with the ratio of noise to picture multiplied by `shift`."""
     noise_to_picture = [shift * (steps - n) / n for n in range(1, steps)]
     return (1.0, *(ratio / (1 + ratio) for ratio in noise_to_picture), 0.0)
 
@@ -49,7 +49,7 @@ def test_each_quality_guides_so_many_steps(monkeypatch, quality, guided):
 
 
 def schedule_of_the_generator(monkeypatch, **settings):
-    """What `video_model` hands to `sample`; nothing is computed."""
+    """The schedule that `video_model` passes to `sample`; nothing is computed."""
     library, seen = video_model.library(), []
     pipe = library.wan_video.WanVideoPipeline(device="cpu", torch_dtype=torch.float32)
     models = SimpleNamespace(pipe=SimpleNamespace(scheduler=pipe.scheduler, dit=None), device=torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""The settings of the EX-4D model as command line, server and panel see them; needs no torch."""
+"""The settings of the EX-4D model as seen by command line, server and panel; needs no torch."""
 
 import os
 import subprocess

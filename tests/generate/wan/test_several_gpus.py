@@ -1,7 +1,6 @@
 """One video on several GPUs: the two predictions of a guided step at once, and the tokens of each prediction split.
 
-Here copies on the CPU stand for GPUs, each run by a thread of its own; for true ones there is
-`benchmarks/several_gpus.py`.
+Here copies on the CPU stand in for GPUs, each in its own thread; `benchmarks/several_gpus.py` uses real ones.
 """
 
 import threading
@@ -25,14 +24,14 @@ from ex4d.generate.wan.quality import QUALITIES
 from ex4d.generate.wan.spec import SPEC
 from ex4d.progress import silent
 
-pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
+pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # from the libraries that read tokenizers
 
 FEW = {"steps": 2}
 
 
 @pytest.fixture(autouse=True)
 def any_number(monkeypatch):
-    """Predictions are split over any number of GPUs."""
+    """Lift the limit on GPUs per prediction."""
     monkeypatch.setattr(several_gpus, "MOST_PER_PREDICTION", 100)
 
 
@@ -51,13 +50,15 @@ def on():
 
 
 def furthest(one, two):
-    """By how much any value of any pixel differs, of 255."""
+    """Largest difference of any value of any pixel, of 255."""
     return int(np.abs(one.frames.astype(int) - two.frames).max())
 
 
 def watched(monkeypatch, act=lambda count: None):
-    """(prompt, rank in its group or None, thread, model, time) of each prediction, as it begins; `act` is told how many
-    began."""
+    """Record (prompt, rank in its group or None, thread, model, time) of each prediction as it begins.
+
+    `act` is called with the number of predictions begun.
+    """
     made, real = [], common._guess_there
 
     def there(models, predict, prompts):
@@ -138,7 +139,7 @@ def test_one_of_an_odd_number_has_nothing_to_do_where_all_steps_are_guided_and_t
 
 
 def test_no_more_than_two_make_one_prediction_and_those_without_work_are_not_loaded(on, monkeypatch):
-    monkeypatch.undo()  # of `any_number`, and of the machine
+    monkeypatch.undo()  # both `any_number`'s and the machine's
     balanced = video_model.Settings(steps=25, guided=0.36)
     final, draft = video_model.Settings(), video_model.Settings(steps=4, guidance=1.0)
     found = {n: [on(1)._useful_gpus(each, n) for each in (final, balanced, draft)] for n in (2, 3, 4, 5, 8)}

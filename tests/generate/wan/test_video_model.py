@@ -139,7 +139,7 @@ def test_the_hook_is_there_within_and_gone_afterwards_also_on_errors(models):
         before = dit.patch_embedding(video)
         with video_model.camera_latent(dit, torch.ones(1, 96, 1, 2, 2)):
             assert torch.equal(dit.patch_embedding(video), before + 1)
-            both = dit.patch_embedding(video.repeat(2, 1, 1, 1, 1))  # as with merged guidance
+            both = dit.patch_embedding(video.repeat(2, 1, 1, 1, 1))  # as with batched guidance
             assert torch.allclose(both, (before + 1).expand(2, -1, -1, -1, -1), atol=1e-5)
         assert torch.equal(dit.patch_embedding(video), before)
         with (
@@ -226,7 +226,7 @@ def test_an_interrupted_job_goes_on_where_it_was_and_ends_with_the_same_bytes(mo
 
     with pytest.raises(Cancelled):
         run(3)
-    assert place.read() == {}  # nothing is kept so early
+    assert place.read() == {}  # nothing is saved this early
     with pytest.raises(Cancelled):
         run(7)
     assert int(place.read()["step"]) == common.KEPT_EVERY

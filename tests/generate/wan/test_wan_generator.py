@@ -1,4 +1,4 @@
-"""Whole shots through the model: tiny models, but in files as the real ones come, found and loaded as those are."""
+"""Whole shots through the model: tiny models, but found and loaded from files like the real ones."""
 
 import hashlib
 import os
@@ -31,12 +31,12 @@ from ex4d.render.coverage import Coverage
 from ex4d.storage import user_cache
 from ex4d.weights import store, tensors
 
-pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
+pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # from the libraries that read tokenizers
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A folder of models laid out as the real one, which diffsynth knows by the hashes of their names."""
+    """A folder of models with the real layout, which diffsynth recognises by the hashes of their names."""
     video_model.library()
     from diffsynth.models import model_loader
 
@@ -50,7 +50,7 @@ def tree(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def machine(tree, tmp_path, monkeypatch):
-    """A machine that has these models, no GPU, and small windows; everything is forgotten afterwards."""
+    """A machine with these models, no GPU, and small windows; everything is reset afterwards."""
     monkeypatch.setenv("EX4D_MODELS", str(tree))
     monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(video_model, "load", partial(video_model.load, hidden=tiny.HIDDEN))
@@ -61,7 +61,7 @@ def machine(tree, tmp_path, monkeypatch):
 
 @pytest.fixture
 def model():
-    """The generator, which holds its models for the length of a test."""
+    """The generator, which keeps its models for the duration of a test."""
     made = SPEC.make("cpu")
     yield made
     made.unload()
@@ -82,7 +82,7 @@ def shot(frames):
 
 
 def stopping(at, seen=None):
-    """Progress that stops the job when step `at` of sampling is done, and tells `seen` of the steps."""
+    """Progress that stops the job when step `at` of sampling is done, and reports the steps to `seen`."""
 
     def progress(stage, step, steps, picture=None):
         if stage == "Sampling":
@@ -176,7 +176,7 @@ def test_an_empty_prompt_asks_for_nothing_and_is_not_the_default(model, tree):
     assert empty.settings["prompt"] == ""
     assert not np.array_equal(empty.frames, generate(model, shot(5), 0, "draft").frames)
     embedded = library.embed_prompts(model_files.files(tree), ("", "static"), "cpu")
-    assert not embedded.positive.any()  # this tokenizer ends no text; that of the real model leaves one token
+    assert not embedded.positive.any()  # this tokenizer does not end texts; the real model's leaves one token
     assert embedded.negative.any()
 
 
@@ -200,7 +200,7 @@ def test_the_prompt_is_read_anew_by_another_encoder_or_where_what_was_kept_is_da
 
 @pytest.mark.parametrize("change", ["adapter", "precision", "prompts"])
 def test_an_interrupted_shot_begins_anew_when_what_makes_it_has_changed(model, change, tree, monkeypatch):
-    """All but the last step of the first window are kept; only the very same job may go on from there."""
+    """All but the last step of the first window are saved; only exactly the same job may resume from there."""
     seen = []
     stop = stopping(6, seen)
     with pytest.raises(Cancelled):

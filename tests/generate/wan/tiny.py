@@ -6,7 +6,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from family import TEXT, prompts, text_encoder, tokenizer, vae  # noqa: F401 - for those who import this module
+from family import TEXT, prompts, text_encoder, tokenizer, vae  # noqa: F401 - for modules that import this one
 from safetensors.torch import load_file, save_file
 
 from ex4d.generate.wan import model_files, video_model
@@ -39,7 +39,7 @@ MODELS = {
     "wan_video_image_encoder": image_encoder,
     "wan_video_text_encoder": text_encoder,
 }
-"""How to make each model, by the names under which diffsynth looks for them."""
+"""How to make each model, by the names under which diffsynth looks for it."""
 
 
 def pipeline(seed=0):
@@ -51,7 +51,7 @@ def pipeline(seed=0):
 
 
 def files(folder):
-    """Files of all models as the real ones come, the video model in two, and what diffsynth knows them by."""
+    """Write files of all models in the real layout, the video model in two; return how diffsynth recognises them."""
     from diffsynth.core.loader.file import hash_model_file
 
     torch.manual_seed(0)
@@ -87,7 +87,7 @@ def files(folder):
 
 
 def tree(root):
-    """A folder of tiny models laid out as that of the real ones; returns what diffsynth knows them by."""
+    """Write a folder of tiny models with the real layout; return how diffsynth recognises them."""
     made = root / "made"
     made.mkdir()
     there, known = files(made)
