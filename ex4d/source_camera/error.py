@@ -125,7 +125,6 @@ def drift(points: Points, poses: NDArray, lenses: NDArray) -> NDArray[np.float64
     Args:
         points: see `Points`.
         poses: (T,4,4) found camera-to-world poses, in the unit of the points' depth.
-        poses: (T,4,4) found camera-to-world, in the unit of the points' depth.
         lenses: (T,3,3) found intrinsics.
     """
     ones = np.ones((len(points.depth), 1))

@@ -233,6 +233,7 @@ class Dataset:
 
     Attributes:
         folder: of the dataset.
+        about: its description.
     """
 
     def __init__(self, folder: Path, about: About) -> None:
