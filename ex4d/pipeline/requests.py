@@ -146,7 +146,7 @@ class Fill(Tagged):
 
     Attributes:
         colour, mask: videos, or images of folders in order.
-        frames: how many to use from the first; None as for a clip.
+        frames: number of frames to use, from the first; None uses the default, as for a clip.
         generation: how the unseen parts are filled; its width and height squeeze colour and mask, as the release does.
         release_compat: do everything as the EX-4D release does.
     """

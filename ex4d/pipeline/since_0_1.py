@@ -7,8 +7,7 @@ MODEL = "wan"
 
 
 def source(old: dict[str, Any]) -> dict[str, Any]:
-    """A source of 0.1 as today's `requests.Source`, both plain; a source already in today's form is returned
-    unchanged."""
+    """A source of 0.1 as today's `requests.Source`, both plain; one that is in today's form is returned unchanged."""
     if "settings" in old:
         return old
     reading = old.get("reading") or {}
@@ -26,7 +25,7 @@ def source(old: dict[str, Any]) -> dict[str, Any]:
         "depth_channel": reading.get("channel"),
         "field_of_view": old.get("field_of_view"),
     }
-    # Only image folders had a rate of their own; their names were not kept.
+    # Only image folders had their own rate; their names were not stored.
     folder = "clip" if old.get("fps") is not None else None
     files = {name: old.get(name, default) for name, default in (("clip", []), ("depth", []), ("camera", None))}
     return {**files, "settings": settings, "folder": folder}

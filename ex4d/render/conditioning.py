@@ -35,7 +35,7 @@ class Conditioning:
         mask: (T,h,w) uint8, 255 where the colour is real, 0 where it has to be invented.
         coverage: how much of each of the shot's frames is real, and how far the camera has turned.
         notes: sentences for the user about the path.
-        borrowed: (T,h,w) uint8, 255 where another frame saw what is real; None if no other frames were used.
+        borrowed: (T,h,w) uint8, 255 where only other frames saw the real colour; None if no other frames were used.
         lead_in: how many of the T frames come before the shot's first, see `ex4d.render.lead_in`.
         lent: (T) what other frames supply to each, None if they supply nothing; empty if no other frames were used.
         earlier: (T) what an earlier take shows in each where nothing real is seen, None if it shows nothing; empty

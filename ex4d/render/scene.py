@@ -112,7 +112,7 @@ class View:
         colour: (h,w,3) uint8, black where nothing real is seen.
         mask: (h,w) uint8, 255 where the colour is real.
         surface: the visible faces and their distances, if requested.
-        borrowed: (h,w) bool, where another frame of the shot saw the real colour; None if no other frames were used.
+        borrowed: (h,w) bool, where only other frames of the shot saw the real colour; None if none were used.
         lent: which frames saw it, and how far away it is.
         earlier: what an earlier take shows where no frame saw anything: its colours are there, and the mask is 0.
     """
