@@ -115,8 +115,8 @@ def blow(
 ) -> None:
     """Send `count` messages to one port, with a new connection after every few.
 
-    A client that is admitted closes once everything was sent and answered, as far as it is; or it ends with a frame
-    that is too large for most ports, so that the server closes the connection.
+    A client that is admitted closes once everything was sent and the answers, if any, have arrived; or it ends with a
+    frame that is too large for most ports, so that the server closes the connection.
     """
     context = zmq.Context()
     begun = 0

@@ -198,7 +198,7 @@ def _made(item: _Item, content: str) -> Given:
             break
         start = piece.clip.start
         folder = item.out / CLIPS / f"{content[:16]}-{start:06d}"
-        if not is_whole(folder):  # made by another run, or missing because some clips were deleted
+        if not is_whole(folder):  # it is whole if another run made it, or only other clips were deleted
             draw = seeded(settings.seed, content, start)
             made = (simulate(source, draw(number)) for number in range(settings.masks))
             write_clip(folder, source.frames, piece.clip.fps, ClipFacts(name, start, item.video.caption, depth), made)

@@ -18,7 +18,7 @@ SIDE = 224
 
 
 def mask_sheet(dataset: Dataset, path: Path) -> None:
-    """Write the sheet as PNG: each row shows a clip with one of its masks, a different one in each row.
+    """Write the sheet as PNG: each row shows one clip with one of its masks, with another mask in each row.
 
     Args:
         dataset: with clips.
