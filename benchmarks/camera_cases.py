@@ -1,4 +1,4 @@
-"""Clips whose camera is known, and how wrong another camera is on them; for `source_camera.py`."""
+"""Clips with a known camera, and figures of how wrong another camera is on them; for `source_camera.py`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from ex4d.synthetic import depth_errors, scenes
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
 ANCHORS, TARGETS, EVERY = 3, 9, 6
-"""Static points are lifted from so many frames and looked for in so many others, one in a square of so many pixels."""
+"""Static points are lifted from this many frames and found in this many others, one per square of this many pixels."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,16 @@ class View:
 
 @dataclass(frozen=True)
 class Case:
-    """A clip and the truth.
+    """A clip and its ground truth.
 
     Attributes:
         name: of the scene.
-        clip: what estimators see.
-        depth: true.
-        poses: (T,4,4) of the true camera.
-        moving: (T,H,W) what moves by itself; None where it is not known.
-        view: of another camera; None where there is none.
-        cuts: first frames of new takes.
+        clip: the input of estimators.
+        depth: true depth.
+        poses: (T,4,4) camera-to-world of the true camera.
+        moving: (T,H,W) bool, independently moving things; None if unknown.
+        view: of another camera; None if there is none.
+        cuts: first frames of new shots.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Case:
 
     @property
     def end(self) -> int:
-        """Frames that count: those before the first cut, since the takes after it stand in other worlds."""
+        """Number of frames that count: those before the first cut, because the shots after it are in other worlds."""
         return min(self.cuts, default=len(self.clip.frames))
 
     @cached_property
     def static(self) -> NDArray[np.bool_]:
-        """(T,H,W) what stands still, as far as it is known."""
+        """(T,H,W) bool, what is static, as far as known."""
         return np.ones(self.depth.depth.shape, bool) if self.moving is None else ~self.moving
 
     @cached_property
@@ -76,12 +76,12 @@ class Case:
         return _points(self)
 
     def wrong_depth(self, seed: int) -> DepthVideo:
-        """The depth as a model would have it."""
+        """The depth as a model would estimate it."""
         made = depth_errors.wrong(self.depth.depth, depth_errors.usual(seed), seed)
         return replace(self.depth, depth=made, provider="wrong")
 
     def unit(self, depth: DepthVideo) -> float:
-        """Units of a depth in one of the true depth: median over what stands still, if anything does."""
+        """Units of a depth per unit of the true depth: median over static parts, if there are any."""
         rows = slice(None, None, 4)
         there = self.static[: self.end, rows, rows]
         if not there.any():
@@ -93,7 +93,7 @@ class Case:
 class Found:
     """A camera that an estimator found: poses (T,4,4) in the unit of the depth, lens (T,3,3).
 
-    `depth` is what the mesh is made of then; None takes the depth that the estimator was given.
+    `depth` is used for the mesh; if None, the mesh uses the depth that the estimator was given.
     """
 
     poses: NDArray[np.float64]
@@ -104,7 +104,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Take:
-    """How generated scenes are shot, see `ex4d.synthetic.scenes.make`: frames, None for as many as usual, and so on."""
+    """How generated scenes are shot, see `ex4d.synthetic.scenes.make`; `frames` None uses the usual number."""
 
     frames: int | None = None
     width: int = 512
@@ -122,14 +122,14 @@ def generated(name: str, take: Take) -> Case:
 
 
 def sample(name: str, take: Take) -> Case:
-    """The rendered sample, whose camera stands still."""
+    """The rendered sample, whose camera is still."""
     truth = Truth()
     still = np.tile(np.eye(4), (len(truth.clip.frames), 1, 1))
     return Case(name, truth.clip, truth.depth, still, None, View(truth.pictures, truth.at, truth.path))
 
 
 def moving_sample(name: str, take: Take) -> Case:
-    """The rendered sample whose camera walks; it has no second view."""
+    """The rendered sample with a walking camera; it has no second view."""
     clip = read_clip(SAMPLE / "moving" / "clip.mp4", frames=None)
     height, across = clip.frames.shape[1:3]
     cameras = camera_path.load(SAMPLE / "moving" / "camera.npz", len(clip.frames), across, height)
@@ -148,19 +148,19 @@ class Figures:
     """How wrong a camera is.
 
     Attributes:
-        ate: of the path's length; None where the true camera stays.
-        rpe_shift, rpe_turn: from frame to frame: part of the mean step, or None, and degrees.
-        end: degrees at the last frame.
-        focal: relative error.
-        drift, drift_95: median and 95th percentile in pixels of how far static points are from where they should be;
-            None where nothing stands still.
-        way: length of the found path, as a part of the median distance of the scene.
-        visible: PSNR in dB of the visible pixels against the true second view; None where there is none.
-        visible_true: the same with the true camera and the depth that was given.
+        ate: fraction of the path's length; None if the true camera does not change position.
+        rpe_shift, rpe_turn: from frame to frame: fraction of the mean step, or None; and degrees.
+        end: rotation error at the last frame, in degrees.
+        focal: relative error of the focal length.
+        drift, drift_95: median and 95th percentile in pixels of the distance of static points from their true
+            positions; None if nothing is static.
+        way: length of the found path, as a fraction of the median distance of the scene.
+        visible: PSNR in dB of the visible pixels compared with the true second view; None if there is none.
+        visible_true: the same with the true camera and the given depth.
         placed, placed_true: the same, with the second camera placed by what it shows.
         pumping, pumping_95: median and 95th percentile in pixels of how far static points jump from one frame to the
-            next for the second camera; None where there is none, or nothing stands still.
-        pumping_before: the median with the depth that was given.
+            next for the second camera; None if there is none, or nothing is static.
+        pumping_before: the median with the given depth.
     """
 
     ate: float | None
@@ -213,7 +213,7 @@ def figures(case: Case, depth: DepthVideo, found: Found) -> Figures:
 
 
 def pumping(case: Case, depth: DepthVideo, found: Found) -> NDArray[np.float64]:
-    """How far in pixels static points jump (N,) between their places by two frames, seen by the second camera."""
+    """How far in pixels static points jump (N,) between their positions from two frames, for the second camera."""
     if case.view is None:
         return np.zeros(0)
     height, width = depth.depth.shape[1:]
@@ -235,11 +235,11 @@ def pumping(case: Case, depth: DepthVideo, found: Found) -> NDArray[np.float64]:
 
 
 def visible(case: Case, depth: DepthVideo, found: Found, by_eye: bool = False) -> float | None:
-    """Mean PSNR of the visible pixels against the second view, over the second half of its frames.
+    """Mean PSNR of the visible pixels compared with the second view, over the second half of its frames.
 
-    The second camera keeps its way in the unit of the depth, and sees with the lens that was found, as an artist's
-    camera would who believes it. `by_eye`, it is placed so that static points come to lie where they should: one scale,
-    turn and shift of its whole way.
+    The second camera keeps its path in the unit of the depth and uses the lens that was found, as an artist's camera
+    would who trusts it. With `by_eye`, it is placed so that static points appear in the right place, by one scale,
+    rotation and translation for its whole path.
     """
     if case.view is None:
         return None
@@ -268,7 +268,7 @@ def _seen(
     poses: NDArray[np.float64],
     lenses: NDArray[np.float64],
 ) -> Seen:
-    """Static points by a camera that was found, and where the second view truly sees them."""
+    """Static points according to a found camera, and where the second view truly sees them."""
     assert case.view is not None
     height, width = depth.depth.shape[1:]
     rows, columns = np.mgrid[EVERY // 2 : height : EVERY, EVERY // 2 : width : EVERY].reshape(2, -1)
@@ -297,7 +297,7 @@ def _seen(
 def _world(
     pixels: NDArray[np.float64], z: NDArray[np.float32], lens: NDArray[np.float64], pose: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Where pixels (N,2) at distances (N,) are in the world."""
+    """Positions in the world of pixels (N,2) at distances (N,)."""
     rays = np.hstack([pixels, np.ones((len(pixels), 1))]) @ np.linalg.inv(lens).T
     return np.asarray(rays * z[:, None] @ pose[:3, :3].T + pose[:3, 3])
 
@@ -324,10 +324,10 @@ def _points(case: Case) -> error.Points:
 def _pairs(
     case: Case, a: int, b: int, rows: NDArray[np.intp], columns: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Static points that frames `a` and `b` see: where they are in both (N,2), and their distances in `a` (N,)."""
+    """Static points that frames `a` and `b` see: their positions in both (N,2), and their distances in `a` (N,)."""
     depth, lens = case.depth.depth[a], case.depth.intrinsics[a]
     height, width = depth.shape
-    # Next to an edge a tenth of a pixel decides what is seen.
+    # Next to an edge, a tenth of a pixel decides what is visible.
     smooth = cv2.dilate(depth, np.ones((5, 5))) < 1.1 * cv2.erode(depth, np.ones((5, 5)))
     good = (smooth & case.static[a])[rows, columns]
     at = np.stack([columns[good] + 0.5, rows[good] + 0.5], 1)

@@ -1,4 +1,4 @@
-"""Time, memory and agreement of the network that sees cameras, in full size with random weights, on the GPU if any.
+"""Time, memory and agreement of the network that finds cameras, at full size with random weights, on a GPU if any.
 
 python benchmarks/camera_network.py
 """
@@ -18,7 +18,7 @@ from ex4d.source_camera import da3_network as network
 
 FRAMES, WIDTH, HEIGHT = 49, 1024, 576
 SMALL = 4
-"""So many frames are compared between CPU and GPU."""
+"""Number of frames compared between CPU and GPU."""
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def run(weights: Path) -> None:
-    """All runs with a file of weights."""
+    """Run everything with a file of weights."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(torch.cuda.get_device_name() if device == "cuda" else "CPU", f"torch {torch.__version__}", flush=True)
     frames = moving_pictures(FRAMES)
@@ -48,7 +48,7 @@ def run(weights: Path) -> None:
 
 
 def measured(name: str, model: network.DepthAnything3, pictures: Tensor) -> None:
-    """One run, and a line about it."""
+    """Run once, and print a line about it."""
     on_gpu = pictures.is_cuda
     if on_gpu:
         torch.cuda.synchronize()
@@ -64,7 +64,7 @@ def measured(name: str, model: network.DepthAnything3, pictures: Tensor) -> None
 
 
 def agreement(weights: Path, pictures: Tensor) -> None:
-    """How far the GPU is from the CPU."""
+    """Print how far the GPU's result is from the CPU's."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     with torch.inference_mode():
         on_cpu = network.load(weights)(pictures).double().numpy()
@@ -73,7 +73,7 @@ def agreement(weights: Path, pictures: Tensor) -> None:
 
 
 def off(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
-    """Largest difference over the largest value."""
+    """Largest difference relative to the largest value."""
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
@@ -85,7 +85,7 @@ def turned(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
 
 
 def moving_pictures(count: int) -> NDArray[np.uint8]:
-    """A smooth picture that drifts (count,H,W,3)."""
+    """A smooth picture that drifts, (count,H,W,3) uint8."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH] / 64
     frames = np.empty((count, HEIGHT, WIDTH, 3), np.uint8)
     for t in range(count):
@@ -95,7 +95,7 @@ def moving_pictures(count: int) -> NDArray[np.uint8]:
 
 
 def written(path: Path) -> Path:
-    """A file of random weights: of what cameras need, and nothing beside it."""
+    """Write a file of random weights, with only what cameras need."""
     torch.manual_seed(0)
     model = network.DepthAnything3(network.BASE)
     with torch.no_grad():

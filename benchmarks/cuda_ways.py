@@ -1,7 +1,7 @@
-"""CUDA C through CuPy against numba-cuda, for the rasteriser's main kernel: `python benchmarks/cuda_ways.py`.
+"""CUDA C through CuPy compared with numba-cuda, for the rasteriser's main kernel: `python benchmarks/cuda_ways.py`.
 
-Both draw the quads that cover few pixels (most of them); the faces seen are compared with the CPU's. numba-cuda is
-compiled as it comes, with multiply and add fused where its compiler likes.
+Both draw the quads that cover few pixels (most of them); the visible faces are compared with the CPU's. numba-cuda is
+compiled with its defaults, so multiply and add are fused wherever its compiler chooses.
 """
 
 import math
@@ -27,13 +27,13 @@ def put(key, at, e0, e1, e2, w0, w1, w2, lowest, highest, face):  # type: ignore
     if determinant == 0:
         return
     inverse = min(max((e0 + e1 + e2) / determinant, lowest), highest)
-    # Fixed point stands in for the float's bits, which numba-cuda does not give: near enough for a comparison of speed.
+    # Fixed point replaces the float's bits, which numba-cuda does not expose; close enough to compare speed.
     numba_cuda.atomic.max(key, at, (int(inverse * 2**30) << 32) | (0xFFFFFFFF - face))
 
 
 @numba_cuda.jit
 def small(depth, matrix, key, height, width, box):  # type: ignore[no-untyped-def]
-    """Kernel `rasterise_small` of kernels.cu, without its queue."""
+    """The kernel `rasterise_small` of kernels.cu, without its queue."""
     j, i = numba_cuda.grid(2)
     rows, cols = depth.shape
     if i >= rows - 1 or j >= cols - 1:
@@ -77,7 +77,7 @@ def small(depth, matrix, key, height, width, box):  # type: ignore[no-untyped-de
 
 
 def main() -> None:
-    """Print milliseconds a frame and the faces that differ from the CPU's, at two sizes."""
+    """Print milliseconds per frame, and the number of faces that differ from the CPU's, at two sizes."""
     for width, height in ((512, 512), (2048, 1152)):
         scene = synthetic(width, height, "30")
         t = 24

@@ -1,7 +1,7 @@
-"""Cut the connection at random bytes while files travel, and count what is lost: python benchmarks/cuts.py [N].
+"""Cut the connection at random bytes during transfers, and count what is lost: python benchmarks/cuts.py [N].
 
-N cuts of downloads, half as many of uploads, a tenth as many kills of the server during downloads. The proxy is that
-of the tests, which do the same a few times.
+N cuts of downloads, half as many of uploads, and a tenth as many kills of the server during downloads. The proxy is
+the one of the tests, which do the same a few times.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ SIZES = (3 << 20, 1, 5 << 20, 0, 700_000)
 
 
 def clips(folder: Path, chance: random.Random) -> tuple[Reconstruct, dict[str, Path]]:
-    """A job whose results are its files."""
+    """A job whose results are its own files."""
     files = {}
     for i, size in enumerate(SIZES):
         path = folder / f"clip_{i}.mp4"
@@ -35,7 +35,7 @@ def clips(folder: Path, chance: random.Random) -> tuple[Reconstruct, dict[str, P
 
 
 def wrong(last: JobUpdate, files: dict[str, Path]) -> str:
-    """What is missing of a result; empty where all is there."""
+    """What is missing from a result; empty if it is complete."""
     if last.state != "done":
         return f"{last.state}: {last.message}"
     for path in files.values():
@@ -45,7 +45,7 @@ def wrong(last: JobUpdate, files: dict[str, Path]) -> str:
 
 
 def finish(client: Client, job_id: str) -> JobUpdate:
-    """Poll as the add-on does until the job has ended, which it may have already; returns its last update."""
+    """Poll like the add-on until the job has ended, if it has not already; return its last update."""
     end = time.monotonic() + 60
     while not client._jobs[job_id].update.ended:
         if time.monotonic() > end:
@@ -56,7 +56,7 @@ def finish(client: Client, job_id: str) -> JobUpdate:
 
 
 def cut(direction: str, count: int, folder: Path, chance: random.Random) -> list[str]:
-    """Cut so often one way; returns what went wrong."""
+    """Cut `count` times in one direction; return what went wrong."""
     failures, cuts, jobs = [], 0, 0
     with serving(folder) as (address, _), contextlib.closing(Proxy(address)) as proxy:
         while cuts < count:
@@ -76,7 +76,7 @@ def cut(direction: str, count: int, folder: Path, chance: random.Random) -> list
 
 
 def kills(count: int, folder: Path, chance: random.Random) -> list[str]:
-    """Kill the server so often in the middle of a download; returns what went wrong."""
+    """Kill the server `count` times in the middle of a download; return what went wrong."""
     failures = []
     address = "tcp://127.0.0.1:0"
     job, files = clips(folder, chance)
@@ -100,7 +100,7 @@ def kills(count: int, folder: Path, chance: random.Random) -> list[str]:
 
 
 def main(count: int = 200, seed: int | None = None) -> int:
-    """Run all; returns the number of failures."""
+    """Run everything; return the number of failures."""
     seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
     print(f"seed {seed}")
     chance, failures = random.Random(seed), []

@@ -1,10 +1,10 @@
-"""What snapping and refining the edges of depth bring: `python benchmarks/depth_edges.py [FOLDER]`.
+"""Effect of snapping and refining the edges of depth: `python benchmarks/depth_edges.py [FOLDER]`.
 
 The sample along its true second camera (10 to 60 degrees), and frames of generated scenes from a second camera at 30
-degrees, with the true depth and with depth whose edges are wrong as models make them. A cell is the PSNR of the visible
-pixels against the truth, and the part of the picture that is visible, with a rim of one pixel given up (3x3). "gain" is
-what either brings where as much is visible, by a rim of another width. Then the time that a clip of 1024x576 takes.
-With a folder as argument it also writes a picture of some rims there.
+degrees, with true depth and with depth whose edges are wrong like those of models. A cell is the PSNR of the visible
+pixels compared with the truth, and the visible part of the picture, with an eroded rim of one pixel (3x3). "gain" is
+the improvement at the same visible part, which is reached with a rim of another width. Finally, the time for a clip of
+1024x576. If a folder is given, a picture of some rims is written there.
 """
 
 import time
@@ -33,7 +33,7 @@ from ex4d.synthetic.depth_errors import DepthErrors
 
 DEGREES = 30.0
 AT = (8, 24, 40)
-"""Frames of the generated scenes."""
+"""Numbers of the frames used of the generated scenes."""
 
 RIMS = (1, 2, 3, 5)
 """Sides of the square by which the mask is eroded."""
@@ -41,12 +41,12 @@ RIMS = (1, 2, 3, 5)
 KINDS = ("true", "blur 1.2", "blur 2", "blur 1.2, 2 px beside", "all")
 SHOWN = "street"
 FRAME, CORNER = 1, np.s_[90:250, 270:430]
-"""What the picture shows: of the scene `SHOWN`, a part of one of the frames `AT`."""
+"""Content of the picture: of the scene `SHOWN`, a part of one of the frames `AT`."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Some frames of a shot, and what a second camera truly sees of them."""
+    """Some frames of a shot, and what a second camera truly sees in them."""
 
     depth: NDArray[np.float32]
     intrinsics: NDArray[np.float64]
@@ -56,12 +56,12 @@ class Case:
     true: NDArray[np.uint8]
 
     def views(self, depth: NDArray[np.float32]) -> Iterator[View]:
-        """What a mesh of a depth shows from the second camera."""
+        """What a mesh made from a depth shows to the second camera."""
         mesh = DWMesh.from_depth(DepthVideo(depth, self.intrinsics, "some"), self.poses)
         yield from engine("auto").views(Scene(mesh, self.frames, self.path), [(t, t) for t in range(len(depth))])
 
     def figures(self, depth: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(PSNR in dB, visible part) for each of `RIMS`, (n,2), in the mean of the frames."""
+        """(PSNR in dB, visible part) for each of `RIMS`, (n,2), mean over the frames."""
         rows = []
         for view, true in zip(self.views(depth), self.true, strict=True):
             masks = [cv2.erode(view.mask, np.ones((side, side), np.uint8)) > 0 for side in RIMS]
@@ -91,7 +91,7 @@ def generated(name: str) -> Case:
 
 
 def wrong(depth: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
-    """Depth (T,H,W) with edges that are wrong as `kind` says; "all" adds speckle and 1024 levels of disparity."""
+    """Depth (T,H,W) with wrong edges of this kind; "all" adds speckle and 1024 levels of disparity."""
     if kind == "true":
         return depth
     random = np.random.default_rng(0)
@@ -112,23 +112,23 @@ def wrong(depth: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
 
 
 def snapped(case: Case, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The depth as opening a shot makes it."""
+    """The depth as it is after opening a shot."""
     return edges.snapped(DepthVideo(depth, case.intrinsics, "some"), case.frames).depth
 
 
 def refined(case: Case, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The depth as opening a shot makes it with Depth Edges: Refine, on the CPU."""
+    """The depth as it is after opening a shot with Depth Edges: Refine, on the CPU."""
     return refinement.refined(DepthVideo(depth, case.intrinsics, "some"), case.frames, device="cpu").depth
 
 
 def at_the_same_part(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
-    """By how much the PSNR is higher afterwards where as much is visible as with the usual rim before."""
+    """Increase in PSNR afterwards, where the visible part is as large as before with the usual rim."""
     usual = RIMS.index(3)
     return float(np.interp(before[usual, 1], after[::-1, 1], after[::-1, 0]) - before[usual, 0])
 
 
 def write_rims(case: Case, file: Path) -> None:
-    """The truth, and what is shown with blurred depth, before and after, of a part of a frame."""
+    """Write part of a frame: the truth, and what is shown with blurred depth, before and after."""
     parts = [case.true[FRAME][CORNER]]
     soft = wrong(case.depth, "blur 1.2")
     for depth in (soft, snapped(case, soft)):

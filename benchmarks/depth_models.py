@@ -1,7 +1,7 @@
-"""Time and memory of the depth models in full size: `python benchmarks/depth_models.py`.
+"""Time and memory of the depth models at full size: `python benchmarks/depth_models.py`.
 
-EX4D_MODELS names a folder; models that are missing there are made with random weights, under the published names and in
-full size, which shows how fast and how large everything is and never how good. The clip is 49 frames of 1024x576.
+EX4D_MODELS names a folder. Models that are missing there are created with random weights, under their published names
+and at full size, which shows speed and size but not quality. The clip has 49 frames of 1024x576.
 """
 
 import json
@@ -115,7 +115,7 @@ def moving_picture() -> Clip:
 
 
 def measure(name: str, run: Callable[[], NDArray[np.float32]]) -> None:
-    """Two runs, each with loading, and a line about them."""
+    """Run twice, loading each time, and print a line about both."""
     seconds = []
     for _ in range(2):
         if torch.cuda.is_available():
@@ -133,7 +133,7 @@ def measure(name: str, run: Callable[[], NDArray[np.float32]]) -> None:
 
 
 def made_random(part: store.Part, write: Callable[[Path], None]) -> None:
-    """Write random files where a part is missing."""
+    """Write random files if a part is missing."""
     root = store.folder()
     if store.state(part, root) == "missing":
         write(root)
@@ -143,7 +143,7 @@ def made_random(part: store.Part, write: Callable[[Path], None]) -> None:
 
 
 def random_video(root: Path) -> None:
-    """Video-Depth-Anything whose disparity is not zero everywhere."""
+    """Write a Video-Depth-Anything whose disparity is not zero everywhere."""
     torch.manual_seed(0)
     model = vda.VideoDepthAnything(vda.SMALL)
     with torch.no_grad():
@@ -152,7 +152,7 @@ def random_video(root: Path) -> None:
 
 
 def random_moge(root: Path) -> None:
-    """MoGe-2 with the largest image encoder."""
+    """Write MoGe-2 with the largest image encoder."""
     torch.manual_seed(0)
     state = moge_net.MoGe(moge_net.Shape.from_config(MOGE_VITL)).state_dict()
     state["encoder.image_mean"] = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
@@ -161,7 +161,7 @@ def random_moge(root: Path) -> None:
 
 
 def random_depthcrafter(root: Path) -> None:
-    """DepthCrafter's UNet, and VAE, image encoder and scheduler of Stable Video Diffusion, in half precision."""
+    """Write DepthCrafter's UNet, and VAE, image encoder and scheduler of Stable Video Diffusion, as float16."""
     import_torchvision()
     from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection

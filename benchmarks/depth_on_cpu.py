@@ -1,9 +1,9 @@
 """Time of Video-Depth-Anything on a CPU, before and now: `python benchmarks/depth_on_cpu.py`.
 
-49 frames of 1024x576, random weights of the real size. Before: as published, every window of 32 frames anew, of which
-one is measured, as all cost the same. Now: every frame goes through the image encoder once, in full and reduced detail.
-Others may be using the machine meanwhile, so beside the time on the clock stands the CPU time divided by the cores:
-about what it takes on a machine of one's own.
+49 frames of 1024x576, random weights of the real size. Before: as published, each window of 32 frames is computed
+anew; one is measured, because all take the same time. Now: every frame passes the image encoder once, at full and
+reduced detail. Other programs may be using the machine meanwhile, so the wall-clock time is followed by the CPU time
+divided by the number of cores, which is roughly the time on an idle machine.
 """
 
 import tempfile
@@ -27,7 +27,7 @@ WINDOWS = len(list(vda.window_numbers(49)))
 
 
 def main() -> None:
-    """Print a line for each way."""
+    """Print a line for each variant."""
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     frames = moving_picture().frames
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def measured(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds on the clock, and seconds of CPU time divided by the cores."""
+    """Seconds of wall-clock time, and seconds of CPU time divided by the number of cores."""
     began, used = time.monotonic(), time.process_time()
     run()
     return time.monotonic() - began, (time.process_time() - used) / torch.get_num_threads()
@@ -54,13 +54,13 @@ def tell(name: str, seconds: float, fair: float, more: str = "") -> None:
 
 
 def estimate(frames: NDArray[np.uint8], model: vda.VideoDepthAnything, side: int, progress: Progress) -> None:
-    """All frames as they are estimated now."""
+    """Estimate all frames the present way."""
     for _ in vda.estimated(frames, model, progress, side):
         pass
 
 
 def window(frames: NDArray[np.uint8], model: vda.VideoDepthAnything) -> None:
-    """One window, nothing of which was computed before: eight frames at a time, as before."""
+    """Estimate one window with nothing computed in advance: eight frames at a time, as before."""
     height, width = frames.shape[1:3]
     size = vda.working_size(height, width)
     model.at_once = 8

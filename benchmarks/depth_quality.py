@@ -1,8 +1,8 @@
-"""How good each depth provider is on the two rendered samples: `python benchmarks/depth_quality.py`.
+"""Quality of each depth provider on the two rendered samples: `python benchmarks/depth_quality.py`.
 
-Against true depth, after the alignment that each provider is due (one scale, or one scale and shift in disparity, for
-the whole shot): AbsRel and delta1; flicker along the optical flow; and how well the mask of a view from 30 and 60
-degrees agrees with the mask that true depth gives (IoU of what is real, and of the holes).
+Compared with true depth, after the alignment that each provider needs (one scale, or one scale and shift in disparity,
+for the whole shot): AbsRel and delta1; flicker along the optical flow; and how well the mask of a view from 30 and 60
+degrees agrees with the mask from true depth (IoU of the real part, and of the holes).
 """
 
 import argparse
@@ -26,7 +26,7 @@ from ex4d.source_camera import pose_files
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
 FARTHEST = 80.0
-"""Metres; what is farther counts for no error, as is usual outdoors."""
+"""In metres; anything farther is left out of the errors, as is usual outdoors."""
 ANGLES = ("30", "60")
 
 
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def aligned(depth: DepthVideo, truth: DepthVideo) -> DepthVideo:
-    """The depth fitted to the truth, once for the whole shot: disparity by scale and shift, else by a scale alone."""
+    """The depth fitted to the truth, once for the whole shot: disparity by scale and shift, else by a scale."""
     if depth.is_guess:
         return replace(depth, depth=depth.depth * np.median(truth.depth / depth.depth))
     disparity = np.reciprocal(depth.depth)
@@ -79,7 +79,7 @@ def aligned(depth: DepthVideo, truth: DepthVideo) -> DepthVideo:
 def figures(
     clip: Clip, depth: DepthVideo, truth: DepthVideo, poses: NDArray | None, masks: list[NDArray]
 ) -> list[float]:
-    """AbsRel, delta1, flicker, and IoU of what is real and of holes at each angle."""
+    """AbsRel, delta1, flicker, and IoU of the real part and of holes at each angle."""
     near = truth.depth < FARTHEST
     ratio = depth.depth[near] / truth.depth[near]
     change = flicker(clip.frames, depth.depth)[0]
@@ -92,7 +92,7 @@ def figures(
 
 
 def mask(clip: Clip, depth: DepthVideo, poses: NDArray | None, truth: DepthVideo, angle: str) -> NDArray[np.bool_]:
-    """What is real (T,h,w) along an orbit about the point in the middle of the true scene."""
+    """The real part (T,h,w) along an orbit around the point in the middle of the true scene."""
     mesh = DWMesh.from_depth(replace(depth, intrinsics=truth.intrinsics), poses)
     radius = float(np.percentile(truth.depth[0], 25))
     path = presets.preset(angle, radius, truth.intrinsics, mesh.width, mesh.height, len(mesh))
@@ -100,7 +100,7 @@ def mask(clip: Clip, depth: DepthVideo, poses: NDArray | None, truth: DepthVideo
 
 
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Of the two sets of pixels, in all frames but the first, which is the source."""
+    """IoU of two sets of pixels, in all frames except the first, which is the source."""
     a, b = a[1:], b[1:]
     return float((a & b).sum() / max((a | b).sum(), 1))
 

@@ -1,10 +1,10 @@
 """The tables and plots of docs/evaluation.md: `python benchmarks/evaluation.py --docs docs`.
 
-Five generated scenes are seen from a second camera that sweeps through each range, and the preview fills what is open,
-in five ways: with a plane for depth, with the true depth as a file, and with depth wrong as models make it, the last
-two before and after. "Before" is the same preview with Other Frames and Depth Edges off: each frame by itself, the
-depth as it comes. The clip's own camera and the mask of what moves are the true ones, so that only depth and filling
-are compared. Visible and invented are the same pixels for all, by the true depth.
+Five generated scenes are seen by a second camera that sweeps through each range, and the preview fills the holes, with
+five variants of depth: a plane, true depth from a file, and depth with the errors of models, the last two before and
+after. "Before" is the same preview with Other Frames and Depth Edges off, so each frame by itself and the depth as it
+is. The clip's own camera and the moving mask are the true ones, so that only depth and filling are compared. Visible
+and invented are the same pixels for all variants, according to true depth.
 """
 
 from collections.abc import Iterator
@@ -54,17 +54,17 @@ WAYS = (
 )
 
 CAMERA_OF, CAMERA_RANGE = WAYS[2], "small"
-"""The results whose camera is looked for: elsewhere a preview invents too much to be followed."""
+"""The results whose camera is searched for; elsewhere a preview invents too much to be tracked."""
 
 
 def depths(shot: Path, out: Path) -> Iterator[tuple[str, Path]]:
-    """The depth files of a shot by the name of how they were made; all in metres."""
+    """The depth files of a shot by variant; all in metres."""
     truth = load_depth_npz(shot / rendered.DEPTH)
     yield "truth", shot / rendered.DEPTH
     yield "wrong", _saved(out / "wrong.npz", depth_errors.wrong(truth.depth, depth_errors.DepthErrors(), 0), truth)
     guess = ex4d.open_clip(shot / "source", source_camera=shot / "source_camera.npz", moving=shot / rendered.MOVING,
                            estimator="plane", frames=None).depth.depth  # fmt: skip
-    scaled = guess * np.float32(np.median(truth.depth[0]) / np.median(guess[0]))  # a plane knows no metres
+    scaled = guess * np.float32(np.median(truth.depth[0]) / np.median(guess[0]))  # a plane has no scale in metres
     yield "plane", _saved(out / "plane.npz", scaled, truth)
 
 
@@ -90,7 +90,7 @@ def take(shot: Path, depth: Path, way: Way) -> NDArray[np.uint8]:
 
 
 def measured(data: Path, out: Path, camera: bool) -> list[Report]:
-    """Make all results below `out`, and measure them; also the camera in some of them, where that is asked for."""
+    """Make all results below `out` and measure them, including the camera in some of them if requested."""
     cases = pairs.cases(data)
     for case in cases:
         ways = [way for way in WAYS if not (out / way.name / case.name).is_dir()]
@@ -118,7 +118,7 @@ def measured(data: Path, out: Path, camera: bool) -> list[Report]:
 
 
 def figures(cases: list[Case], way: Way, metrics: frozenset[str], file: Path, out: Path) -> Report:
-    """Figures of one way, which are kept in a file."""
+    """Figures of one variant, which are kept in a file."""
     if not file.is_file():
         made = run([with_result(case, out / way.name / case.name) for case in cases], Plan(way.name, DATASET, metrics))
         report.write(file, made)
@@ -126,7 +126,7 @@ def figures(cases: list[Case], way: Way, metrics: frozenset[str], file: Path, ou
 
 
 def page(docs: Path, text: str) -> None:
-    """Put tables between the marks in docs/evaluation.md."""
+    """Insert tables between the marks in docs/evaluation.md."""
     file = docs / "evaluation.md"
     before, begin, rest = file.read_text(encoding="utf-8").partition("<!-- tables -->\n")
     _old, end, after = rest.partition("<!-- end of tables -->")
@@ -147,7 +147,7 @@ def main(
     ] = False,
     scenes: Annotated[str, typer.Option("--scenes", help="Names with commas between.")] = ",".join(rendered.SCENES),
 ) -> None:
-    """Render, generate, measure, and print the tables. What is there already of an earlier run is not made again."""
+    """Render, generate, measure, and print the tables. Results of an earlier run are reused."""
     names, data = scenes.split(","), out / "data"
     missing = [name for name in names if not (data / f"{name}_{RANGES[-1].name}").is_dir()]
     if missing:

@@ -1,10 +1,10 @@
-"""Results in the clip's own size beside those of the working size: `taskset -c 0,1 python benchmarks/full_size.py`.
+"""Results at the clip's own size compared with the working size: `taskset -c 0,1 python benchmarks/full_size.py`.
 
-First against the truth: generated scenes of 1920x1080 as a sharp camera sees them (four rays a pixel, no noise and no
+First with the truth: generated scenes of 1920x1080 as a sharp camera sees them (four rays per pixel, no noise and no
 shutter), from a second camera that has turned by 10 and by 20 degrees. PSNR of the pixels that are real in both
-results, and of those that other frames have lent.
+results, and of those lent by other frames.
 
-Then one whole job with the preview, each way in a process of its own: seconds, memory, and how real pixels come out
+Then one whole job with the preview, each variant in its own process: seconds, memory, and the quality of real pixels
 where the camera has not moved.
 """
 
@@ -45,7 +45,7 @@ WIDTH, HEIGHT, FPS = 1920, 1080, Fraction(24)
 FRAMES_OF_TRUTH = 3
 SCENES = "street,drone,still"
 REPEATED = 13
-"""The clip of the second part shows so many frames of a scene again and again, forwards and backwards."""
+"""The clip of the second part repeats this many frames of a scene, forwards and backwards."""
 
 
 class Job:
@@ -55,7 +55,7 @@ class Job:
         self.folder, self.longest_side = folder, longest_side
 
     def files(self, frames: int) -> tuple[Source, Blob, dict[str, Path]]:
-        """The source, its path, and where their files lie."""
+        """The source, its path, and where their files are."""
         (clip,) = self.folder.glob("clip.*")
         names = (clip.name, "depth.npz", "source.npz", "moving.mp4", "path.npz")
         blobs = {name: blob_of(self.folder / name) for name in names}
@@ -70,14 +70,14 @@ class Job:
         return source, blobs["path.npz"], {blob.sha256: self.folder / name for name, blob in blobs.items()}
 
     def take(self, size: ResultSize, frames: int, leave: Any = None) -> Path:
-        """The folder of a take."""
+        """Make a take; return its folder."""
         source, path, places = self.files(frames)
         wanted = GenerateSettings(generator="preview", result_size=size)
         job = Generate(source, path, render=RenderSettings(persistence="fill"), generation=wanted)
         return self._run(job, places, size, leave)
 
     def preview(self, frames: int) -> Path:
-        """The folder of what Preview Path makes."""
+        """Run Preview Path; return the folder of its result."""
         source, path, places = self.files(frames)
         return self._run(Preview(source, path, RenderSettings(persistence="fill")), places, "view", None)
 
@@ -97,14 +97,14 @@ class Collected:
         self.masks: list[NDArray] = []
 
     def __call__(self, name: str, frames: Any, mask: Any, fps: Any, metadata: Any, *, progress: Any) -> None:
-        """Keep them; see `ex4d.pipeline.run.Leave`."""
+        """Keep the frames; see `ex4d.pipeline.run.Leave`."""
         both = [(frame.copy(), real.copy()) for frame, real in zip(frames, mask, strict=False)]
         self.frames[name] = [frame for frame, _ in both]
         self.masks = [real for _, real in both]
 
 
 def write_truth(folder: Path, name: str, wrong: bool) -> NDArray[np.uint8]:
-    """The files of a scene with true depth or one that is wrong at edges, and what the second camera truly sees."""
+    """Write the files of a scene with true depth or with wrong edges; return what the second camera truly sees."""
     world = scenes.SCENES[name](FRAMES_OF_TRUTH, 0)
     times, fit = range(FRAMES_OF_TRUTH), fit_frame(WIDTH, HEIGHT, 1024)
     to_first = transforms.inverse(world.camera(0.0))
@@ -122,7 +122,7 @@ def write_truth(folder: Path, name: str, wrong: bool) -> NDArray[np.uint8]:
 
 
 def _sharp(world: World, camera: Motion, t: int) -> NDArray[np.uint8]:
-    """A frame of four rays a pixel."""
+    """A frame with four rays per pixel."""
     light = footage._exposed(world, camera, t, footage.Recording(2 * WIDTH, 2 * HEIGHT, shutter=0))
     small = cv2.resize(light, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     return footage._developed(np.asarray(small), 0, np.random.default_rng(0))
@@ -137,7 +137,7 @@ def _depth(world: World, t: int, fit: FrameFit) -> tuple[NDArray[np.float32], ND
 
 
 def against_truth(name: str, wrong: bool, folder: Path) -> tuple[float, ...]:
-    """PSNR of real pixels, both ways, and of borrowed ones; parts of the picture that are real."""
+    """PSNR of real pixels, both ways, and of borrowed ones; and the real parts of the picture."""
     true = write_truth(folder, name, wrong)
     found = {}
     for size in ("model", "clip"):
@@ -168,7 +168,7 @@ def against_truth(name: str, wrong: bool, folder: Path) -> tuple[float, ...]:
 
 
 def write_long(folder: Path, frames: int) -> None:
-    """A clip of a scene as a camera records it, played forwards and backwards, with its depth and an orbit."""
+    """Write a clip of a scene as a camera records it, played forwards and backwards, with its depth and an orbit."""
     count = min(REPEATED, frames)
     example = scenes.make("drone", count, WIDTH, HEIGHT, noise=1.0)
     order = np.abs((np.arange(frames) + count - 1) % (2 * count - 2) - (count - 1)) if count > 1 else np.zeros(1, int)
@@ -182,12 +182,12 @@ def write_long(folder: Path, frames: int) -> None:
     np.savez(folder / "source.npz", camera_to_world=seen.cameras.camera_to_world[order])
     write_movie(folder / "moving.mp4", moving[order] * np.uint8(255), FPS, lossless=True)
     poses = example.second.cameras.camera_to_world[order]
-    poses[0] = seen.cameras.camera_to_world[order[0]]  # begins at the source view
+    poses[0] = seen.cameras.camera_to_world[order[0]]  # start at the source view
     camera_path.save(folder / "path.npz", CameraPath(poses, (scale @ seen.cameras.intrinsics)[order], *size))
 
 
 def one_job(folder: Path, what: str, frames: int) -> dict[str, Any]:
-    """Run a job here, and tell seconds and megabytes."""
+    """Run a job in this process; return seconds and megabytes."""
     job = Job(folder)
     began, cpu = time.perf_counter(), time.process_time()
     out = job.preview(frames) if what == "view" else job.take("clip" if what == "clip" else "model", frames)
@@ -203,7 +203,7 @@ def one_job(folder: Path, what: str, frames: int) -> dict[str, Any]:
 
 
 def _most_memory() -> int:
-    """Of this process, in megabytes, of Linux' status file."""
+    """Peak memory of this process in megabytes, from Linux's status file."""
     lines = dict(one.split(":", 1) for one in Path("/proc/self/status").read_text().splitlines())
     return int(lines["VmHWM"].split()[0]) // 1024
 

@@ -1,8 +1,8 @@
-"""The EX-4D model on a GPU: load, memory, time and error of each quality: `python benchmarks/generator.py`.
+"""The EX-4D model on a GPU: loading, memory, time and error of each quality: `python benchmarks/generator.py`.
 
-EX4D_MODELS names the models, real or random (`benchmarks/random_weights.py`). The shot is a synthetic one of 49 frames
-of 512x512, rendered along an orbit of 60 degrees. Everything runs as in a job: files found, checked, converted and
-loaded by the library, models warm in the second job. `--limit_gb 24` lets the allocator refuse more than that.
+EX4D_MODELS names the models, real or random (`benchmarks/random_weights.py`). The shot is synthetic, 49 frames of
+512x512, rendered along an orbit of 60 degrees. Everything runs as in a job: files are found, checked, converted and
+loaded by the library, and models are warm in the second job. `--limit_gb 24` makes the allocator refuse more than that.
 """
 
 import os
@@ -29,7 +29,7 @@ SEED = 7
 
 
 class Clock:
-    """Seconds of each stage, told by the progress of a job."""
+    """Seconds of each stage, measured through the progress of a job."""
 
     def __init__(self) -> None:
         self.began: dict[str, float] = {}
@@ -37,27 +37,27 @@ class Clock:
         self.start = time.monotonic()
 
     def __call__(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
-        """Note a step."""
+        """Record a step."""
         now = time.monotonic()
         self.began.setdefault(stage, now)
         self.ended[stage] = now
 
     def seconds(self, stage: str) -> float:
-        """From the first to the last step of a stage."""
+        """Seconds from the first to the last step of a stage."""
         return self.ended.get(stage, 0) - self.began.get(stage, 0)
 
     def total(self) -> float:
-        """Since the clock was made."""
+        """Seconds since the clock was created."""
         return time.monotonic() - self.start
 
 
 def request(seen: conditioning.Conditioning, quality: QualityName, steps: int | None = None) -> Request:
-    """What a job of a quality asks for."""
+    """The request of a job at a quality."""
     return Request(seen, None, WanSettings(quality=quality, steps=steps), SEED)
 
 
 def job(model: Generator, seen: conditioning.Conditioning, quality: QualityName, label: str) -> Generated:
-    """One job, and a line about it."""
+    """Run one job, and print a line about it."""
     torch.cuda.reset_peak_memory_stats()
     clock = Clock()
     made = model.generate(request(seen, quality), clock)
@@ -82,7 +82,7 @@ def main(
         Path | None, typer.Option("--keep", help="Compare `final` with this .npz, made where missing.")
     ] = None,
 ) -> None:
-    """Run two jobs of each quality: cold and warm."""
+    """Run two jobs at each quality: cold and warm."""
     device = torch.cuda.get_device_properties(0)
     print(f"{device.name}, {device.total_memory / 1e9:.0f} GB, torch {torch.__version__}", flush=True)
     if limit_gb:

@@ -1,10 +1,10 @@
-"""Hostile messages over every port of a server, by strangers and by a client of its user, while honest jobs go on.
+"""Hostile messages to every port of a server, from strangers and from a client of its user, while honest jobs run.
 
     python benchmarks/hostile.py [MESSAGES]
 
-Half of the messages come from clients with a key that is right for the port, the others from those who have none: with
-a key that nobody knows, without encryption, and without ZeroMQ. Prints how many honest jobs were served, how many
-messages the server answered, and by how much its memory grew; a line for each 50,000 messages meanwhile.
+Half of the messages come from clients with the right key for the port, the others from clients without one: with an
+unknown key, without encryption, and without ZeroMQ. Prints how many honest jobs were served, how many messages the
+server answered, and by how much its memory grew, and a progress line for every 50,000 messages.
 """
 
 import contextlib
@@ -36,28 +36,28 @@ JOB = "00000000-0000-4000-8000-000000000000"
 IN_A_ROW = 200
 """Messages on one connection."""
 ANSWER_MS = 200
-"""How long a client with a key waits for the next answer; one whose connection was ended, and a worker, get none."""
+"""How long a client with a key waits for the next answer; there is none after a closed connection, or from a worker."""
 EACH = 50_000
 """Messages between two lines of progress."""
 SAMPLE_SECONDS = 0.1
 
 
 class Tally:
-    """What was sent and answered so far, counted by many threads."""
+    """Counts of what was sent and answered so far, updated by many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.sent = self.answered = self.connections = 0
 
     def add(self, sent: int, answered: int = 0) -> None:
-        """Count what one connection did."""
+        """Add the counts of one connection."""
         with self._lock:
             self.sent, self.answered = self.sent + sent, self.answered + answered
             self.connections += 1
 
 
 class Memory:
-    """The memory of a process, looked at by a thread: how much more it is than at first, now and at most, in bytes."""
+    """The memory of a process, polled by a thread: growth since the start, now and at most, in bytes."""
 
     def __init__(self, process: psutil.Process) -> None:
         self._process, self._first, self._end = process, process.memory_info().rss, threading.Event()
@@ -71,13 +71,13 @@ class Memory:
             self.most = max(self.most, self.grown)
 
     def stop(self) -> None:
-        """End; `most` stays."""
+        """Stop the thread; `most` stays."""
         self._end.set()
         self._thread.join()
 
 
 def message(chance: random.Random) -> list[bytes]:
-    """Anything: garbage, good messages of all kinds, good ones that are damaged, many frames."""
+    """A random message: garbage, valid messages of all kinds, damaged ones, many frames."""
     sha256 = f"{chance.getrandbits(256):064x}"
     good = [
         *(Hello(PROTOCOL_VERSION, "x"), Follow(JOB, 0), Cancel(JOB), Unload(), Ping(), Get(sha256, 0)),
@@ -97,7 +97,7 @@ def message(chance: random.Random) -> list[bytes]:
 
 
 def worker_keys(state: Path) -> ClientKeys | None:
-    """Those of the worker that there is now; `Unload` ends one, and the next has others. None where there is none."""
+    """Keys of the current worker, None if there is none; `Unload` ends a worker, and the next one has other keys."""
     for worker in processes_with(STATE_VARIABLE, str(state)):
         with contextlib.suppress(psutil.Error, KeyError):
             public, *pair = worker.environ()[KEYS_VARIABLE].split()
@@ -113,10 +113,10 @@ def blow(
     chance: random.Random,
     tally: Tally,
 ) -> None:
-    """Send as many messages to one port, on a new connection after each few.
+    """Send `count` messages to one port, with a new connection after every few.
 
-    Whoever gets in closes when all was sent and answered, as far as it is; or ends with a frame that is too large for
-    most ports, so that the server ends the connection.
+    A client that is admitted closes once everything was sent and the answers, if any, have arrived; or it ends with a
+    frame that is too large for most ports, so that the server closes the connection.
     """
     context = zmq.Context()
     begun = 0
@@ -127,7 +127,7 @@ def blow(
             keys.put_on(peer)
         peer.connect(address)
         sent = answered = 0
-        with contextlib.suppress(zmq.Again):  # the server has ended that connection
+        with contextlib.suppress(zmq.Again):  # the server has closed that connection
             for _ in range(min(IN_A_ROW, count - begun)):
                 peer.send_multipart(message(chance))
                 sent += 1
@@ -148,7 +148,7 @@ def blow(
 
 
 def blow_raw(address: str, count: int, chance: random.Random, tally: Tally) -> None:
-    """Likewise without ZeroMQ: bytes, some of which begin as its greeting does."""
+    """The same without ZeroMQ: bytes, some of which start like its greeting."""
     host, port = address.removeprefix("tcp://").split(":")
     greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00CURVE".ljust(24, b"\0") + bytes(32)
     for _ in range(count):
@@ -158,7 +158,7 @@ def blow_raw(address: str, count: int, chance: random.Random, tally: Tally) -> N
 
 
 def main(count: int = 100_000) -> int:
-    """Run it all; returns how many honest jobs were not served."""
+    """Run everything; return how many honest jobs were not served."""
     os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp()
     chance, failures, served = random.Random(1), 0, 0
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as (address, process):

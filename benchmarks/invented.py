@@ -1,11 +1,11 @@
 """How well the preview invents what no frame saw: `python benchmarks/invented.py`.
 
-The sample and three generated scenes are seen from their second camera, which has turned by 30 degrees at the end (the
-sample's by 60), with true depth and with depth wrong as models make it. Before is inpainting from around, as it is
-still done where no depth is known; after is the preview. PSNR is that of all pixels that the mask does not call real,
-rim included, in the mean of every eighth frame. Flicker is the mean difference, in levels of 255, of static pixels to
-the next frame, brought over by the true surface; that of the source beside it. With a folder as argument it also writes
-a picture of both.
+The sample and three generated scenes are seen by their second camera, which has turned by 30 degrees at the end (the
+sample's by 60), with true depth and with depth that has the errors of models. Before is inpainting from the
+surroundings, as it is still done where no depth is known; after is the preview. PSNR is over all pixels that the mask
+does not call real, rim included, averaged over every eighth frame. Flicker is the mean difference, in levels of 255,
+between static pixels and the next frame warped to them by the true surface; that of the source is given for comparison.
+If a folder is given, a picture of both is written there.
 """
 
 import time
@@ -38,7 +38,7 @@ TIMED = (1024, 576)
 
 @dataclass(frozen=True)
 class Case:
-    """A shot with the truth: pictures by frame, and where it is known the whole footage of both cameras."""
+    """A shot with ground truth: pictures by frame, and if known the whole footage of both cameras."""
 
     name: str
     scene: Scene
@@ -47,7 +47,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """The sample and the generated scenes, with true depth and with wrong."""
+    """The sample and the generated scenes, with true and with wrong depth."""
     sample = Truth()
     pictures = dict(zip(sample.at, sample.pictures, strict=True))
     mesh = DWMesh.from_depth(sample.depth)
@@ -73,13 +73,13 @@ def _with_wrong_depth(case: Case) -> Iterator[Case]:
 
 
 def invented_psnr(frames: np.ndarray, sure: Conditioning, case: Case) -> float:
-    """Mean over the true pictures but the first, in dB."""
+    """Mean over the true pictures except the first, in dB."""
     holes = {t: sure.mask[t] == 0 for t in case.pictures if t}
     return float(np.mean([psnr(frames[t][hole], case.pictures[t][hole]) for t, hole in holes.items()]))
 
 
 def flicker(frames: np.ndarray, footage: Footage, counted: np.ndarray) -> float:
-    """Mean difference of each counted (T,H,W) static pixel to where its surface is seen in the next frame."""
+    """Mean difference of each counted (T,H,W) static pixel to its surface in the next frame, in levels of 255."""
     depth, poses, lens = footage.depth, footage.cameras.camera_to_world, footage.cameras.intrinsics
     rows, columns = np.mgrid[: depth.shape[1], : depth.shape[2]] + 0.5
     counted, found = counted & ~footage.moving, []
@@ -98,7 +98,7 @@ def flicker(frames: np.ndarray, footage: Footage, counted: np.ndarray) -> float:
 
 
 def larger(case: Case, frames: int) -> Scene:
-    """The first frames of a case at `TIMED`."""
+    """The first frames of a case at the size `TIMED`."""
     mesh, path, (width, height) = case.scene.mesh, case.scene.path, TIMED
     scale = width / mesh.width
 
@@ -118,7 +118,7 @@ def larger(case: Case, frames: int) -> Scene:
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Least of three runs: on the clock, and of the processor."""
+    """Fastest of three runs: seconds of wall-clock and of CPU time."""
     runs = []
     for _run in range(3):
         begun = time.perf_counter(), time.process_time()
@@ -128,7 +128,7 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def main(pictures: Annotated[Path | None, typer.Argument(help="Folder for a picture of both.")] = None) -> None:
-    """Print a line a case, then the time of both."""
+    """Print a line for each case, then the time of both."""
     shown, timed = [], None
     print("case | invented | PSNR before, after | flicker before, after, source's")
     for case in cases():

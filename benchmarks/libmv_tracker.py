@@ -1,9 +1,9 @@
-"""Blender's own tracker without a window; for `source_camera.py`, which starts it in bpy's Python.
+"""Blender's own tracker without a window; started by `source_camera.py` with bpy's Python.
 
     python libmv_tracker.py FOLDER_OF_PICTURES FRAMES WIDTH HEIGHT FOCAL_PX REFINE RESULT.npz
 
-Everything is as Blender has it by default, but for the detection: its 120 pixels between features are meant for HD and
-leave two tracks in 256x144.
+Everything has Blender's defaults except detection, because its 120 pixels between features are meant for HD and leave
+only two tracks at 256x144.
 """
 
 import sys
@@ -16,7 +16,7 @@ TO_OPENCV = np.diag([1.0, -1, -1, 1])
 
 
 def main(folder: str, frames: str, width: str, height: str, focal: str, refine: str, result: str) -> None:
-    """Detect, track and solve; writes the camera, its points, and which frames have one."""
+    """Detect, track and solve; write the camera, its points, and which frames have one."""
     bpy.ops.wm.read_factory_settings(use_empty=False)
     count = int(frames)
     pictures = sorted(Path(folder).glob("*.png"))
@@ -44,7 +44,7 @@ def main(folder: str, frames: str, width: str, height: str, focal: str, refine: 
                 bpy.ops.clip.track_markers(sequence=True, backwards=backwards)
         try:
             bpy.ops.clip.solve_camera()
-        except RuntimeError as problem:  # the operator reports it so
+        except RuntimeError as problem:  # how the operator reports a failure
             print(problem)
     solved = clip.tracking.objects[0].reconstruction
     poses, there = np.tile(np.eye(4), (count, 1, 1)), np.zeros(count, bool)

@@ -1,12 +1,11 @@
-"""How fast the add-on hears what is real while a camera moves, and what that takes of Blender's time.
+"""How fast the add-on learns what is real while a camera moves, and how much of Blender's time that takes.
 
     EX4D_PYTHON=.venv/bin/python .venv-bpy-4.5.15/bin/python benchmarks/live_coverage.py
 
-The sample's frames in 1024x576, opened in Blender by the add-on through a server of its own on this machine, looked at
-in 256x144. The camera is somewhere else in each of 60 pictures a second, as under a hand; each "tick" is one call that
-Blender waits for, of the add-on's timer or from its draw handler. Then the same over a connection whose round trip
-takes 30 ms, and while the server generates takes, one after the other. Other frames are asked too,
-but for one line.
+The sample's frames at 1024x576 are opened in Blender by the add-on, with its own server on this machine, and looked at
+at 256x144. The camera is in another place in each of 60 pictures per second, as if moved by hand. Each "tick" is one
+call that Blender waits for, from the add-on's timer or its draw handler. Then the same over a connection with a round
+trip of 30 ms, and while the server generates takes one after another. Other frames are used too, except in one line.
 """
 
 import asyncio
@@ -55,7 +54,7 @@ def main() -> None:
 def measure_all(folder: Path, address: str, helpers: list[subprocess.Popen]) -> None:
     """Open the clip in Blender, and measure under each condition."""
     sys.path.insert(0, str(REPOSITORY))
-    import bpy  # noqa: F401 - Blender's own modules can be found only after it
+    import bpy  # noqa: F401 - Blender's other modules can only be found after it
     import addon_utils  # isort: skip
 
     addon_utils.enable("blender_addon", default_set=True)
@@ -80,12 +79,12 @@ def measure_all(folder: Path, address: str, helpers: list[subprocess.Popen]) -> 
 
 
 def run(*arguments: str) -> subprocess.Popen:
-    """This file with the server's Python."""
+    """Run this file with the server's Python."""
     return subprocess.Popen([SERVER_PYTHON, __file__, *arguments])
 
 
 class Blender:
-    """The add-on with a clip that is open and a camera that moves."""
+    """The add-on with an open clip and a moving camera."""
 
     def __init__(self, clip: Path, address: str) -> None:
         import bpy
@@ -103,11 +102,11 @@ class Blender:
         self._bpy.context.preferences.addons["blender_addon"].preferences.address = address
 
     def ask_others(self, persistence: str) -> None:
-        """Whether other frames are looked at too."""
+        """Set whether other frames are used too."""
         self._bpy.context.scene.ex4d.persistence = persistence
 
     def connect(self, address: str, state: Path) -> None:
-        """Talk to the server by another address."""
+        """Connect to the server at another address."""
         client = importlib.import_module("ex4d.jobs.client").Client
         self._session.disconnect()
         self._session.client = client(address, state.parent / "downloads", state=state)
@@ -118,12 +117,12 @@ class Blender:
             time.sleep(0.01)
 
     def measure(self, condition: str) -> None:
-        """Move the camera for a while, as Blender's event loop would, and print what came of it."""
+        """Move the camera for a while, as Blender's event loop would, and print the result."""
         scene, session = self._bpy.context.scene, self._session
         camera, coverage, client = scene.ex4d.camera, session.coverage, session.client
         scene.frame_set(25)
         coverage.forget()
-        sent: dict[int, float] = {}  # looks of before that are still under way are not counted
+        sent: dict[int, float] = {}  # looks from before that are still in progress do not count
         waited: list[float] = []
         look, take_views = client.look, client.take_views
 
@@ -176,7 +175,7 @@ class Blender:
 
     @staticmethod
     def _timed(call: Any, into: list[tuple[float, float]]) -> Any:
-        """A call that notes its seconds by the clock, and those in which it had a processor."""
+        """A call that records its seconds of wall-clock and of CPU time."""
 
         def timed() -> Any:
             began, own = time.perf_counter(), time.thread_time()
@@ -187,11 +186,11 @@ class Blender:
         return timed
 
 
-# -- what runs with the server's Python, in processes of their own
+# -- code that runs with the server's Python, in separate processes
 
 
 def make_clip(folder: Path) -> None:
-    """The sample in twice its size."""
+    """Write the sample at twice its size."""
     from dataclasses import replace
 
     from ex4d.depth.files import read_depth
@@ -207,7 +206,7 @@ def make_clip(folder: Path) -> None:
 
 
 def run_jobs(folder: Path, address: str) -> None:
-    """Generate previews of the clip for ever."""
+    """Generate previews of the clip forever."""
     from ex4d.jobs.client import Client
     from ex4d.pipeline.hashing import blob_of
     from ex4d.pipeline.requests import Generate, Source
@@ -224,7 +223,7 @@ def run_jobs(folder: Path, address: str) -> None:
 
 
 async def delay(ports: list[int]) -> None:
-    """Pass on what comes to these ports of `FAR` to the same ports of 127.0.0.1, half a round trip later."""
+    """Forward everything from these ports of `FAR` to the same ports of 127.0.0.1, half a round trip later."""
 
     async def later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()

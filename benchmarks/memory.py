@@ -1,8 +1,8 @@
-"""The EX-4D model on GPUs of less memory: time, and whether the bytes stay the same: `python benchmarks/memory.py`.
+"""The EX-4D model on GPUs with less memory: time, and whether the bytes stay the same: `python benchmarks/memory.py`.
 
-The allocator refuses more than each limit, as a smaller GPU would, in a process of its own. Each quality is run twice,
-cold and warm, with few steps; the same seed must give the same bytes in all of them. At last the memory is taken away
-while a job runs: it must fail with a sentence, and the next one must work.
+The allocator refuses more than each limit, like a smaller GPU, in a separate process. Each quality runs twice, cold and
+warm, with few steps; the same seed must give the same bytes in all of them. Finally, memory is taken away while a job
+runs: the job must fail with a clear message, and the next one must work.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def main(
 
 
 def run(limit: float, qualities: tuple[QualityName, ...]) -> None:
-    """All jobs under one limit."""
+    """Run all jobs under one limit."""
     allow(limit)
     seen, model = conditioning.render(synthetic(512, 512, "60")), SPEC.make("cuda")
     for quality in qualities:
@@ -71,13 +71,13 @@ def run(limit: float, qualities: tuple[QualityName, ...]) -> None:
 
 
 def allow(gigabytes: float) -> None:
-    """Let the allocator take so much; 0 for all."""
+    """Let the allocator take this much; 0 for everything."""
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(gigabytes * 1e9 / total if gigabytes else 1.0)
 
 
 def short_of_memory(model: Generator) -> None:
-    """A job whose memory is taken away, the one after it, and giving all back."""
+    """Run a job whose memory is taken away, then the next one, and release everything."""
     seen = conditioning.render(synthetic(512, 512, "60"))
     torch.cuda.empty_cache()
     allow(torch.cuda.memory_allocated() / 1e9 + 0.3)

@@ -1,14 +1,13 @@
-"""A job over a server, from submit to take, cold and warm, and where its time goes.
+"""A job over a server, from submission to take, cold and warm, and where its time goes.
 
     python benchmarks/over_server.py preview
     python benchmarks/over_server.py wan --models DIR       # or vace, vace-14b
 
-A server of its own, with a worker of its own, on this machine; a clip of 49 frames of 512x512 (noise on moving boxes:
-the worst there is for video files) with its depth, along an orbit of 60 degrees. Cold is the first job of the server's
-life, without its clip; warm are those after it, of other seeds. DIR gets random weights where it has none. "Writing
-files" is what was still to be written once the generator had ended; what no stage has is starting, blending, hashing,
-and moving files. On an H100 about four minutes for `wan`, of which three are for random weights and the first prompt,
-and two for `vace`.
+A server with one worker on this machine; a clip of 49 frames of 512x512 (noise on moving boxes, the worst case for
+video files) with its depth, along an orbit of 60 degrees. Cold is the first job of the server's life, without its clip;
+warm are the jobs after it, with other seeds. DIR gets random weights if it has none. "Writing files" is the time to
+finish writing after the generator has ended; time in no stage is starting, blending, hashing, and moving files. On an
+H100 about four minutes for `wan`, of which three are for random weights and the first prompt, and two for `vace`.
 """
 
 import hashlib
@@ -67,7 +66,7 @@ def main(
 
 
 def clip(folder: Path) -> tuple[Source, dict[str, Path]]:
-    """A clip and its depth, and where the two lie."""
+    """A clip and its depth, and where the files are."""
     scene = synthetic(512, 512, "60")
     picture, depth = folder / "clip.mp4", folder / "clip.depth.npz"
     write_movie(picture, scene.pictures, Fraction(24))
@@ -78,7 +77,7 @@ def clip(folder: Path) -> tuple[Source, dict[str, Path]]:
 
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[str]:
-    """The address of a server that ends with this."""
+    """Run a server until the context ends; gives its address."""
     command = [sys.executable, "-m", "ex4d_server", "--address", "tcp://127.0.0.1:0", "--state", str(folder / "state")]
     command += options
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:

@@ -1,11 +1,11 @@
 """What other frames add to what a frame itself saw: `python benchmarks/persistence.py [--scenes NAMES]`.
 
-Each scene twice: with the true depth, camera and mask of what moves, and with depth that is wrong as models make it
-and the camera and the mask that are found with it. "own" and "real" are the parts of the picture that the frame itself
-saw, and that any frame saw, from the second camera, or where there is none from an orbit of 30 degrees; "added" is the
-PSNR of the pixels between, in the mean of the frames, and "of own" that of the frame's own. "movers" is how much of the
-added pixels shows something that moves in truth, which is wrong there whatever is shown. Frames near the source view,
-of which hardly anything is hidden, are left out.
+Each scene twice: with true depth, camera and moving mask, and with depth that has the errors of models and the camera
+and mask found with it. "own" and "real" are the parts of the picture that the frame itself saw, and that any frame saw,
+from the second camera, or from an orbit of 30 degrees if there is none. "added" is the PSNR of the pixels in between,
+averaged over the frames, and "of own" that of the frame's own. "movers" is the part of the added pixels that truly show
+something that moves, which is wrong there whatever is shown. Frames near the source view are left out, because hardly
+anything is hidden from them.
 """
 
 import time
@@ -35,10 +35,10 @@ from ex4d.synthetic import depth_errors, scenes
 
 DEGREES = 30.0
 SKIPPED, LEAST = 8, 50
-"""Frames near the source view, and pixels from which on a frame has a PSNR."""
+"""Number of frames near the source view that are skipped, and minimum number of pixels for a frame's PSNR."""
 
 PICTURED = 0.75
-"""How far along the shot the picture is taken."""
+"""Position along the shot at which the picture is taken."""
 
 SCENES = "sample/moving,street,drone,still"
 HEAD = ("own", "real", "of own", "added", "movers", "s")
@@ -73,7 +73,7 @@ def scene_of(case: Case, depth: DepthVideo, camera: Found, moving: NDArray[np.bo
 
 
 def joined(name: str, width: int, case: Case, scene: Scene, wrong: bool) -> Plate | None:
-    """A clean plate of a generated scene, its camera found in the world of the shot, with true or with wrong depth."""
+    """A clean plate of a generated scene, with its camera found in the world of the shot, with true or wrong depth."""
     footage = scenes.clean_plate(name, 4, width, width * 9 // 16)
     depth = depth_errors.wrong(footage.depth, depth_errors.usual(9), 9) if wrong else footage.depth
     mesh, lens = scene.mesh, footage.cameras.intrinsics
@@ -150,7 +150,7 @@ def main(
 
 
 def write(file: Path, case: Case) -> None:
-    """What the frame itself saw, what other frames add, and the truth, with the true depth and camera."""
+    """Write what the frame itself saw, what other frames add, and the truth, with true depth and camera."""
     assert case.view is not None
     assert case.moving is not None
     scene = scene_of(case, case.depth, truth(case, case.depth), case.moving)

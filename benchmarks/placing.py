@@ -1,4 +1,4 @@
-"""Where a camera stands in a world that is slightly off, so that it sees there what it should."""
+"""Placing a camera in a world that is slightly off so that it sees what it should."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ LOSS_PX = 1.0
 
 @dataclass(frozen=True)
 class Seen:
-    """Points (N,3) of a world, and the pixels (N,2) at which cameras (N,4,4), world-to-camera, of another one see them.
+    """Points (N,3) of a world, and pixels (N,2) at which another world's cameras (N,4,4), world-to-camera, see them.
 
-    `lenses` (N,3,3) are those that the cameras have in the world of the points.
+    `lenses` (N,3,3) are those of the cameras in the world of the points.
     """
 
     points: NDArray[np.float64]
@@ -24,9 +24,9 @@ class Seen:
 
 
 def placing(seen: Seen) -> NDArray[np.float64]:
-    """The similarity (4,4) from the world of the points to that of the cameras that shows the points where they are.
+    """The similarity (4,4) from the world of the points to that of the cameras that shows the points correctly.
 
-    One scale, turn and shift for all cameras (Levenberg-Marquardt, the absolute distances): what an artist does who
+    One scale, rotation and translation for all cameras (Levenberg-Marquardt on absolute distances), as by an artist who
     places the camera by what it shows.
     """
     numbers, damping = np.zeros(7), 1e-3
@@ -46,7 +46,7 @@ def placing(seen: Seen) -> NDArray[np.float64]:
 
 
 def placed(camera_to_world: NDArray[np.float64], similarity: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cameras (T,4,4) in the world that a similarity comes from."""
+    """Cameras (T,4,4) in the world from which a similarity maps."""
     made = np.linalg.inv(similarity) @ camera_to_world
     made[:, :3, :3] *= np.cbrt(np.linalg.det(similarity[:3, :3]))
     return made

@@ -1,7 +1,7 @@
 """Random weights of a model, full size, real names: `python benchmarks/random_weights.py DIR --model vace`.
 
-They show how fast and how large everything is, never how good: what is made from them is noise, and says so. In
-bfloat16: 48 GB for the EX-4D model (the published video model has 66 GB, in float32), 16 GB for VACE 1.3B, 46 for 14B.
+They show speed and size, not quality: results are noise, and are marked as such. In bfloat16: 48 GB for the EX-4D model
+(the published video model has 66 GB, in float32), 16 GB for VACE 1.3B, 46 GB for 14B.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def shapes(model: str = "wan") -> dict[store.Part, dict[str, tuple[int, ...]]]:
 
 
 def shapes_of_vace(model: Model) -> dict[store.Part, dict[str, tuple[int, ...]]]:
-    """Those of VACE in one of its sizes; the control blocks are in the video model's file."""
+    """Shapes for VACE in one of its sizes; the control blocks are in the video model's file."""
     pipelines, (count, controls) = library().wan_video, model.blocks
     block = {"dim": model.dim, "ffn_dim": model.ffn_dim, "num_heads": model.dim // 128, "eps": 1e-6}
     block["has_image_input"] = False
@@ -54,7 +54,7 @@ def shapes_of_vace(model: Model) -> dict[store.Part, dict[str, tuple[int, ...]]]
 
 
 def shapes_of_wan() -> dict[store.Part, dict[str, tuple[int, ...]]]:
-    """Those of the EX-4D model."""
+    """Shapes for the EX-4D model."""
     pipelines = library().wan_video
     with torch.device("meta"):
         video = pipelines.WanModel(
@@ -81,7 +81,7 @@ def shapes_of_wan() -> dict[store.Part, dict[str, tuple[int, ...]]]:
 
 
 def _unused_text_model() -> dict[str, tuple[int, ...]]:
-    """The XLM-RoBERTa that lies in the image encoder's file and is not loaded."""
+    """Shapes of the XLM-RoBERTa that is in the image encoder's file and is not loaded."""
     d = 1024
     sizes: dict[str, tuple[int, ...]] = {"token_embedding.weight": (250002, d), "type_embedding.weight": (1, d)}
     sizes |= {"pos_embedding.weight": (514, d), "norm.weight": (d,), "norm.bias": (d,)}
@@ -99,7 +99,7 @@ def _unused_text_model() -> dict[str, tuple[int, ...]]:
 
 
 def weights(sizes: dict[str, tuple[int, ...]], dtype: torch.dtype, seed: int) -> Iterator[tuple[str, Tensor]]:
-    """Tensors that keep what goes through them of order one."""
+    """Tensors that keep activations of order one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     generator = torch.Generator(device).manual_seed(seed)
     for name, size in sizes.items():
@@ -118,7 +118,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Folder for all models; becomes EX4D_MODELS.")],
     model: Annotated[str, typer.Option("--model", help=f"wan, {', '.join(VACE)}.")] = "wan",
 ) -> None:
-    """Write all files that are not there."""
+    """Write all missing files."""
     for number, (part, sizes) in enumerate(shapes(model).items()):
         if store.is_there(part, folder):
             continue
@@ -141,7 +141,7 @@ def main(
 
 
 def write_tokenizer(folder: Path) -> None:
-    """A tokenizer that knows a few words."""
+    """Write a tokenizer that knows a few words."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,6 +1,6 @@
-"""Ours against the released EX-4D on the same random weights: `python benchmarks/release_parity.py RELEASE`.
+"""Ours compared with the released EX-4D on the same random weights: `python benchmarks/release_parity.py RELEASE`.
 
-RELEASE is a checkout of the release's repository, run from its own files in a process of its own. Two comparisons:
+RELEASE is a checkout of the release's repository, run from its own files in a separate process. Two comparisons:
 
 - tiny models in float32, the whole way: pictures and mask to latents, image feature, camera latent, 4 steps with
   guidance, decoded frames.
@@ -56,7 +56,7 @@ def main(
 
 
 def distance(a: Tensor, b: Tensor) -> float:
-    """Of two tensors, relative to the second."""
+    """Distance of two tensors, relative to the second."""
     return float((a.float() - b.float()).norm() / b.float().norm())
 
 
@@ -64,7 +64,7 @@ def distance(a: Tensor, b: Tensor) -> float:
 
 
 def tiny_inputs(release: Path, work: Path) -> None:
-    """Weights and pictures for both."""
+    """Write weights and pictures for both."""
     from ex4d.generate.wan import video_model
     from ex4d.generate.wan.adapter import ModelShape
     from ex4d.generate.wan.camera_encoder import CameraEncoder
@@ -109,9 +109,10 @@ def tiny_pipeline(library: Any) -> Any:
 
 
 def tiny_release(release: Path, work: Path) -> None:
-    """The released pipeline's own functions, in float32.
+    """Run the released pipeline's own functions, in float32.
 
-    Its autocast to bfloat16 is switched off, and its attention, which rounds to bfloat16 by itself, is torch's.
+    Its autocast to bfloat16 is switched off, and its attention, which itself rounds to bfloat16, is replaced by
+    torch's.
     """
     load_release(release)
     from diffsynth.models import wan_video_dit, wan_video_image_encoder, wan_video_vae
@@ -158,7 +159,7 @@ def tiny_release(release: Path, work: Path) -> None:
 
 
 def tiny_ours(release: Path, work: Path) -> None:
-    """The same by the library."""
+    """Run the same with the library."""
     from ex4d.generate.wan import video_model
     from ex4d.generate.wan.adapter import ModelShape, read_adapter
     from ex4d.generate.wan.preparation import Prepared, through_8_bits
@@ -188,7 +189,7 @@ def tiny_ours(release: Path, work: Path) -> None:
 
 
 def full_inputs(release: Path, work: Path) -> None:
-    """What both predict from."""
+    """Write the inputs of both predictions."""
     torch.manual_seed(1)
     shapes = {"latents": (1, 16, 13, 64, 64), "y": (1, 20, 13, 64, 64), "context": (1, 512, 4096)}
     shapes |= {"feature": (1, 257, 1280), "camera": (1, 5120, 13, 32, 32)}
@@ -196,7 +197,7 @@ def full_inputs(release: Path, work: Path) -> None:
 
 
 def full_release(release: Path, work: Path) -> None:
-    """The released model, bfloat16 under autocast, its LoRA beside the weights."""
+    """Run the released model, bfloat16 under autocast, with its LoRA separate from the weights."""
     load_release(release)
     from diffsynth.models.wan_video_dit import WanModel
 
@@ -235,7 +236,7 @@ def full_release(release: Path, work: Path) -> None:
 
 
 def full_ours(release: Path, work: Path) -> None:
-    """Ours in both precisions, and in float32."""
+    """Run ours in both precisions, and in float32."""
     from ex4d.generate.diffsynth.video_model import computing
     from ex4d.generate.runtime import blocks
     from ex4d.generate.wan import model_files, video_model
@@ -274,7 +275,7 @@ def full_ours(release: Path, work: Path) -> None:
 
 
 def exact(files: Any, given: dict[str, Tensor], blocks: Any) -> Tensor:
-    """One prediction with weights, LoRA and products in float32, a block at a time."""
+    """One prediction with weights, LoRA and products in float32, one block at a time."""
     from ex4d.generate.diffsynth.library import pipeline
     from ex4d.generate.wan import video_model
     from ex4d.generate.wan.adapter import read_adapter
@@ -310,7 +311,7 @@ def exact(files: Any, given: dict[str, Tensor], blocks: Any) -> Tensor:
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """What it returns, and seconds of the best of three after two to warm up."""
+    """The result of a call, and its time in seconds: the best of three, after two warm-up calls."""
     for _ in range(2):
         found = call()
     best = float("inf")
@@ -324,7 +325,7 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def stacked(guess: Any) -> Tensor:
-    """A batch, whether it comes as one or as a list."""
+    """A batch as a single tensor, whether it is one already or a list."""
     return guess if isinstance(guess, Tensor) else torch.stack(list(guess))
 
 
@@ -332,7 +333,7 @@ def stacked(guess: Any) -> Tensor:
 
 
 def load_release(folder: Path) -> None:
-    """Let `diffsynth` be the release's, without its `__init__` files, which import dozens of other models."""
+    """Make `diffsynth` the release's, without its `__init__` files, which import dozens of other models."""
     from ex4d.torchvision_for_cpu import import_torchvision
 
     import_torchvision()
@@ -345,7 +346,7 @@ def load_release(folder: Path) -> None:
 
 
 def add_lora(dit: Any, tensors: dict[str, Tensor]) -> None:
-    """As generate.py of the release does it."""
+    """Add a LoRA as generate.py of the release does."""
     from peft import LoraConfig, inject_adapter_in_model
 
     targets = ["q", "k", "v", "o", "ffn.0", "ffn.2"]

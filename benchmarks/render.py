@@ -1,6 +1,6 @@
-"""Time of colour and mask by every engine that can run here: `python benchmarks/render.py`.
+"""Time of colour and mask with every engine that can run here: `python benchmarks/render.py`.
 
-The clip is synthetic: a slanted, wavy wall and boxes that move in front. "on the device" is filter, rasteriser and
+The clip is synthetic: a slanted, wavy wall with boxes moving in front of it. "on the device" is filter, rasteriser and
 shading with everything in GPU memory; nvdiffrast's is transform, rasterise, interpolate and antialias, as in the
 release, without a filter. "host to host" is from depth and pictures in host memory to colour and mask there. The
 figures are the best of three after a warm-up (the first run of an installation compiles).
@@ -44,7 +44,7 @@ def synthetic(width: int, height: int, preset: str) -> Scene:
 
 
 def draw(engine: rendering.Engine, scene: Scene, pairs: Sequence[tuple[int, int]]) -> None:
-    """Draw all pairs and let the pictures go."""
+    """Draw all pairs and discard the pictures."""
     for _ in engine.views(scene, pairs):
         pass
 
@@ -61,7 +61,7 @@ def best(work: Callable[[], object], times: int = 3) -> float:
 
 
 def cuda_on_device(scene: Scene, pairs: Sequence[tuple[int, int]]) -> float:
-    """Seconds a frame with everything in GPU memory."""
+    """Seconds per frame with everything in GPU memory."""
     import cupy
 
     from ex4d.render.engines import cuda
@@ -76,7 +76,7 @@ def cuda_on_device(scene: Scene, pairs: Sequence[tuple[int, int]]) -> float:
 
 
 def nvdiffrast_on_device(scene: Scene, pairs: Sequence[tuple[int, int]]) -> float:
-    """Seconds a frame of the release's calls with everything in GPU memory."""
+    """Seconds per frame of the release's calls with everything in GPU memory."""
     import nvdiffrast.torch as dr
     import torch
 
@@ -107,7 +107,7 @@ ON_DEVICE = {"cuda": cuda_on_device, "nvdiffrast": nvdiffrast_on_device}
 
 
 def main(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """Print a line a size, preset and engine; without names, every engine that can run here."""
+    """Print a line for each size, preset and engine; without names, for every engine that can run here."""
     chosen = names or [name for name in engines.ENGINES if not engines.missing(name)]
     for name in set(engines.ENGINES) - set(chosen):
         print(f"left out: {name}: {engines.missing(name) or 'not asked for'}")
@@ -121,8 +121,8 @@ def main(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
             device = {name: ON_DEVICE[name](scene, pairs) for name in chosen if name in ON_DEVICE}
             for name in chosen:
                 line = f"{width}x{height} {preset:>3} {name:>10}:"
-                if name != "nvdiffrast":  # its plug-in is there to compare pictures, the release's calls are timed
-                    is_slow = name == "numpy"  # it draws a frame, once
+                if name != "nvdiffrast":  # its plug-in is for comparing pictures; the release's calls are timed
+                    is_slow = name == "numpy"  # it draws one frame, once
                     drawn = pairs[24:25] if is_slow else pairs
                     engine = engines.engine(name)
                     seconds = best(partial(draw, engine, scene, drawn), 1 if is_slow else 3)

@@ -1,15 +1,16 @@
-"""What an earlier take adds to another one of the same shot: `python benchmarks/reused_take.py [--scenes NAMES]`.
+"""What an earlier take adds to another take of the same shot: `python benchmarks/reused_take.py [--scenes NAMES]`.
 
-The earlier take is as good as can be: it is the true second view of a generated scene, from up to 30 degrees. The new
-camera is 40 cm beside that one and 20 cm higher; what it sees is known too. "true" is with the true depth, camera and
-mask of what moves; "found" with depth that is wrong as models make it, also of the earlier take, with the camera and
-the mask that are found with it; "goes on" is "true" where nobody can estimate the depth of the take's invented parts.
+The earlier take is as good as possible: the true second view of a generated scene, from up to 30 degrees. The new
+camera is 40 cm beside that one and 20 cm higher; its true view is known too. "true" uses true depth, camera and moving
+mask; "found" uses depth with the errors of models, also for the earlier take, with the camera and mask found with it;
+"goes on" is "true" if the depth of the take's invented parts cannot be estimated.
 
 "real" is the part of the picture that any frame of the shot saw, "earlier" what the earlier take adds, both without
-rims and in the mean of the frames but the first eight; PSNR is that of the real pixels, of what the earlier take adds,
-and of what the preview invents there without it. "moves" is how much of what is added shows something that moves in
-truth. "match" is how far the frames of the take differ from the shot, and "wrong" how far those of a take of another
-scene do, as a part of what decides (`ex4d.render.earlier.Known`): the largest of the first, the smallest of the second.
+rims and averaged over the frames except the first eight. PSNR is that of the real pixels, of what the earlier take
+adds, and of what the preview invents there without it. "moves" is the part of what is added that truly shows something
+that moves. "match" is how far the frames of the take differ from the shot, and "wrong" how far those of a take of
+another scene do, relative to the threshold (`ex4d.render.earlier.Known`): the largest of the first, the smallest of the
+second.
 """
 
 from collections.abc import Sequence
@@ -41,14 +42,14 @@ from ex4d.synthetic import depth_errors, scenes
 from ex4d.synthetic.footage import Footage, Recording, film
 
 ASIDE, UP = 0.4, 0.2
-"""Metres from the earlier take's camera to the new one."""
+"""Distances in metres from the earlier take's camera to the new one."""
 
 FRAMES = 49
 HEAD = ("real", "earlier", "of real", "of it", "preview", "moves", "match", "wrong")
 
 
 def filmed(name: str, width: int) -> Footage:
-    """What the new camera sees in truth."""
+    """What the new camera truly sees."""
     world = scenes.SCENES[name](FRAMES, 0)
 
     def camera(t: float) -> NDArray[np.float64]:
@@ -84,20 +85,20 @@ def earlier_of(
 
 
 def in_unit(path: CameraPath, unit: float) -> CameraPath:
-    """A path whose distances are so many times as long."""
+    """A path with its distances multiplied by `unit`."""
     poses = path.camera_to_world.copy()
     poses[:, :3, 3] *= unit
     return replace(path, camera_to_world=poses)
 
 
 def part_of_limit(seen: Sequence[Known], pictures: NDArray[np.uint8]) -> list[float]:
-    """By how much of what is allowed frames (n,h,w,3) differ from the shot; those that show nothing of it left out."""
+    """Difference of frames (n,h,w,3) from the shot relative to the threshold; without those that show nothing of it."""
     rows = [one.differs(picture) for one, picture in zip(seen, pictures, strict=True)]
     return [off / max(LEAST_OTHER, MOST_OTHER * spread) for off, spread in rows if np.isfinite(off)]
 
 
 def invented(scene: Scene, seen: Conditioning) -> NDArray[np.uint8]:
-    """What the preview makes of it."""
+    """The preview's frames for a path."""
     spec = generators()["preview"]
     return spec.make("cpu").generate(Request(seen, scene, build(spec.settings, {}), 0), silent).frames
 

@@ -1,8 +1,8 @@
 """Jobs while workers, server and client are killed at random moments: python benchmarks/server_kills.py [KILLS] [SEED]
-[WORKERS]. As many jobs run at a time as there are workers, by default one; a kill meets one worker and one client.
+[WORKERS]. As many jobs run at a time as there are workers, one by default; a kill hits one worker and one client.
 
-Every job that a server has taken must end as done, once, with the right bytes. Prints what was killed and what was
-lost, done twice or wrong; the exit code is 1 where anything was.
+Every job that a server has accepted must end as done, once, with the right bytes. Prints what was killed and what was
+lost, done twice or wrong; the exit code is 1 if anything was.
 """
 
 import os
@@ -34,18 +34,18 @@ from ex4d.progress import Progress
 TARGETS = ("worker", "server", "client", "stopped worker", "stopped worker, then server")
 CLIP_BYTES = 2 << 20
 BEAT_SECONDS = 5.0
-"""A worker counts as stopped after so long, which one that starts on a busy machine must not reach, as it did 2 s where
-seven programs wanted each processor."""
+"""Time after which a worker counts as stopped; it must be longer than a worker takes to start on a busy machine, which
+exceeded 2 s with seven programs competing for each core."""
 PATIENCE_S = 60.0
 
 
 def make() -> Callable:
-    """What the worker asks for once."""
+    """Called once by the worker."""
     return run
 
 
 def run(job: Job, locate: Callable[[Blob], Path], out: Path, progress: Progress) -> dict:
-    """A job of half a second whose result is its clip, backwards."""
+    """A job of half a second whose result is its clip, reversed."""
     assert isinstance(job, Reconstruct)
     content = locate(job.source.clip[0]).read_bytes()
     for stage in ("read", "render", "write"):
@@ -57,7 +57,7 @@ def run(job: Job, locate: Callable[[Blob], Path], out: Path, progress: Progress)
 
 
 def be_client(address: str, folder: Path, job_id: str, clip: Path) -> None:
-    """Submit the job, or go on with it, until it has ended; this process may be killed at any time."""
+    """Submit the job or resume it until it has ended; this process may be killed at any time."""
     blob = blob_of(clip)
     client = Client(address, folder)
     client.submit(Reconstruct(Source((blob,), (blob,))), {blob.sha256: clip}, job_id=job_id)
@@ -67,7 +67,7 @@ def be_client(address: str, folder: Path, job_id: str, clip: Path) -> None:
 
 
 class Bench:
-    """A server process that comes back after each kill, and client processes."""
+    """A server process that is restarted after each kill, and client processes."""
 
     def __init__(self, folder: Path, workers: int) -> None:
         self.most = workers
@@ -77,7 +77,7 @@ class Bench:
         self.start()
 
     def start(self) -> None:
-        """Start the server, or start it again at the same address."""
+        """Start the server, or restart it at the same address."""
         self.server = subprocess.Popen(
             [sys.executable, __file__, "serve", self.address, str(self.state), str(self.most)],
             stdout=subprocess.PIPE,
@@ -92,7 +92,7 @@ class Bench:
         self.address = found[0]
 
     def kill_server(self) -> None:
-        """Kill the server, and start it again."""
+        """Kill the server and restart it."""
         self.server.kill()
         self.server.wait()
         assert self.server.stdout is not None
@@ -100,17 +100,17 @@ class Bench:
         self.start()
 
     def client(self, job_id: str) -> subprocess.Popen:
-        """A client process that waits for this job, whose clip has its name."""
+        """A client process that waits for this job; its clip has the name of the job."""
         clip = self.folder / f"{job_id}.mp4"
         command = [sys.executable, __file__, "client", self.address, str(self.folder / "downloads"), job_id, str(clip)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def workers(self) -> list[psutil.Process]:
-        """Processes of the worker."""
+        """The worker processes."""
         return processes_with(STATE_VARIABLE, str(self.state))
 
     def close(self) -> None:
-        """End all."""
+        """End all processes."""
         self.server.terminate()
         self.server.wait()
         assert self.server.stdout is not None
@@ -119,7 +119,7 @@ class Bench:
 
 
 def one(bench: Bench, target: str, chance: random.Random, lasts: float) -> str:
-    """A job for each worker with one kill; returns what is wrong with their ends, or nothing."""
+    """Run a job for each worker with one kill; return what is wrong with how they ended, or nothing."""
     ids = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(bench.most)]
     for job_id in ids:
         (bench.folder / f"{job_id}.mp4").write_bytes(chance.randbytes(CLIP_BYTES))

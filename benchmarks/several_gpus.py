@@ -1,9 +1,9 @@
 """Several GPUs: one video over some or all of them, and two drafts at once: `python benchmarks/several_gpus.py DIR`.
 
-DIR gets random weights of the EX-4D model where it has none. Videos go straight to the generator, which is loaded once
-a quality, on all GPUs that are needed; drafts at once through a server with two workers. All sides of each comparison
-are measured warm, in this run. What does not fit into `--seconds` is left out, which is said. Prompts are random too:
-reading them takes half a minute and has nothing to do with this.
+DIR gets random weights of the EX-4D model if it has none. Videos go straight to the generator, which is loaded once per
+quality, on as many GPUs as needed; simultaneous drafts go through a server with two workers. Both sides of each
+comparison are measured warm, in this run. Anything that does not fit into `--seconds` is left out, and this is
+reported. Prompts are random too, because encoding them takes half a minute and is unrelated.
 """
 
 import os
@@ -47,7 +47,7 @@ from ex4d.pipeline.take import SIDECAR, read_record
 from ex4d.render import conditioning
 
 HEADS, HEAD, TOKENS, BLOCKS = 40, 128, 13_312, 40
-"""Of Wan2.1 14B, and a window of 49 frames of 512x512."""
+"""Sizes of Wan2.1 14B, and of a window of 49 frames of 512x512."""
 
 BEGAN = time.monotonic()
 
@@ -106,7 +106,7 @@ def videos(quality: QualityName, counts: list[int], steps: int | None, seconds: 
         if time.monotonic() - BEGAN > seconds:
             print(f"{quality} on {count}: left out, there is no time", flush=True)
             continue
-        model._other_devices = everything[: count - 1]  # the others stay loaded, and do nothing
+        model._other_devices = everything[: count - 1]  # the others stay loaded and do nothing
         cold = Clock()
         few = 4 if quality == "draft" else 8 if quality == "balanced" else 2  # guided steps and others in each
         model.generate(Request(seen, None, WanSettings(quality=quality, steps=few), SEED), cold)
@@ -135,7 +135,7 @@ def videos(quality: QualityName, counts: list[int], steps: int | None, seconds: 
 
 
 def exchange(count: int) -> None:
-    """What the two exchanges of a block cost with so many GPUs, attention itself left out; and what attention costs."""
+    """Time of the two exchanges of a block with `count` GPUs, without attention; and time of attention."""
     if count == 1:
         return
     direct = torch.cuda.can_device_access_peer(0, 1)
@@ -181,8 +181,8 @@ def exchange(count: int) -> None:
 
 
 def predictions(counts: list[int], seconds: float) -> None:
-    """All blocks of a prediction, and of both of a guided step, without a model's files: time, and what splitting them
-    changes."""
+    """All blocks of one prediction, and of both predictions of a guided step, without model files: time, and the effect
+    of splitting."""
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(1, TOKENS, HEADS * HEAD, generator=generator).to("cuda:0")
     for in_8_bits in (True, False):
@@ -214,7 +214,7 @@ def predictions(counts: list[int], seconds: float) -> None:
 
 @contextmanager
 def several(gpus: list[Gpu]) -> Iterator[Together]:
-    """Predictions by these, also where it is one."""
+    """Predictions on these GPUs, even if there is only one."""
     if len(gpus) == 1:
         yield lambda x, time, prompts: {prompt: gpus[0].guess(x, time, prompt, None) for prompt in prompts}
         return
@@ -223,7 +223,7 @@ def several(gpus: list[Gpu]) -> Iterator[Together]:
 
 
 def stack(device: torch.device, in_8_bits: bool) -> Callable[[Tensor, Tensor, int, Member | None], Tensor]:
-    """What sends tokens through 40 blocks on a device; all of them have the same random weights."""
+    """A function that sends tokens through 40 blocks on a device, all with the same random weights."""
     generator, dim, inner = torch.Generator(device).manual_seed(3), HEADS * HEAD, 13_824
 
     def random(*size: int) -> Tensor:
@@ -259,12 +259,12 @@ def stack(device: torch.device, in_8_bits: bool) -> Callable[[Tensor, Tensor, in
 
 
 def drafts_at_once() -> None:
-    """A draft alone, and two at once on two workers."""
+    """One draft alone, and two at once on two workers."""
     with TemporaryDirectory() as folder:
         source, files = clip(Path(folder))
         with serving(Path(folder), "--workers", "2") as address:
             client = Client(address, Path(folder) / "takes")
-            at_once(client, source, files, (1, 2))  # both load the model
+            at_once(client, source, files, (1, 2))  # so that both load the model
             alone = at_once(client, source, files, (3,))
             both = at_once(client, source, files, (4, 5))
             client.close()
@@ -272,7 +272,7 @@ def drafts_at_once() -> None:
 
 
 def at_once(client: Client, source: Source, files: dict[str, Path], seeds: tuple[int, ...]) -> float:
-    """Seconds that drafts of these seeds take, from the first submit to the last take."""
+    """Seconds for drafts with these seeds, from the first submission to the last take."""
     began, ids = time.monotonic(), []
     for seed in seeds:
         wanted = GenerateSettings(generator="wan", seed=seed, options={"wan": {"quality": "draft"}})

@@ -1,8 +1,8 @@
-"""One worker against three, on one machine without a GPU: `python benchmarks/several_workers.py`.
+"""One worker compared with three, on one machine without a GPU: `python benchmarks/several_workers.py`.
 
-Nine jobs of three clients: once jobs that wait for a second and take none of the processor, and once previews of a
-clip, which take all of it. Prints seconds from the first submit to the last take, both sides in one run, and whose
-jobs came first.
+Nine jobs from three clients: first jobs that wait for a second and use no CPU time, then previews of a clip, which use
+all of it. Prints seconds from the first submission to the last take, both sides in one run, and whose jobs finished
+first.
 """
 
 import os
@@ -26,7 +26,7 @@ CLIENTS, JOBS = 3, 3
 
 
 def make() -> Callable:
-    """What a worker asks for once."""
+    """Called once by a worker."""
     return wait
 
 
@@ -40,7 +40,7 @@ def wait(job: Job, locate: Callable[[Blob], Path], out: Path, progress: Progress
 
 @contextmanager
 def serving(folder: Path, workers: int, runner: str) -> Iterator[str]:
-    """The address of a server that ends with this."""
+    """Run a server until the context ends; gives its address."""
     command = [sys.executable, __file__, str(folder / "state"), str(workers), runner]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
@@ -52,7 +52,7 @@ def serving(folder: Path, workers: int, runner: str) -> Iterator[str]:
 
 
 def measured(workers: int, runner: str, label: str) -> float:
-    """Seconds that nine jobs take, with processes that run already, and a line about it."""
+    """Seconds for nine jobs, with processes that are already running; prints a line about them."""
     with TemporaryDirectory() as folder:
         source, files = clip(Path(folder))
         with serving(Path(folder), workers, runner) as address:
@@ -68,7 +68,7 @@ def measured(workers: int, runner: str, label: str) -> float:
 
 
 def run(clients: list[Client], source: Source, files: dict[str, Path], jobs: int) -> None:
-    """So many jobs of each client, all submitted before the first is waited for."""
+    """Run `jobs` jobs per client, all submitted before waiting for the first."""
     waiting = []
     for number in range(jobs):
         wanted = GenerateSettings(generator="preview", seed=number)

@@ -1,9 +1,9 @@
-"""When a take is seen, and when all of its files are here, over a link of 20 Mbit/s and 80 ms there and back.
+"""When a take can be seen, and when all of its files have arrived, over a link of 20 Mbit/s with an 80 ms round trip.
 
     python benchmarks/slow_link.py [TAKE]
 
-TAKE is the folder that `ex4d generate` leaves beside a video; without one, files of random bytes are sent that are as
-large as those of 49 frames of 1920x1080. Needs Linux and root, for the other machine, which is a network namespace.
+TAKE is the folder that `ex4d generate` leaves beside a video; without it, files of random bytes are sent that are as
+large as those of 49 frames of 1920x1080. Needs Linux and root, because the other machine is a network namespace.
 """
 
 import os
@@ -26,12 +26,12 @@ from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Generate, Source
 
 SIZES = {"colour": 13_391_116, "generated": 7_636_855, "mask": 924_345, "result": 13_682_278}
-"""Of a take of 49 frames of hand-held footage with grain."""
+"""Sizes in bytes for a take of 49 frames of hand-held footage with grain."""
 RATE, SECONDS = "20mbit", 0.04
 
 
 def files_in(folder: Path, take: Path | None) -> list[Path]:
-    """What the worker is to give back as a take."""
+    """The files that the worker returns as a take."""
     if take is not None:
         return [path for path in sorted(take.iterdir()) if path.suffix == ".mp4"]
     for name, size in SIZES.items():
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def measure(server: ServerProcess, folder: Path, far: AnotherHost, paths: list[Path]) -> None:
-    """Have the files sent here once, over the slow link. The way up is fast, as it is measured elsewhere."""
+    """Have the files sent here once, over the slow link. The upload is fast, because it is measured elsewhere."""
     keys = client_keys(server.state)
     assert keys is not None
     known = hosts.KnownServer("box", f"tcp://{far.here}:5760", keys.server)

@@ -1,13 +1,13 @@
 """How well the source camera is found: `python benchmarks/source_camera.py`.
 
-On the samples and on generated scenes, each estimator with true depth, and with depth that is wrong as models make it:
-unknown scale and shift of disparity, 5 % jitter of scale from frame to frame, a smooth error of shape of 10 %, soft
+On the samples and on generated scenes, each estimator with true depth, and with depth that has the errors of models:
+unknown scale and shift of disparity, 5 % jitter of the scale from frame to frame, a smooth shape error of 10 %, soft
 edges. ATE and RPE are after the best similarity. Drift is that of static points in pixels, median and 95 %. Way is the
-length of the found path over the median distance of the scene: it tells false motion where the camera stays. PSNR is
-that of the visible pixels against the true view of a second camera; in brackets, how much more the true camera has.
-By eye, the second camera is placed by what it shows: one scale, turn and shift of its way, as an artist would place it.
-Jump is how far static points jump from frame to frame for that camera, in pixels, median and 95 %: the pumping of the
-depth, in brackets before it was steadied.
+length of the found path over the median distance of the scene, which reveals false motion of a still camera. PSNR is
+that of the visible pixels compared with the true view of a second camera; in brackets, how much better the true camera
+is. By eye, the second camera is placed by what it shows, with one scale, rotation and translation of its path, as an
+artist would place it. Jump is how far static points jump from frame to frame for that camera, in pixels, median and
+95 %: the pumping of the depth, in brackets before it was steadied.
 """
 
 import json
@@ -32,14 +32,14 @@ from ex4d.source_camera.found import AUTO, Wish
 from ex4d.source_camera.steadying import steadied
 
 ASSUMED_DEGREES = 54.0
-"""Field of view where nobody knows the lens."""
+"""Field of view if the lens is unknown."""
 
 KEY_FRAMES = 6
-"""`pnp` lifts new points in every so-many-th frame."""
+"""Interval of the frames in which `pnp` lifts new points."""
 
 Estimator = Callable[[Case, DepthVideo, bool], Found | str]
-"""Takes a case, of which it may use the clip alone, a depth with the lens that is known or assumed, and whether it is
-known. Gives a camera in the depth's unit, or a sentence that says why there is none."""
+"""Takes a case, of which it may only use the clip, a depth with the known or assumed lens, and whether the lens is
+known. Returns a camera in the unit of the depth, or a sentence about why there is none."""
 
 
 def still(case: Case, depth: DepthVideo, lens_known: bool) -> Found:
@@ -48,7 +48,7 @@ def still(case: Case, depth: DepthVideo, lens_known: bool) -> Found:
 
 
 def libmv(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
-    """Blender's own tracker with its defaults, in the Python of `--blender`; its points give the scale."""
+    """Blender's own tracker with its defaults, run with the Python of `--blender`; its points give the scale."""
     if BLENDER is None:
         return "needs --blender, a Python that has bpy"
     count, height, width = depth.depth.shape
@@ -76,7 +76,7 @@ def libmv(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
 
 
 def pnp(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
-    """Points followed from a key frame, lifted by its depth, and PnP: the plainest way, for comparison."""
+    """Points tracked from a key frame, lifted by its depth, and PnP: the simplest method, for comparison."""
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in case.clip.frames]
     poses = np.tile(np.eye(4), (len(grey), 1, 1))
     key, at_key = 0, np.zeros((0, 2), np.float32)
@@ -91,7 +91,7 @@ def pnp(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
         back, _, _ = cv2.calcOpticalFlowPyrLK(grey[t], grey[t - 1], after, np.empty_like(at))
         good = (there[:, 0] > 0) & (np.linalg.norm(back - at, axis=1) < 0.3)
         at_key, at = at_key[good], after[good]
-        # OpenCV's pixel centres are whole numbers, ours are halves.
+        # OpenCV's pixel centres are at whole numbers, ours at +0.5.
         column, row = np.rint(at_key).astype(int).clip(0, [grey[t].shape[1] - 1, grey[t].shape[0] - 1]).T
         rays = np.hstack([at_key + 0.5, np.ones((len(at_key), 1))]) @ np.linalg.inv(depth.intrinsics[key]).T
         points = rays * depth.depth[key, row, column][:, None]
@@ -109,12 +109,12 @@ def pnp(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
 
 
 def true_camera(case: Case, depth: DepthVideo, lens_known: bool) -> Found:
-    """The truth: what the errors of the depth alone do."""
+    """The truth, which shows the effect of depth errors alone."""
     return truth(case, depth)
 
 
 def found(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
-    """What opening a clip does: `ex4d.source_camera.find`, its camera in the unit of the depth."""
+    """The camera as found when a clip is opened: `ex4d.source_camera.find`, in the unit of the depth."""
     made = find(case.clip.frames, depth.depth, Wish(AUTO, depth.intrinsics, lens_known, zooms=ZOOMS))
     lenses = depth.intrinsics if made.lens is None else made.lens
     if made.camera_to_world is None:

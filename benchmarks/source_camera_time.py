@@ -1,7 +1,7 @@
-"""How long finding a camera takes, and how much memory: `taskset -c 0,1 python benchmarks/source_camera_time.py`.
+"""Time and memory for finding a camera: `taskset -c 0,1 python benchmarks/source_camera_time.py`.
 
-A generated scene of the working size of 1080p clips, with depth that is wrong as models make it, and the lens unknown.
-The processes that do the work keep to the processors that they are started on.
+A generated scene at the working size of 1080p clips, with depth that has the errors of models, and an unknown lens.
+Child processes stay on the CPU cores that this script is started on.
 """
 
 import time
@@ -55,7 +55,7 @@ def main(
 
 
 def _megabytes(line: str) -> int:
-    """Memory of this process, of Linux' status file."""
+    """Memory of this process in megabytes, from Linux's status file."""
     lines = dict(one.split(":", 1) for one in Path("/proc/self/status").read_text().splitlines())
     return int(lines[line].split()[0]) // 1024
 

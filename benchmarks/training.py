@@ -1,8 +1,8 @@
-"""Training an adapter at full size: seconds a sample, memory, losses: `python benchmarks/training.py OUT`.
+"""Training an adapter at full size: seconds per sample, memory, losses: `python benchmarks/training.py OUT`.
 
-Wan2.1-I2V-14B with random weights, made on the spot, and random samples of 512x512, 49 frames, as the VAE would encode
-them: it needs no network, no model files and no data set. Four samples come again and again, with the same noise each
-time, so that the loss falls. `torchrun --nproc_per_node 2 benchmarks/training.py OUT` takes two GPUs.
+Wan2.1-I2V-14B with random weights, created on the spot, and random samples of 512x512, 49 frames, as the VAE would
+encode them, so no network connection, model files or dataset are needed. Four samples repeat, with the same noise each
+time, so that the loss falls. `torchrun --nproc_per_node 2 benchmarks/training.py OUT` uses two GPUs.
 """
 
 import copy
@@ -29,7 +29,7 @@ TINY = {"dim": 96, "ffn_dim": 256, "num_heads": 4, "text_dim": 64}
 
 
 class Random:
-    """A few random samples, again and again."""
+    """A few random samples, repeated."""
 
     def __init__(self, tiny: bool) -> None:
         generator, (t, h, w) = torch.Generator().manual_seed(0), (2, 4, 6) if tiny else (13, 64, 64)
@@ -51,16 +51,16 @@ class Random:
         ]
 
     def training(self, number: int) -> tuple[Encoded, int]:
-        """One of them, always with the same noise."""
+        """One of the samples, always with the same noise."""
         return self.samples[number % SAMPLES], number % SAMPLES
 
     def validation(self) -> list[tuple[Encoded, int]]:
-        """None."""
+        """No samples."""
         return []
 
 
 def video_model(tiny: bool, device: torch.device) -> Any:
-    """The video model with random weights in bfloat16; all blocks have the same, which costs a copy each."""
+    """The video model with random weights in bfloat16; all blocks are copies of the same one."""
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
     with device:
@@ -113,7 +113,7 @@ def main(
 
 
 def figures(lines: list[dict[str, Any]], batch: int) -> None:
-    """Print what a training was like."""
+    """Print the figures of a training."""
     losses, seconds = [line["loss"] for line in lines], [line["seconds"] for line in lines]
     each = statistics.median(seconds[len(seconds) // 5 :])
     round_ = max(1, SAMPLES // batch)

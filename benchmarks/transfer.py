@@ -1,9 +1,9 @@
-"""How fast files go between a client and a server on this machine, what encryption costs, and what that does to those
-who wait.
+"""How fast files travel between a client and a server on this machine, the cost of encryption, and the effect on
+other clients.
 
     python benchmarks/transfer.py [MIB]
 
-Files lie in memory (/dev/shm) where there is such a folder, so the disk is not what is measured.
+Files are in memory (/dev/shm) if there is such a folder, so that the disk is not measured.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Blob, Reconstruct, Source
 
 ADDON_BUDGET_S, ADDON_INTERVAL_S = 0.004, 0.03
-"""How the add-on polls: for so long, with so much of a pause, unless the client says that it is `moving`."""
+"""How the add-on polls: for this long, with this pause, unless the client is `moving` files."""
 ROUNDS = 3
 SHM = Path("/dev/shm")
 
 
 def copy_and_hash(source: Path, copy: Path) -> float:
-    """Seconds that one thread takes to copy a file and hash it, a MiB at a time."""
+    """Seconds that one thread takes to copy and hash a file, one MiB at a time."""
     began, hasher = time.perf_counter(), hashlib.sha256()
     with open(source, "rb", buffering=0) as file, open(copy, "wb", buffering=0) as out:
         while data := file.read(1 << 20):
@@ -47,7 +47,7 @@ def copy_and_hash(source: Path, copy: Path) -> float:
 
 @contextmanager
 def serving(folder: Path, address: str = "tcp://127.0.0.1:0") -> Iterator[tuple[str, subprocess.Popen]]:
-    """A server on `folder`, its address and process; its workers give back what they are given."""
+    """A server on `folder`, its address and process; its workers return the files that they are given."""
     command = [sys.executable, "-c", "import sys; from pathlib import Path; from ex4d_server.server import serve;"]
     command[-1] += "serve(sys.argv[1], Path(sys.argv[2]), runner='transfer_runner:make')"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
@@ -66,17 +66,17 @@ def serving(folder: Path, address: str = "tcp://127.0.0.1:0") -> Iterator[tuple[
 
 
 class Pinger:
-    """Pings the server every 5 ms from a process of its own, as another client would."""
+    """Pings the server every 5 ms from a separate process, as another client would."""
 
     def __init__(self, address: str) -> None:
         spawning = multiprocessing.get_context("spawn")
         self._end, self._seconds = spawning.Event(), spawning.SimpleQueue()
         self._process = spawning.Process(target=ping, args=(address, self._end, self._seconds))
         self._process.start()
-        self._seconds.get()  # it is connected
+        self._seconds.get()  # wait until it is connected
 
     def stop(self) -> list[float]:
-        """End; returns how many seconds each answer took."""
+        """Stop; return the seconds of each answer."""
         self._end.set()
         seconds = self._seconds.get()
         self._process.join()
@@ -84,7 +84,7 @@ class Pinger:
 
 
 def ping(address: str, end: Event, seconds: "SimpleQueue[list[float]]") -> None:
-    """Ping until the end, and then hand over the seconds of each answer."""
+    """Ping until the end, then pass on the seconds of each answer."""
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
     state = find_state(address)
@@ -106,7 +106,7 @@ def ping(address: str, end: Event, seconds: "SimpleQueue[list[float]]") -> None:
 
 
 def poll(client: Client, addon: bool, polls: list[float]) -> set[str]:
-    """One poll, noted in `polls`, and the pause after it; returns the states that were reported."""
+    """Poll once, record it in `polls`, and pause; return the states that were reported."""
     budget, interval = (MOVING_BUDGET_S, MOVING_INTERVAL_S) if client.moving else (ADDON_BUDGET_S, ADDON_INTERVAL_S)
     began = time.perf_counter()
     updates = client.poll(budget if addon else 0.02)
@@ -122,7 +122,7 @@ def poll(client: Client, addon: bool, polls: list[float]) -> set[str]:
 
 
 def run_job(client: Client, clip: Path, addon: bool, polls: list[float]) -> tuple[float, float]:
-    """Seconds that the way there and the way back of a clip took."""
+    """Seconds for the upload and the download of a clip."""
     blob: Blob = blob_of(clip)
     began = time.perf_counter()
     client.submit(Reconstruct(Source((blob,), (blob,))), {blob.sha256: clip})
@@ -139,7 +139,7 @@ def run_job(client: Client, clip: Path, addon: bool, polls: list[float]) -> tupl
 
 
 def measure(folder: Path, clip: Path, *, same_disk: bool, addon: bool, polls: list[float], pings: list[float]) -> tuple:
-    """Seconds up and down of one clip, with a fresh server."""
+    """Seconds for the upload and the download of one clip, with a fresh server."""
     with serving(folder) as (address, _):
         client = Client(address, folder / "downloads", same_disk=same_disk)
         while client.status != "ready":
@@ -181,7 +181,7 @@ def bare(mib: int, encrypted: bool) -> float:
 
 
 def send_chunks(ports: "SimpleQueue[int]", server: KeyPair | None) -> None:
-    """Answer each message with a chunk, until ended."""
+    """Answer each message with a chunk until ended."""
     socket = zmq.Context().socket(zmq.ROUTER)
     if server is not None:
         socket.curve_server, socket.curve_secretkey = True, server.secret.encode()
@@ -193,7 +193,7 @@ def send_chunks(ports: "SimpleQueue[int]", server: KeyPair | None) -> None:
 
 
 def rates(mib: int = 512) -> None:
-    """Print all rates beside that of copying and hashing: the best of some rounds, as other programs disturb."""
+    """Print all rates beside that of copying and hashing: the best of some rounds, because other programs interfere."""
     with TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as name:
         folder = Path(name)
         clip, copy = folder / "clip.mp4", folder / "copy"

@@ -1,8 +1,8 @@
 """How well the rendered pixels agree with the truth: the sample's second camera, `python benchmarks/true_view.py`.
 
-The path of sample/truth_camera.npz turns around the scene to 60 degrees; Blender rendered what a camera there
-really sees. PSNR is taken over the pixels that the mask calls real ("all") and over those without a rim of 2
-pixels ("inner"). With a folder as argument it also writes a picture of the differences there.
+The path in sample/truth_camera.npz orbits the scene to 60 degrees; Blender rendered what a camera there really sees.
+PSNR is taken over the pixels that the mask calls real ("all") and over those without a rim of 2 pixels ("inner"). If a
+folder is given, a picture of the differences is written there.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ from ex4d.render.scene import Scene
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
 KERNELS = (1, 3, 5)
-"""Sides of the square by which the mask is eroded; 1 leaves it as it is."""
+"""Sides of the square by which the mask is eroded; 1 leaves it unchanged."""
 
 
 class Truth:
@@ -50,7 +50,7 @@ class Truth:
         return render(Scene(DWMesh.from_depth(self.depth, occlusion=limits), self.clip.frames, self.path))
 
     def figures(self, conditioning: Conditioning, kernel: int) -> np.ndarray:
-        """(PSNR of all in dB, PSNR of the inner pixels, part that is real) for each true picture, (n,3)."""
+        """(PSNR of all in dB, PSNR of the inner pixels, real part) for each true picture, (n,3)."""
         mask = mask_edges.erode(conditioning.mask[self.at], (kernel, kernel), 0)
         rows = []
         for t, real, picture in zip(self.at, mask, self.pictures, strict=True):
@@ -61,7 +61,7 @@ class Truth:
 
 
 def write_differences(truth: Truth, file: Path) -> None:
-    """Truth, pictures and four times their difference at 60 degrees, with the release's filter and with ours."""
+    """Write truth, pictures and four times their difference at 60 degrees, with the release's filter and with ours."""
     rows = []
     for limits, kernel in ((occlusion.RELEASE, 1), (occlusion.FILTERS["default"], mask_edges.DEFAULT_KERNELS[0])):
         conditioning, true = truth.conditioning(limits), truth.pictures[-1]
@@ -75,7 +75,7 @@ def write_differences(truth: Truth, file: Path) -> None:
 def main(
     pictures: Annotated[Path | None, typer.Argument(help="Folder for a picture of the differences.")] = None,
 ) -> None:
-    """Print a line a true picture for the default, then a table of filters and erosions."""
+    """Print a line for each true picture with the default, then a table of filters and erosions."""
     truth = Truth()
     default = truth.conditioning(occlusion.FILTERS["default"])
     for t, angle, row in zip(truth.at, truth.angles, truth.figures(default, 1), strict=True):

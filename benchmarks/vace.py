@@ -1,14 +1,14 @@
-"""VACE 1.3B on a GPU, free and with less memory: seconds, peak, and whether the bytes stay the same.
+"""VACE 1.3B on a GPU, with all memory and with less: seconds, peak, and whether the bytes stay the same.
 
     python benchmarks/vace.py --models DIR
-    python benchmarks/vace.py --models DIR --tiny      # a minute on a CPU, to see that this script runs
+    python benchmarks/vace.py --models DIR --tiny      # a minute on a CPU, to check that this script runs
 
-DIR gets random weights where it has none (16 GB), so pictures mean nothing. Windows of 49 and of 81 frames of 832x480
-with few steps, from which the time of all is told. The allocator refuses more than each limit, as a smaller GPU would,
-in a process of its own; the same seed must give the same bytes in all of them, and after a job that was broken off.
-What fails is told, and the others go on. "Retries" count how often the allocator had to give back what it kept, and
-"refused" how often that was not enough: then a convolution may have taken another algorithm. About seven minutes on an
-H100.
+DIR gets random weights if it has none (16 GB), so pictures are meaningless. Windows of 49 and of 81 frames of 832x480
+with few steps, from which the time of all steps is extrapolated. The allocator refuses more than each limit, like a
+smaller GPU, in a separate process; the same seed must give the same bytes in all of them, and after an interrupted job.
+Failures are reported, and the other jobs continue. "Retries" counts how often the allocator had to release its cache,
+and "refused" how often that was not enough, in which case a convolution may have used another algorithm. About seven
+minutes on an H100.
 """
 
 import hashlib
@@ -47,18 +47,18 @@ LIMITS = (0.0, 8.0, 6.0)
 
 WINDOWS: tuple[Window, ...] = ("49", "81")
 BROKEN_OFF: Window = "49"
-"""What is also broken off and resumed, under the first limit and the last."""
+"""The window whose job is also interrupted and resumed, under the first limit and the last."""
 
 TINY_FRAMES = {"49": 9, "81": 13}
 SECONDS = 360
-"""What a process for one limit may take."""
+"""Maximum time of a process for one limit, in seconds."""
 
 SEED = 7
 GPU = torch.cuda.is_available()
 
 
 def shot(frames: int, width: int, height: int) -> Conditioning:
-    """Noise behind which a hole of a third of the picture opens, frame by frame."""
+    """Noise with a hole that grows to a third of the picture, frame by frame."""
     generator = np.random.default_rng(0)
     colour = np.tile(generator.integers(0, 256, (1, height, width, 3), dtype=np.uint8), (frames, 1, 1, 1))
     mask = np.full((frames, height, width), 255, np.uint8)
@@ -69,38 +69,38 @@ def shot(frames: int, width: int, height: int) -> Conditioning:
 
 
 class Steps(Clock):
-    """Seconds of each stage, and when each step of sampling was done."""
+    """Seconds of each stage, and the time of each sampling step."""
 
     def __init__(self) -> None:
         super().__init__()
         self.done: list[float] = []
 
     def __call__(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
-        """Note a step."""
+        """Record a step."""
         super().__call__(stage, step, steps, picture)
         if stage == "Sampling":
             self.done.append(self.ended[stage])
 
     def step(self) -> float:
-        """Mean of all steps but the first, which may compile."""
+        """Mean seconds of all steps except the first, which may compile."""
         return (self.done[-1] - self.done[1]) / (len(self.done) - 2)
 
 
 class Jobs:
-    """Jobs under one limit, which is told in their lines."""
+    """Jobs under one limit, which is part of their lines."""
 
     def __init__(self, label: str, quality: QualityName, steps: int, tiny: bool) -> None:
         self.label, self.quality, self.steps, self.tiny = label, quality, steps, tiny
         self.model: Generator = SPEC.make("cpu" if tiny else "cuda")
 
     def made(self, window: Window, progress: Progress) -> Generated:
-        """A whole window."""
+        """Generate a whole window."""
         settings = VaceSettings(quality=self.quality, window=window, steps=self.steps)
         seen = shot(TINY_FRAMES[window], 64, 48) if self.tiny else shot(int(window), 832, 480)
         return self.model.generate(Request(seen, None, settings, SEED), progress)
 
     def measured(self, window: Window, state: str) -> None:
-        """A line about one job."""
+        """Run one job and print a line about it."""
         if GPU:
             torch.cuda.reset_peak_memory_stats()
         before, clock = counts(), Steps()
@@ -118,7 +118,7 @@ class Jobs:
         )
 
     def broken_off(self, window: Window) -> None:
-        """A job that stops after its checkpoint, and the same once more."""
+        """Run a job that stops after its checkpoint, then resume it."""
 
         def stop(stage: str, step: int, steps: int, picture: object = None) -> None:
             if stage == "Sampling" and step == KEPT_EVERY:
@@ -138,11 +138,11 @@ class Jobs:
             self.say(window, f"broken off and resumed {began}: bytes {digest(made)}")
 
     def say(self, window: Window, text: str) -> None:
-        """Print a line at once."""
+        """Print a line immediately."""
         print(f"{self.label}, {self.quality}, {window} frames, {text}", flush=True)
 
     def run(self, first: bool, last: bool) -> None:
-        """All jobs."""
+        """Run all jobs."""
         tasks: list[tuple[Window, Callable[[Window], None]]] = []
         tasks += [(window, partial(self.measured, state="cold")) for window in WINDOWS]
         if first:
@@ -152,23 +152,23 @@ class Jobs:
         for window, work in tasks:
             try:
                 work(window)
-            except Exception as error:  # one that fails must not end the others
+            except Exception as error:  # one failing job must not end the others
                 self.say(window, f"FAILED: {type(error).__name__}: {error}")
 
 
 def counts() -> tuple[int, int]:
-    """How often the allocator gave back what it kept, and how often it refused."""
+    """How often the allocator released its cache, and how often it refused."""
     stats = torch.cuda.memory_stats() if GPU else {}
     return stats.get("num_alloc_retries", 0), stats.get("num_ooms", 0)
 
 
 def digest(made: Generated) -> str:
-    """What the frames' bytes come down to."""
+    """Hash of the frames' bytes."""
     return hashlib.sha256(made.frames.tobytes()).hexdigest()[:16]
 
 
 def make_tiny(models: Path) -> None:
-    """Files of few channels as the tests have them, which diffsynth is told of in this process; and a tiny picture."""
+    """Write files with few channels, as in the tests, register them with diffsynth here, and a tiny picture."""
     tests = Path(__file__).resolve().parents[1] / "tests" / "generate"
     sys.path += [str(tests), str(tests / "vace")]
     from ex4d.generate.diffsynth.library import library
@@ -181,7 +181,7 @@ def make_tiny(models: Path) -> None:
 
 
 def child(command: list[str]) -> dict[str, set[str]]:
-    """Run a process, print its lines as they come, and return the bytes that they tell of for each window."""
+    """Run a process, print its lines as they come, and return the hashes that they report for each window."""
     found: dict[str, set[str]] = {}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -207,7 +207,7 @@ def main(
     tiny: Annotated[bool, typer.Option("--tiny", help="On the CPU with tiny models.")] = False,
     one: Annotated[str | None, typer.Option("--one", hidden=True)] = None,
 ) -> None:
-    """Print a line for each job, and at last whether their bytes are the same."""
+    """Print a line for each job, and finally whether their bytes are the same."""
     chosen = limits or list(LIMITS)
     if one is not None:
         number = int(one)
@@ -227,7 +227,7 @@ def main(
     print(f"{torch.cuda.get_device_name() if GPU else 'CPU'}, torch {torch.__version__}", flush=True)
     same: dict[str, list[set[str]]] = {window: [] for window in WINDOWS}
     for number in range(len(chosen)):
-        shutil.rmtree(models / "cache" / "unfinished", ignore_errors=True)  # what a run that was ended has left
+        shutil.rmtree(models / "cache" / "unfinished", ignore_errors=True)  # left by a run that was interrupted
         told = child([sys.executable, __file__, *sys.argv[1:], "--one", str(number)])
         for window in WINDOWS:
             same[window].append(told.get(window, set()))

@@ -1,11 +1,11 @@
-"""What a shot takes in Blender: opening after depth is there, disk, memory, and how fast the viewport's mesh plays.
+"""The cost of a shot in Blender: opening once depth is there, disk, memory, and how fast the viewport's mesh plays.
 
     python benchmarks/viewport.py BLENDER_PYTHON [FRAMES [LONGEST_SIDE]]
 
 BLENDER_PYTHON is a Python with bpy and the add-on, such as .venv-bpy-4.5.15/bin/python. The clip is the sample, scaled
-to 1920x1080 and played to and fro; its depth is as smooth and as noisy as that of a network, which works in half of
-the size. "Full" is the mesh with a vertex a pixel and depth in float32, as every shot was kept at first; "light" is
-what opening makes.
+to 1920x1080 and played forwards and backwards; its depth is as smooth and as noisy as that of a network that works at
+half the size. "Full" is the mesh with one vertex per pixel and depth in float32, as every shot was stored at first;
+"light" is what opening creates.
 """
 
 import json
@@ -36,11 +36,11 @@ from ex4d.storage.npz import open_arrays
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
 WIDTH, HEIGHT = 1920, 1080
 NOISE = 1e-3
-"""Of disparity, as a part of it, at half the size."""
+"""Noise as a fraction of the disparity, at half the size."""
 
 
 def make_inputs(folder: Path, frames: int, longest_side: int) -> tuple[Path, Path]:
-    """A clip and its depth in the working size."""
+    """A clip and its depth at the working size."""
     sample = read_clip(SAMPLE / "clip.mp4")
     with open_arrays(SAMPLE / "clip.depth.npz", "depth file") as arrays:
         true = arrays.read("depth")
@@ -62,21 +62,21 @@ def make_inputs(folder: Path, frames: int, longest_side: int) -> tuple[Path, Pat
 
 @dataclass
 class AfterDepth:
-    """Measures how long a job takes once its depth is there, as a `Progress`."""
+    """Measures the duration of a job after its depth is there, as a `Progress`."""
 
     since: float = 0.0
     cpu_since: float = 0.0
 
     def __call__(self, stage: str, step: int, steps: int, picture: object = None) -> None:
-        """The last step of any stage before these is when depth is there."""
+        """Record the last step of any stage before these as the time when depth is there."""
         if stage not in (SNAPPING, "Finding occlusions", "Writing files"):
             self.since, self.cpu_since = time.monotonic(), time.process_time()
 
 
 def reconstruct(clip: Path, depth: Path, out: Path, frames: int, longest_side: int) -> tuple[dict, str]:
-    """Facts of the job, and its seconds after depth is there, in words."""
+    """Facts of the job, and its seconds after depth is there, as text."""
     out.mkdir()
-    # A camera is looked for when the shot already stands.
+    # The search for a camera comes after the shot exists.
     settings = SourceSettings(frames=frames, longest_side=longest_side, estimator="file", camera_motion="file")
     blobs = {blob_of(file): file for file in (clip, depth)}
     first, second = blobs

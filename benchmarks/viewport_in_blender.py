@@ -1,4 +1,4 @@
-"""The half of `viewport.py` that runs in Blender's Python: brings one shot in and plays it."""
+"""The half of `viewport.py` that runs in Blender's Python: it imports one shot and plays it."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from ex4d.plain import to_plain  # noqa: E402
 
 
 def peak_mb() -> float:
-    """Most memory that this process has had, in MB; only Linux tells it without counting the parent's."""
+    """Peak memory of this process in MB; only Linux reports it without counting the parent's."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s*(\d+)", status.read_text()) if status.exists() else None
     return int(found[1]) / 1e3 if found else float("nan")
 
 
 def main() -> None:
-    """Print seconds, longest step, disk, memory and milliseconds a frame."""
+    """Print seconds, longest step, disk, memory and milliseconds per frame."""
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     addon_utils.enable("blender_addon", default_set=True)
     from blender_addon.shot import source

@@ -1,4 +1,4 @@
-"""Render the sample: a clip, its true depth, and the truth from a second camera (see README.md).
+"""Render the sample: a clip, its true depth, and the true view from a second camera (see README.md).
 
 One command, in an environment with bpy, PyAV and ex4d:  python sample/render_sample.py
 """
@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parent
 TRUTH_FRAMES = np.arange(0, FRAMES, 8)
 """Frames that are also rendered from the second camera."""
 SAMPLES = 12
-"""Paths a pixel; the light is soft enough for the denoiser to do the rest."""
+"""Samples per pixel; the light is soft enough for the denoiser to do the rest."""
 MANTISSA_BITS = 14
 """Bits of each depth that are kept after the leading one: errors stay below 2**-15 of the depth."""
 
@@ -35,7 +35,7 @@ BLENDER_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 def main() -> None:
-    """Render everything, write it beside this file, and say how well it fits together."""
+    """Render everything, write it beside this file, and report how well it fits together."""
     started = time.monotonic()
     scene, source, second = build_scene()
     shots = [(source, t) for t in range(FRAMES)] + [(second, int(t)) for t in TRUTH_FRAMES]
@@ -49,7 +49,7 @@ def main() -> None:
     k, extrinsics = camera_intrinsics(source), second_extrinsics(scene, source, second)
 
     write_movie(FOLDER / "clip.mp4", frames, Fraction(FPS))
-    # Fortran order puts the 49 depths of a pixel side by side; most are equal, so the file is far smaller.
+    # Fortran order puts the 49 depths of a pixel next to each other; most are equal, so the file is far smaller.
     np.savez_compressed(FOLDER / "clip.depth.npz", depth=np.asfortranarray(depth), intrinsics=k)
     np.savez_compressed(
         FOLDER / "truth_camera.npz",
@@ -96,9 +96,9 @@ def settings_for_colour(scene: bpy.types.Scene) -> None:
 
 
 def settings_for_depth(scene: bpy.types.Scene) -> None:
-    """Every surface emits its planar depth; one ray through each pixel's centre; 32-bit EXR."""
+    """Set up planar depth as the emission of every surface; one ray through each pixel's centre; 32-bit EXR."""
     material = bpy.data.materials.new("Depth")
-    if bpy.app.version < (5, 0):  # always on, and deprecated, from there
+    if bpy.app.version < (5, 0):  # always on, and deprecated, from 5.0
         material.use_nodes = True
     tree = material.node_tree
     tree.nodes.clear()
@@ -123,7 +123,7 @@ def render_all(
     what: str,
     suffix: str,
 ) -> Iterator[Path]:
-    """Render each (camera, frame) to a file, and say how far it is."""
+    """Render each (camera, frame) to a file, and report progress."""
     started = time.monotonic()
     for number, (camera, t) in enumerate(shots, 1):
         file = folder / f"{what}_{number:03d}{suffix}"
@@ -139,7 +139,7 @@ def render_all(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Blender prints a line a sample to the process's output; this keeps it away."""
+    """Silence the line per sample that Blender prints to the process's output."""
     sys.stdout.flush()
     kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
@@ -152,7 +152,7 @@ def quiet() -> Iterator[None]:
 
 
 def read_colour(file: Path) -> NDArray[np.uint8]:
-    """A picture as (H,W,3)."""
+    """A picture as (H,W,3) uint8."""
     with av.open(str(file)) as container:
         return next(container.decode(video=0)).to_ndarray(format="rgb24")
 
@@ -172,7 +172,7 @@ def read_depth(file: Path) -> NDArray[np.float32]:
 
 
 def camera_intrinsics(camera: bpy.types.Object, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.float64]:
-    """(3,3) in pixels, for a lens without shift and a sensor that fits the width."""
+    """Intrinsics (3,3) in pixels, for a lens without shift and a sensor that fits the width."""
     focal = camera.data.lens / camera.data.sensor_width * width
     return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
 
@@ -191,14 +191,14 @@ def second_extrinsics(scene, source, second) -> NDArray[np.float64]:
 
 
 def shorten(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Depth rounded to `MANTISSA_BITS`, still float32: zeros at the end compress well."""
+    """Depth rounded to `MANTISSA_BITS`, still float32, because trailing zeros compress well."""
     drop = 23 - MANTISSA_BITS
     bits = depth.view(np.uint32) + np.uint32(1 << (drop - 1))
     return (bits & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)).view(np.float32)
 
 
 def write_png(file: Path, picture: NDArray[np.uint8]) -> None:
-    """Write (H,W,3), with no metadata."""
+    """Write (H,W,3) uint8 without metadata."""
     encoder = av.CodecContext.create("png", "w")
     encoder.height, encoder.width = picture.shape[:2]
     encoder.pix_fmt, encoder.time_base = "rgb24", Fraction(1, FPS)
@@ -208,7 +208,7 @@ def write_png(file: Path, picture: NDArray[np.uint8]) -> None:
 
 
 def contact_sheet(frame, depth, truth) -> NDArray[np.uint8]:
-    """Source, depth (near is bright) and the true second view side by side, at three quarters of the size."""
+    """Source, depth (bright is near) and the true second view side by side, at three quarters of the size."""
     near = np.clip(1 - np.log(depth / 5) / np.log(300 / 5), 0, 1)
     stops = np.array([[20, 16, 60], [120, 36, 110], [225, 92, 70], [253, 230, 170]], float)
     coloured = [np.interp(near, np.linspace(0, 1, len(stops)), stops[:, c]) for c in range(3)]
@@ -223,10 +223,10 @@ def contact_sheet(frame, depth, truth) -> NDArray[np.uint8]:
 
 
 def agreement(frame, depth, truth, truth_depth, world_to_camera, k) -> tuple[float, float]:
-    """PSNR (dB) of the source against the true second view, and the part of the view that it covers.
+    """PSNR (dB) of the source compared with the true second view, and the part of the view that it covers.
 
-    Each pixel of the second view is put back into the source by its own true depth; it counts if all four
-    source pixels around lie on the same surface (depth within 2 %), and so do all points within 2 pixels.
+    Each pixel of the second view is mapped into the source by its own true depth. It counts if all four source pixels
+    around it are on the same surface (depth within 2 %), and so are all points within 2 pixels.
     """
     u, v = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
     rays = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones_like(u)], -1)

@@ -1,8 +1,8 @@
-"""The scene of the sample: sheep at a windmill, built from nothing with Blender's own data API.
+"""The scene of the sample: sheep at a windmill, built from scratch with Blender's own data API.
 
-Blender's axes and metres. The source camera stands at (0, 0, CAMERA_HEIGHT) and looks level along +Y, so
-planar depth of a point is simply its Y. Everything that a camera can see is geometry at a finite distance,
-and every surface is diffuse or emits, so a point has the same colour from wherever it is seen.
+Blender's axes and metres. The source camera is at (0, 0, CAMERA_HEIGHT) and looks level along +Y, so the planar depth
+of a point is simply its Y. Everything that a camera can see is geometry at a finite distance, and every surface is
+diffuse or emissive, so a point has the same colour from every direction.
 """
 
 import itertools
@@ -13,24 +13,24 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector, noise
 
-import bmesh  # isort: skip  # bpy brings it, so it comes after
+import bmesh  # isort: skip  # bpy provides it, so it comes after
 
 WIDTH, HEIGHT, FRAMES, FPS = 512, 288, 49, 24
 LENS_MM, SENSOR_MM = 24.0, 36.0
 CAMERA_HEIGHT = 2.5
 PIVOT = (0.0, 9.0, CAMERA_HEIGHT)
-"""Point that the second camera turns about; on the source camera's optical axis."""
+"""Point that the second camera orbits, on the source camera's optical axis."""
 ORBIT_DEGREES = 60.0
 """Angle of the second camera at the last frame; it grows evenly from 0 at the first."""
 
 SKY_RADIUS = 300.0
 HEADING = Vector((0.966, 0.259, 0.0))
-"""Way of the leaping sheep: to the right and a little away, so that both cameras see much of its side."""
+"""Direction of the leaping sheep: to the right and slightly away, so that both cameras see much of its side."""
 FENCE_CROSSING = Vector((-0.9, 9.2, 0.0))
 
 
 def build_scene() -> tuple[bpy.types.Scene, bpy.types.Object, bpy.types.Object]:
-    """Replace the open file by the sample's scene; returns it with the source and the second camera."""
+    """Replace the open file with the sample's scene; return it with the source and the second camera."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end, scene.render.fps = 0, FRAMES - 1, FPS
@@ -104,7 +104,7 @@ def _light(scene: bpy.types.Scene) -> None:
     light.rotation_euler = Vector((-0.80, 0.42, -0.62)).to_track_quat("-Z", "Y").to_euler()
     world = bpy.data.worlds.new("Sky Light")
     scene.world = world
-    if bpy.app.version < (5, 0):  # always on, and deprecated, from there
+    if bpy.app.version < (5, 0):  # always on, and deprecated, from 5.0
         world.use_nodes = True
     background = world.node_tree.nodes["Background"]
     background.inputs["Color"].default_value = (0.50, 0.66, 0.95, 1)
@@ -115,7 +115,7 @@ def _light(scene: bpy.types.Scene) -> None:
 
 
 def ground_height(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Height of the land in metres: nearly flat by the camera, then hills, then mountains all around."""
+    """Height of the land in metres: nearly flat near the camera, then hills, then mountains all around."""
     r = np.hypot(x, y - PIVOT[1])
     near = 0.05 * np.sin(0.9 * x + 0.4) * np.sin(0.8 * y + 1.0)
     rolling = 0.5 + 0.5 * np.sin(0.062 * x + 1.9) * np.cos(0.047 * y - 0.6) + 0.25 * np.sin(0.13 * x - 0.11 * y)
@@ -137,7 +137,7 @@ def _landscape() -> None:
     _mesh("Land", points, faces[:, ::-1], _land_material(), smooth=True)
 
     dome = _ball("Sky", (0, PIVOT[1], 0), (SKY_RADIUS,) * 3, _sky_material(), detail=5)
-    # Geometry only so that the sky has a depth; light passes it and comes from the world.
+    # This geometry only gives the sky a depth; light passes through it and comes from the world.
     dome.visible_diffuse = dome.visible_shadow = dome.visible_glossy = dome.visible_transmission = False
 
 
@@ -148,7 +148,7 @@ def _land_material() -> bpy.types.Material:
     meadow = g.ramp(broad, [(0.30, (0.085, 0.155, 0.022)), (0.48, (0.155, 0.235, 0.035)), (0.68, (0.30, 0.31, 0.065))])
     tufts = g.ramp(g.noise(where, 2.3, 3), [(0.36, (0.60, 0.64, 0.60)), (0.62, (1.30, 1.22, 1.05))])
     meadow = g.mix(1.0, meadow, tufts, "MULTIPLY")
-    # A lane winds from the lower edge to the mill, about x = 0.35 - 0.26 y.
+    # A lane winds from the lower edge to the mill, along about x = 0.35 - 0.26 y.
     x, y, z = g.split(where)
     bend = g.math("SINE", g.math("MULTIPLY_ADD", y, 0.42, 0.3))
     middle = g.math("MULTIPLY_ADD", y, -0.26, g.math("MULTIPLY_ADD", bend, 0.75, 0.35))
@@ -177,7 +177,7 @@ def _land_material() -> bpy.types.Material:
     rock = g.ramp(g.noise(where, 0.09, 4), [(0.36, (0.10, 0.13, 0.10)), (0.56, (0.26, 0.24, 0.22))])
     snow_line = g.math("MULTIPLY_ADD", g.noise(where, 0.07, 3), 22.0, z)
     rock = g.mix(g.step(snow_line, 48.0, 54.0), rock, (0.80, 0.82, 0.86))
-    # Shaders are mixed, not colours: Cycles then computes only the one that is seen.
+    # Shaders are mixed instead of colours, so that Cycles only computes the visible one.
     distance = g.distance(where, (0.0, PIVOT[1], 0.0))
     by_the_camera = g.mix_shader(off_lane, g.diffuse(lane), g.diffuse(meadow))
     far = g.mix_shader(g.step(distance, 95.0, 130.0), g.diffuse(field), g.diffuse(rock))
@@ -220,7 +220,7 @@ def _far_trees() -> None:
     _balls("Far Trees", parts, leafy, detail=2, lumps=0.22)
 
 
-# Things that stand
+# Static things
 
 
 def _windmill(foot: Vector) -> None:
@@ -363,7 +363,7 @@ def _tree(foot: Vector) -> None:
         detail=5,
         lumps=0.16,
     )
-    # Loose leaves: on the fringe of the canopy and in the grass.
+    # Loose leaves, on the fringe of the canopy and in the grass.
     rng = np.random.default_rng(11)
     points, faces = [], []
     for k in range(150):
@@ -412,7 +412,7 @@ def _flowers() -> None:
         _balls(name, parts, material, detail=2)
 
 
-# Things that move
+# Moving things
 
 
 def _balloon(name: str, start: Vector, drift: Vector, radius: float, a: Sequence[float], b: Sequence[float]) -> None:
@@ -448,7 +448,7 @@ def _balloon(name: str, start: Vector, drift: Vector, radius: float, a: Sequence
 
 
 def _sheep(name: str) -> tuple[bpy.types.Object, bpy.types.Object, list[bpy.types.Object]]:
-    """A sheep that looks along its X axis, feet at height 0: its root, its head, and legs (front two first)."""
+    """A sheep facing along its X axis with its feet at height 0: its root, its head, and its legs (front two first)."""
     wool = _speckled("Wool", (0.58, 0.52, 0.43), (0.90, 0.85, 0.76), 2.6)
     dark = _speckled("Face", (0.10, 0.078, 0.066), (0.15, 0.12, 0.10), 4.0)
     white, black = (
@@ -514,7 +514,7 @@ def _grazing_sheep(name: str, place: Vector, turn: float, size: float, phase: fl
 
 
 class Graph:
-    """A material under construction: thin sugar over shader nodes."""
+    """A material under construction: a thin layer over shader nodes."""
 
     def __init__(self, name: str):
         self.material = bpy.data.materials.new(name)
@@ -524,7 +524,7 @@ class Graph:
         self.tree.nodes.clear()
 
     def node(self, kind: str, properties: dict | None = None, **inputs: object) -> bpy.types.Node:
-        """A node; an input is a socket to link, or a value."""
+        """Add a node; an input is a socket to link, or a value."""
         node = self.tree.nodes.new(kind)
         for key, value in (properties or {}).items():
             setattr(node, key, value)
@@ -548,14 +548,14 @@ class Graph:
         return node.outputs[0]
 
     def step(self, value: object, low: float, high: float) -> bpy.types.NodeSocket:
-        """0 below `low`, 1 above `high`, smooth between."""
+        """0 below `low`, 1 above `high`, smooth in between."""
         node = self.node("ShaderNodeMapRange", {"interpolation_type": "SMOOTHSTEP"})
         for name, v in zip(("Value", "From Min", "From Max"), (value, low, high), strict=True):
             self._set(node.inputs[name], v)
         return node.outputs[0]
 
     def split(self, vector: bpy.types.NodeSocket) -> tuple[bpy.types.NodeSocket, ...]:
-        """X, Y and Z; of a colour, its red, green and blue."""
+        """X, Y and Z of a vector, or red, green and blue of a colour."""
         return tuple(self.node("ShaderNodeSeparateXYZ", Vector=vector).outputs)
 
     def distance(self, a: bpy.types.NodeSocket, b: Sequence[float]) -> bpy.types.NodeSocket:
@@ -566,11 +566,11 @@ class Graph:
         return node.outputs["Value"]
 
     def noise(self, vector: bpy.types.NodeSocket, scale: float, detail: float) -> bpy.types.NodeSocket:
-        """Soft noise around 0.5, with `scale` spots a metre."""
+        """Soft noise around 0.5, with `scale` spots per metre."""
         return self.node("ShaderNodeTexNoise", Vector=vector, Scale=scale, Detail=detail).outputs[0]
 
     def ramp(self, value: bpy.types.NodeSocket, stops: Sequence[tuple[float, Sequence[float]]]) -> bpy.types.NodeSocket:
-        """Colour by value, even between the (position, colour) stops."""
+        """Colour by value, interpolated linearly between the (position, colour) stops."""
         node = self.node("ShaderNodeValToRGB", Fac=value)
         elements = node.color_ramp.elements
         while len(elements) < len(stops):
@@ -580,7 +580,7 @@ class Graph:
         return node.outputs["Color"]
 
     def mix(self, factor: object, a: object, b: object, blend: str = "MIX") -> bpy.types.NodeSocket:
-        """Colour `a` at factor 0, blended with `b` at 1."""
+        """Colour `a` at factor 0, blended with `b` at factor 1."""
         node = self.node("ShaderNodeMix", {"data_type": "RGBA", "blend_type": blend})
         named = {socket.identifier: socket for socket in node.inputs}
         for name, value in (("Factor_Float", factor), ("A_Color", a), ("B_Color", b)):
@@ -588,7 +588,7 @@ class Graph:
         return next(socket for socket in node.outputs if socket.identifier == "Result_Color")
 
     def diffuse(self, colour: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-        """A matt surface: as bright from everywhere."""
+        """A matt surface, equally bright from every direction."""
         return self.node("ShaderNodeBsdfDiffuse", Color=colour).outputs[0]
 
     def mix_shader(self, factor: bpy.types.NodeSocket, *two: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
@@ -599,7 +599,7 @@ class Graph:
         return node.outputs[0]
 
     def hazy(self, shader: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-        """The shader behind haze that grows with the distance from the pivot, whichever camera looks."""
+        """The shader behind haze that grows with the distance from the pivot, the same for every camera."""
         where = self.node("ShaderNodeNewGeometry").outputs["Position"]
         far = self.math("DIVIDE", self.distance(where, PIVOT), -150.0)
         fog = self.math("SUBTRACT", 1.0, self.math("EXPONENT", far))
@@ -622,7 +622,7 @@ def _once(build: Callable[..., bpy.types.Material]) -> Callable[..., bpy.types.M
 
 @_once
 def _speckled(name: str, dark: Sequence[float], light: Sequence[float], scale: float, haze: bool = False):
-    """Two shades in soft spots of about half a `scale`-th of a metre."""
+    """Two shades in soft spots of about 0.5 / `scale` metres."""
     g = Graph(name)
     spots = g.noise(g.node("ShaderNodeTexCoord").outputs["Object"], 2 * scale, 2)
     shader = g.diffuse(g.ramp(spots, [(0.34, dark), (0.66, light)]))

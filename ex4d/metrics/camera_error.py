@@ -1,8 +1,8 @@
-"""How far the camera that is seen in a result is from the one that was asked for: RotErr, TransErr, CamMC.
+"""How far the camera in a result is from the requested one: RotErr, TransErr, CamMC.
 
-The definitions are those of CameraCtrl (He et al. 2024) and MotionCtrl, here as means over the frames after the first:
-poses relative to frame 0, distances in parts of how far the true camera goes from its first place, the found ones
-scaled by least squares, since no one knows the unit of a camera that was found in pictures.
+The definitions are those of CameraCtrl (He et al. 2024) and MotionCtrl, here as means over the frames after the first.
+Poses are relative to frame 0, and distances are fractions of the true camera's farthest distance from its first
+position. Found positions are scaled by least squares, because the unit of a camera found in pictures is unknown.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from ex4d.source_camera.found import AUTO, WHAT_TO_DO, Wish
 
 MOST_FRAMES = 97
 WIDEST = 768
-"""Longer results are looked at in steps, and wider ones in this width, so that memory stays bounded."""
+"""Longer results are sampled in steps, and wider ones scaled down to this width, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class CameraError:
     """Errors of a found camera.
 
     Attributes:
-        rot_err: degrees between the rotations, mean of frames.
-        trans_err: distance of the places, mean of frames; None where the true camera stays in its place.
-        cam_mc: Frobenius norm of the difference of [R|t], mean of frames.
+        rot_err: degrees between the rotations, mean over frames.
+        trans_err: distance between the positions, mean over frames; None if the true camera does not change position.
+        cam_mc: Frobenius norm of the difference of [R|t], mean over frames.
     """
 
     rot_err: float
@@ -40,12 +40,12 @@ class CameraError:
 
 @dataclass(frozen=True)
 class FoundCamera:
-    """A camera that was looked for in pictures.
+    """The result of searching for a camera in pictures.
 
     Attributes:
-        poses: camera-to-world (n,4,4); None where it was not found.
-        at: (n,) the frames that they belong to.
-        note: why there is none, or what is to be said about it, or "".
+        poses: (n,4,4) camera-to-world; None if it was not found.
+        at: (n,) numbers of their frames.
+        note: why there is no camera, or a remark about it, or "".
     """
 
     poses: NDArray[np.float64] | None
@@ -54,7 +54,7 @@ class FoundCamera:
 
 
 def camera_error(found: NDArray, true: NDArray) -> CameraError:
-    """Errors of poses (T,4,4) camera-to-world of T >= 2 frames, against true ones (T,4,4)."""
+    """Errors of camera-to-world poses (T,4,4), T >= 2, against true ones (T,4,4)."""
     a, b = (transforms.inverse(poses[:1]) @ poses for poses in (np.asarray(found, float), np.asarray(true, float)))
     far = float(np.linalg.norm(b[:, :3, 3], axis=1).max())
     places, goals = a[:, :3, 3], b[:, :3, 3]
@@ -62,7 +62,7 @@ def camera_error(found: NDArray, true: NDArray) -> CameraError:
         spread = float((places**2).sum())
         scale = max(float((places * goals).sum()) / spread, 0.0) if spread > STANDS**2 else 0.0
         places, goals = scale * places / far, goals / far
-    else:  # a camera that turns in its place: what was found of a way has no unit to compare it in
+    else:  # the camera only turns: a translation that was found has no unit to compare it in
         places, goals = np.zeros_like(places), np.zeros_like(goals)
     off = places - goals
     turned = a[:, :3, :3] - b[:, :3, :3]
@@ -78,7 +78,7 @@ def _narrowed(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _said(notes: tuple[str, ...]) -> str:
-    """Why there is no camera; what is done about it elsewhere is of no use here."""
+    """Why there is no camera, without the advice that is of no use here."""
     return " ".join(notes).replace(WHAT_TO_DO, "").replace(" and counts as still", "").strip()
 
 
@@ -89,20 +89,20 @@ def find_camera(
     lens: NDArray[np.float64],
     progress: Progress = silent,
 ) -> FoundCamera:
-    """Look for the camera in a video, by our own estimator (`ex4d.source_camera`), with the lens that was asked for.
+    """Search a video for its camera with our own estimator (`ex4d.source_camera`) and the requested lens.
 
     Args:
-        frames: (H,W,3) each; at most `MOST_FRAMES` of them are held.
-        count: how many there are.
+        frames: (H,W,3) uint8 each; at most `MOST_FRAMES` of them are held in memory.
+        count: number of frames.
         size: their width and height.
         lens: (T,3,3) intrinsics in pixels of these pictures.
-        progress: told after each step.
+        progress: called after each step.
     """
     step = -(-count // MOST_FRAMES)
     at = np.arange(0, count, step)
     taken = np.stack([_narrowed(frame) for t, frame in enumerate(frames) if t % step == 0])
     lens = np.diag([taken.shape[2] / size[0], taken.shape[1] / size[1], 1.0]) @ lens
-    depth = np.ones(taken.shape[:3], np.float32)  # nobody knows it
+    depth = np.ones(taken.shape[:3], np.float32)  # unknown
     zooms = bool(np.ptp(lens[:, 0, 0]) > 0.01 * lens[0, 0, 0])
     made = find(taken, depth, Wish(AUTO, lens[at], True, depth_is_guess=True, zooms=zooms), progress)
     if made.camera_to_world is None:

@@ -1,4 +1,4 @@
-"""One result to be measured, and what there is to compare it with."""
+"""A result to measure, and what there is to compare it with."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.metrics.ranges import OTHER, range_of, signed_angles
 
 Pictures = Path | tuple[Path, ...]
-"""A video, a folder of pictures, or picture files in order."""
+"""A video, a folder of images, or image files in order."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,15 @@ class Case:
 
     Attributes:
         name: of the shot.
-        result: what a generator made.
-        source: the clip that it was made from; None where that is not at hand.
-        truth: what a real camera saw there; None where nobody knows.
+        result: output of a generator.
+        source: the clip that it was made from; None if not available.
+        truth: what a real camera saw there; None if unknown.
         truth_at: (n,) the frames of the source that the pictures of `truth` belong to, ascending; None for all.
-        mask: white where a result's pixel is real, black where it is invented, a picture a frame; None where not known.
-        covisible: DyCheck's masks, one for each picture of the truth; None where there are none.
-        path: the camera that was asked for, one a frame of the source; None where it is not known.
-        source_poses: (T,4,4) camera-to-world of the clip's own camera in the path's world; None where it stands.
+        mask: one picture per frame, white where a pixel of the result is real, black where it is invented; None if
+            unknown.
+        covisible: DyCheck's masks, one for each picture of the truth; None if there are none.
+        path: the requested camera, one per frame of the source; None if unknown.
+        source_poses: (T,4,4) camera-to-world of the clip's own camera in the path's world; None if it is still.
         source_at: (T,) the frames of the clip that the result was made from, ascending; None for all, or if unknown.
         notes: sentences about how it was found.
     """
@@ -62,15 +63,15 @@ class Case:
 
     @property
     def range(self) -> str:
-        """The range of its path, see `ranges.range_of`; "other" where the path is not known."""
+        """The range of its path, see `ranges.range_of`; "other" if the path is unknown."""
         return OTHER if self.angles is None else range_of(self.angles)
 
 
 def read_path(file: Path, width: int, height: int) -> CameraPath:
-    """A camera path of any format that `ex4d.cameras` reads, for pictures of this size.
+    """A camera path from any format that `ex4d.cameras` reads, for pictures of this size.
 
     Raises:
-        InputError: it cannot be read, or tells no lens.
+        InputError: it cannot be read, or gives no lens.
     """
     track = registry.read(file)
     if track.lens is None:
@@ -80,13 +81,13 @@ def read_path(file: Path, width: int, height: int) -> CameraPath:
 
 
 def read_poses(file: Path) -> NDArray[np.float64]:
-    """Camera-to-world poses (T,4,4) of a camera file."""
+    """Camera-to-world poses (T,4,4) from a camera file."""
     track: CameraTrack = registry.read(file)
     return track.camera_to_world
 
 
 def from_first(case: Case) -> Case:
-    """The case in the world of the source's first camera, where the poses of both are in another one."""
+    """The case in the world of the source's first camera, if the poses of both are in another world."""
     if case.path is None or case.source_poses is None:
         return case
     into = transforms.inverse(case.source_poses[0])

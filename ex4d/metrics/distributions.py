@@ -1,8 +1,8 @@
 """How far a set of results is from a set of real pictures: FID, KID and FVD, computed by torch-fidelity.
 
-Nothing here is arithmetic of ours. Features come from a network, or from anybody; torch-fidelity makes the figures:
-FID (Heusel et al. 2017), KID (Bińkowski et al. 2018: cubic kernel, 100 subsets), and FVD (Unterthiner et al. 2018),
-which is the Fréchet distance of FID on features of I3D.
+None of the arithmetic is ours. Features come from a network, or from any other source; torch-fidelity computes the
+figures: FID (Heusel et al. 2017), KID (Bińkowski et al. 2018: cubic kernel, 100 subsets), and FVD (Unterthiner et al.
+2018), which is the Fréchet distance of FID on features of I3D.
 """
 
 import numpy as np
@@ -12,17 +12,17 @@ from ex4d.errors import InputError
 from ex4d.torchvision_for_cpu import import_torchvision
 
 Features = NDArray[np.float64]
-"""(n, d), a row for each picture or video."""
+"""(n, d), one row for each picture or video."""
 
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
-"""Torch-fidelity's own; sets of fewer pictures are taken whole."""
+"""Torch-fidelity's own; smaller sets of pictures are used whole."""
 
 FEWEST = 2
 """A covariance needs two rows."""
 
 
 def frechet(made: Features, real: Features) -> float:
-    """The Fréchet distance of two sets of features, as Gaussians: FID or FVD, by what they are features of.
+    """The Fréchet distance of two sets of features, as Gaussians: FID or FVD, depending on the features.
 
     Raises:
         InputError: a set has fewer than two rows.
@@ -36,7 +36,7 @@ def frechet(made: Features, real: Features) -> float:
 
 
 def kernel(made: Features, real: Features, seed: int = 2020) -> tuple[float, float]:
-    """The kernel distance of two sets of features, KID: mean of subsets, and their standard deviation.
+    """The kernel distance of two sets of features, KID: mean over subsets, and their standard deviation.
 
     Raises:
         InputError: a set has fewer than two rows.

@@ -1,7 +1,7 @@
-"""Features of pictures by Inception (FID, KID) and of videos by I3D (FVD), by networks of others.
+"""Features of pictures by Inception (FID, KID) and of videos by I3D (FVD), with the original networks.
 
-The protocol of FVD is StyleGAN-V's (Skorokhodov et al. 2022): videos of at least ten frames of any size, values 0 to
-255, which the TorchScript program rescales and brings to 224x224 itself; its 400 features are taken.
+The protocol of FVD is StyleGAN-V's (Skorokhodov et al. 2022): videos of at least ten frames of any size, with values 0
+to 255, which the TorchScript program itself rescales and resizes to 224x224; its 400 features are used.
 """
 
 import tempfile
@@ -21,15 +21,15 @@ from ex4d.weights.headers import check_archive, readable
 from ex4d.weights.lacking import lacking
 
 BATCH = 16
-"""Pictures that Inception sees at once."""
+"""Pictures per batch for Inception."""
 
 FEWEST_FRAMES = 10
 CLIP_FRAMES = 49
-"""Shortest video that I3D takes, and the length that longer ones are cut into, EX-4D's."""
+"""Shortest video that I3D accepts, and the length into which longer ones are cut, which is EX-4D's."""
 
 
 def missing(of: str) -> str:
-    """Why "fid", "kid" or "fvd" cannot be measured here, as a sentence; "" where it can."""
+    """Why "fid", "kid" or "fvd" cannot be measured here, as a sentence; "" if it can."""
     part = model_files.I3D if of == "fvd" else model_files.INCEPTION
     return lacking(of.upper(), (model_files.TORCH, model_files.FIDELITY), (part,))
 
@@ -38,7 +38,7 @@ class Inception:
     """Torch-fidelity's Inception, loaded once from the store."""
 
     def __init__(self, device: str = "cpu", file: Path | None = None) -> None:
-        """Load it, from the store unless a file is named."""
+        """Load it, from the store unless a file is given."""
         import_torchvision()
         import torch
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -47,7 +47,7 @@ class Inception:
         weights = model_files.read_weights(file or store.places(part, store.folder())[0], part)
         self._device = device
         with tempfile.TemporaryDirectory() as folder:
-            # Torch-fidelity unpickles whatever is in its file, so it gets one that holds nothing but these tensors.
+            # Torch-fidelity unpickles its whole file, so it is given one that contains only these tensors.
             safe = Path(folder) / "inception.pth"
             torch.save(weights, safe)
             self._net: Any = FeatureExtractorInceptionV3(
@@ -56,7 +56,7 @@ class Inception:
         self._net = self._net.to(device).eval()
 
     def __call__(self, pictures: Iterable[NDArray[np.uint8]]) -> Features:
-        """Features (n,2048) of pictures (H,W,3) uint8, which are taken in small batches."""
+        """Features (n,2048) of pictures (H,W,3) uint8, processed in small batches."""
         rows, batch = [], []
         for picture in pictures:
             batch.append(picture)
@@ -83,7 +83,7 @@ class I3D:
     """
 
     def __init__(self, device: str = "cpu", file: Path | None = None) -> None:
-        """Load it, from the store unless a file is named."""
+        """Load it, from the store unless a file is given."""
         import torch
 
         part = model_files.I3D
@@ -94,8 +94,8 @@ class I3D:
             self._net = torch.jit.load(str(file), map_location=device).eval()
 
     def __call__(self, frames: Iterable[NDArray[np.uint8]]) -> Features:
-        """Features (n,400) of a video of pictures (H,W,3) uint8: a row for each part of `CLIP_FRAMES` frames; what is
-        left over counts where it has `FEWEST_FRAMES`.
+        """Features (n,400) of a video of pictures (H,W,3) uint8: one row for each part of `CLIP_FRAMES` frames, and one
+        for the rest if it has at least `FEWEST_FRAMES`.
 
         Raises:
             InputError: the video is too short.

@@ -1,7 +1,7 @@
-"""How much of the source can be found again in a result of the same time: matched points.
+"""How much of the source can be found in a result at the same time: matched points.
 
-ReCamMaster counts such matches by a network (GIM); these are OpenCV's SIFT (Lowe 2004), which every installation has,
-so the figures of both differ.
+ReCamMaster counts such matches with a network (GIM). These are OpenCV's SIFT (Lowe 2004), which every installation has,
+so the two kinds of figures differ.
 """
 
 import numpy as np
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 from ex4d.media.flow import small_grey
 
 WIDTH = 640
-"""Pictures are looked at in this width at most, so that counts can be compared."""
+"""Maximum width at which pictures are matched, so that counts can be compared."""
 
 MOST = 2000
-"""Points of a picture."""
+"""Maximum number of points per picture."""
 
 RATIO = 0.8
-"""The best match of a point is taken where it is so much nearer than the second best (Lowe 2004)."""
+"""The best match of a point is accepted if it is nearer than the second best by this factor (Lowe 2004)."""
 
 TOLERANCE_PX = 1.5
 FEWEST = 8
-"""How far from its epipolar line a match may be, and matches that a fundamental matrix takes."""
+"""Maximum distance in pixels of a match from its epipolar line, and minimum matches for a fundamental matrix."""
 
 
 def matches(source: NDArray[np.uint8], result: NDArray[np.uint8]) -> int:
-    """Matches between two pictures (H,W,3) that agree on one fundamental matrix (MAGSAC++, seeded).
+    """Number of matches between two pictures (H,W,3) that agree on one fundamental matrix (MAGSAC++, seeded).
 
-    A match is mutual and passes Lowe's ratio test. Fewer than 8 count as none: any 7 agree.
+    Matches are mutual and pass Lowe's ratio test. Fewer than 8 count as none, because any 7 agree.
     """
     import cv2
 

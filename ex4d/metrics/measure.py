@@ -1,7 +1,7 @@
-"""Measuring one result, frame by frame: the one pass over its pictures, with every figure that needs no network.
+"""Measuring one result, frame by frame: a single pass over its pictures, with every figure that needs no network.
 
-Figures of a frame go by these names; what ends in `_visible` or `_invented` is the same over the pixels that are real
-in the result or not. Those of `TRUTH` need a true view.
+Names of figures that end in `_visible` or `_invented` are the same figures over the pixels that are real in the result,
+or not. Those of `TRUTH` need a true view.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,10 +25,10 @@ Perceptual = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float64
 """LPIPS of two pictures (H,W,3) as a map (H,W), see `ex4d.metrics.perceptual`."""
 
 BEST_DB = 100.0
-"""What a PSNR counts as at most, so that means stay finite where pictures are equal."""
+"""Maximum value of a PSNR, so that means stay finite if pictures are equal."""
 
 MOST_PULLED = 1.1
-"""Pictures are brought to another size only where width to height agrees up to this factor: models round to 16."""
+"""Pictures are only resized if their aspects agree up to this factor, because models round to multiples of 16."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "psnr": ("psnr", "psnr_visible", "psnr_invented"),
@@ -41,7 +41,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "matches": ("matches",),
     "camera": ("rot_err", "trans_err", "cam_mc", "rot_err_of_truth", "trans_err_of_truth", "cam_mc_of_truth"),
 }
-"""What can be measured, and the figures that come of it."""
+"""The groups of measures, and the figures of each."""
 
 TRUTH = ("psnr", "ssim", "lpips", "dycheck")
 
@@ -56,8 +56,8 @@ class Measured:
         name: of the shot.
         range: see `ranges`.
         frames: figures of each frame, with its number as `frame` and the camera's angle in degrees as `angle`.
-        means: of the frames that have one; those of the camera, which are of the whole path, among them.
-        notes: sentences about what was converted, or could not be measured.
+        means: over the frames that have a figure; they include those of the camera, which are for the whole path.
+        notes: sentences about what was converted or could not be measured.
     """
 
     name: str
@@ -92,11 +92,11 @@ def measure(
     """Measure one result.
 
     Args:
-        case: it, and what to compare it with. What is not there is left out.
+        case: the result, and what to compare it with. Figures that need something missing are left out.
         wanted: names of `GROUPS`.
-        resize: bring a result of another size to that of the truth; else that is an error.
-        perceptual: LPIPS, where it can run.
-        progress: told after each frame; raises `Cancelled` to stop.
+        resize: resize a result to the size of the truth; otherwise another size is an error.
+        perceptual: LPIPS, if it can run.
+        progress: called after each frame; raises `Cancelled` to stop.
 
     Raises:
         InputError: pictures cannot be read, or sizes or lengths differ; says which and what to do.
@@ -118,7 +118,7 @@ def measure(
 
 
 def means_of(frames: tuple[Figures, ...]) -> Figures:
-    """The mean of each figure over the frames that have it; its number and angle are none."""
+    """The mean of each figure over the frames that have it, except their number and angle."""
     names = dict.fromkeys(name for row in frames for name in row if name not in ("frame", "angle"))
     means: Figures = {}
     for name in names:
@@ -175,7 +175,7 @@ def _pair(
     wanted: frozenset[str],
     perceptual: Perceptual | None,
 ) -> Figures:
-    """Figures of one picture against the true one."""
+    """Figures of one picture compared with the true one."""
     found: Figures = {}
     regions = {} if mask is None else {"visible": mask, "invented": ~mask}
     if "psnr" in wanted:
@@ -227,7 +227,7 @@ def _alone(
 
 
 def _used(case: Case, result: Stream, source: Stream) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of the clip that the result was made from, out of the whole clip or a file of these frames alone."""
+    """The pictures of the clip that the result was made from, out of the whole clip or a file with only these."""
     if len(source) == len(result):
         return iter(source)
     if case.source_at is None or len(case.source_at) != len(result) or case.source_at[-1] >= len(source):
@@ -250,7 +250,7 @@ def _changes(changes: Changes, mask: NDArray[np.bool_] | None, wanted: frozenset
 
 
 def _camera(case: Case, result: Stream, notes: list[str], progress: Progress) -> Figures:
-    """Errors of the camera in the result and, where it is there, of that in the true view: what the estimator errs."""
+    """Errors of the camera in the result and, if it exists, in the true view, which is the estimator's own error."""
     assert case.path is not None
     path, found = case.path.in_size(result.width, result.height), Figures()
     for name, stream in (("", result), ("_of_truth", _whole_truth(case))):
@@ -275,7 +275,7 @@ def _error(looked: FoundCamera, true: NDArray[np.float64]) -> CameraError | None
 
 
 def _whole_truth(case: Case) -> Stream | None:
-    """The true view, where it has a picture for each frame of the path."""
+    """The true view if it has a picture for each frame of the path, otherwise None."""
     if case.truth is None or case.path is None:
         return None
     truth = open_stream(case.truth, f"true view of {case.name}")
@@ -283,7 +283,7 @@ def _whole_truth(case: Case) -> Stream | None:
 
 
 def _pairing(case: Case, result: Stream, truth: Stream) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The frame of the source that each true picture belongs to, and the number of the result's picture of it."""
+    """The frame of the source that each true picture belongs to, and the number of the corresponding result picture."""
     if case.truth_at is None:
         if len(result) != len(truth):
             _refuse_lengths(case.name, result, "true view", len(truth))
@@ -294,7 +294,7 @@ def _pairing(case: Case, result: Stream, truth: Stream) -> tuple[NDArray[np.int6
         raise InputError(
             f"The true view of {case.name} has {len(truth)} pictures for {len(at)} moments: check the data."
         )
-    if len(result) == len(truth):  # made for these moments alone
+    if len(result) == len(truth):  # made for these moments only
         return at, np.arange(len(truth))
     if len(result) <= at[-1]:
         raise InputError(
@@ -316,7 +316,7 @@ def _masks(case: Case, result: Stream, shown: NDArray[np.int64]) -> Iterator[NDA
 
 
 def _check_shape(name: str, what: str, stream: Stream, size: tuple[int, int]) -> None:
-    """Refuse pictures that would have to be pulled out of shape to fit: they are of something else."""
+    """Refuse pictures of another aspect, because they show something else."""
     width, height = size
     if not 1 / MOST_PULLED < (stream.width * height) / (stream.height * width) < MOST_PULLED:
         raise InputError(

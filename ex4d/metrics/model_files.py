@@ -1,4 +1,4 @@
-"""Files of the networks that some measures need. They are kept by `ex4d.weights.store`; none comes with a package."""
+"""Files of the networks that some measures need. `ex4d.weights.store` stores them; none is part of a package."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ ALEXNET = Part(
     extra="evaluate-models",
     may_be_old=True,
 )
-"""The name holds the first digits of its sha256, as torchvision's names do."""
+"""The name contains the first digits of its sha256, as in torchvision."""
 
 INCEPTION = Part(
     name="Inception of torch-fidelity, for FID and KID",
@@ -30,7 +30,7 @@ INCEPTION = Part(
     extra="evaluate-models",
     may_be_old=True,
 )
-"""What torch-fidelity 0.4.0 itself downloads (feature_extractor_inceptionv3.py)."""
+"""The file that torch-fidelity 0.4.0 itself downloads (feature_extractor_inceptionv3.py)."""
 
 I3D = Part(
     name="I3D of StyleGAN-V, for FVD",
@@ -51,10 +51,10 @@ LPIPS = Package("lpips", "evaluate-models")
 
 
 def read_weights(file: Path, part: Part) -> dict[str, Any]:
-    """The tensors of a torch file of any age, by name; nothing else is unpickled.
+    """The tensors of a torch file of any version, by name; nothing else is unpickled.
 
     Raises:
-        InputError: missing, damaged, or something else than tensors is in it.
+        InputError: the file is missing or damaged, or contains something other than tensors.
     """
     import torch
 

@@ -1,7 +1,7 @@
 """LPIPS (Zhang et al. 2018): the package lpips, its heads of version 0.1, and torchvision's AlexNet.
 
-A distance for each pixel (`spatial`), as DyCheck takes it, so that parts of a picture can be looked at apart. The mean
-over all pixels is LPIPS but for the upsampling of its layers.
+It gives a distance for each pixel (`spatial`), as DyCheck does, so that parts of a picture can be evaluated separately.
+The mean over all pixels is LPIPS except for the upsampling of its layers.
 """
 
 import warnings
@@ -18,7 +18,7 @@ from ex4d.weights.lacking import lacking
 
 
 def missing() -> str:
-    """Why LPIPS cannot be measured here, as a sentence; "" where it can."""
+    """Why LPIPS cannot be measured here, as a sentence; "" if it can."""
     packages = (model_files.TORCH, model_files.TORCHVISION, model_files.LPIPS)
     return lacking("LPIPS", packages, (model_files.ALEXNET,))
 
@@ -31,7 +31,7 @@ class Lpips:
     """
 
     def __init__(self, device: str = "cpu", file: Path | None = None) -> None:
-        """Load it, from the store unless a file is named."""
+        """Load it, from the store unless a file is given."""
         import_torchvision()
         import lpips
         import torch
@@ -40,7 +40,7 @@ class Lpips:
         weights = model_files.read_weights(file or store.places(part, store.folder())[0], part)
         self._device = torch.device(device)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it calls torchvision by names of old
+            warnings.simplefilter("ignore")  # it uses deprecated names of torchvision
             self._net: Any = lpips.LPIPS(net="alex", spatial=True, pnet_rand=True, verbose=False)
         own = dict(self._net.net.named_parameters())  # slice3.6.weight is torchvision's features.6.weight
         layers = {name: weights[f"features.{name.partition('.')[2]}"] for name in own}

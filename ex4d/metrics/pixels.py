@@ -7,17 +7,17 @@ PEAK = 255.0
 
 
 def psnr(a: NDArray, b: NDArray) -> float:
-    """PSNR in dB of two arrays of 8-bit values of one shape; infinite where they are equal.
+    """PSNR in dB of two arrays of 8-bit values with the same shape; infinite if they are equal.
 
-    10 log10(255^2 / mean squared error), the mean being taken over pixels and channels alike.
+    10 log10(255^2 / mean squared error), with the mean over all pixels and channels.
     """
     error = np.mean((a.astype(np.float64) - b) ** 2)
     return float(10 * np.log10(PEAK**2 / error)) if error else float("inf")
 
 
 def masked_psnr(a: NDArray, b: NDArray, mask: NDArray[np.bool_]) -> float | None:
-    """PSNR in dB over the pixels of pictures (H,W,3) where a mask (H,W) is set; None where it is set nowhere.
+    """PSNR in dB over the pixels of pictures (H,W,3) where a mask (H,W) is set; None if it is not set anywhere.
 
-    This is DyCheck's mPSNR (Gao et al. 2022, core/metrics/image.py), whose mean too is that of the pixels in the mask.
+    This is DyCheck's mPSNR (Gao et al. 2022, core/metrics/image.py), which also takes the mean over the masked pixels.
     """
     return psnr(a[mask], b[mask]) if mask.any() else None

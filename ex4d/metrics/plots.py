@@ -10,14 +10,14 @@ from ex4d.metrics.table import ANGLE_STEP, Row, mean_at, title
 PLOTTED = ("psnr", "psnr_visible", "psnr_invented", "ssim", "lpips", "warp_error", "flicker", "invented", "matches")
 
 LOOKS = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")
-"""Marks and lines, so that generators can be told apart without colours."""
+"""Markers and line styles, so that generators can be told apart without colour."""
 
 
 def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """A plot for each figure that is known by angle, a line for each generator; returns the files.
+    """Write a plot for each figure known by angle, with a line for each generator; return the files.
 
     Raises:
-        InputError: matplotlib is not installed, or nothing is known by angle.
+        InputError: matplotlib is not installed, or no figure is known by angle.
     """
     package = Package("matplotlib", "evaluate")
     if not package.is_there:

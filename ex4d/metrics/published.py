@@ -1,4 +1,4 @@
-"""Figures that others have published. Nobody here has measured them: each has its source, in published.csv."""
+"""Figures published by others, which we have not measured; each has its source in published.csv."""
 
 import csv
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ class Published:
     """One figure.
 
     Attributes:
-        generator: whose result it is of.
-        dataset: that it was measured on.
+        generator: that made the results.
+        dataset: used for the measurement.
         range: of angles, see `ranges`.
-        metric: as ours are called.
+        metric: by our name.
         value: as published.
-        source: who published it.
+        source: of the figure.
     """
 
     generator: str
@@ -27,7 +27,7 @@ class Published:
 
 
 def published() -> tuple[Published, ...]:
-    """All of them, in the order of the file."""
+    """All published figures, in the order of the file."""
     text = files("ex4d.metrics").joinpath("published.csv").read_text(encoding="utf-8")
     return tuple(
         Published(row["generator"], row["dataset"], row["range"], row["metric"], float(row["value"]), row["source"])

@@ -1,4 +1,4 @@
-"""Ranges of angles, as the EX-4D paper has them, and the angle between a camera and the source's."""
+"""Ranges of angles, as in the EX-4D paper, and the angle between a camera and the source's."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from ex4d.geometry import transforms
 
 TOLERANCE = 3.0
-"""Degrees by which a path may leave a range: an orbit that rises sees the pivot from a little more than its angle."""
+"""Degrees by which a path may exceed a range: a rising orbit sees the pivot at slightly more than its angle."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Paths from `low` to `high` degrees about what the source camera looks at."""
+    """Paths from `low` to `high` degrees around the point that the source camera looks at."""
 
     name: str
     low: float
@@ -21,7 +21,7 @@ class Range:
 
     @property
     def title(self) -> str:
-        """For tables."""
+        """Name for tables."""
         return f"{self.name} ({self.low:g} to {self.high:g}°)"
 
 
@@ -31,17 +31,17 @@ RANGES = (
     Range("extreme", 0, 90),
     Range("full", -90, 90),
 )
-"""Narrowest first."""
+"""The ranges, narrowest first."""
 
 NAMES = tuple(each.name for each in RANGES)
 OTHER = "other"
-"""What a path is called whose angles are not known, or beyond all ranges."""
+"""Name of the range of a path whose angles are unknown, or beyond all ranges."""
 
 
 def signed_angles(path: NDArray, source: NDArray | None) -> NDArray[np.float64]:
-    """Degrees (T,) between the optical axes of cameras (T,4,4) and those of the source (T,4,4), None where it stands.
+    """Degrees (T,) between the optical axes of cameras (T,4,4) and the source's (T,4,4), or None if it is still.
 
-    Both camera-to-world. Positive where the camera looks to the right of where the source looks.
+    Both are camera-to-world. Positive if the camera looks to the right of the source's direction.
     """
     seen = path if source is None else transforms.inverse(source) @ path
     axis = seen[:, :3, 2]
@@ -50,7 +50,7 @@ def signed_angles(path: NDArray, source: NDArray | None) -> NDArray[np.float64]:
 
 
 def range_of(degrees: NDArray[np.float64]) -> str:
-    """The name of the narrowest range that holds a path; which side it is on does not matter."""
+    """Name of the narrowest range that contains a path, on either side."""
     low, high = float(degrees.min()), float(degrees.max())
     if max(-low, high) > RANGES[-1].high + TOLERANCE:
         return OTHER

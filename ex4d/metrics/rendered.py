@@ -1,6 +1,6 @@
-"""Generated scenes as data to evaluate on: the clip, the true view along a sweep, and the truth about both.
+"""Generated scenes as evaluation data: the clip, the true view along a sweep, and the ground truth of both.
 
-They are written as a folder of pairs (`ex4d.metrics.datasets.pairs`), with the true depth and what moves beside them.
+They are written as a folder of pairs (`ex4d.metrics.datasets.pairs`), with true depth and moving masks beside them.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ from ex4d.synthetic.motion import Beside
 from ex4d.synthetic.world import World
 
 SCENES = ("street", "tripod", "drone", "still", "telephoto")
-"""Those in which a second camera stands free up to 90 degrees on both sides."""
+"""The scenes in which a second camera is unobstructed up to 90 degrees on both sides."""
 
 MOST_PIXELS = 500_000_000
-"""Pixels of a shot that are rendered at most: its frames and what is known of them are in memory together."""
+"""Maximum number of pixels rendered for a shot, because its frames and ground truth are in memory together."""
 
 DEPTH, MOVING = "depth.npz", "moving.mp4"
 
@@ -41,14 +41,14 @@ def write(
     recording: Recording | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Write a shot for each scene and range: FOLDER/<scene>_<range>/. Returns their folders.
+    """Write a shot for each scene and range, FOLDER/<scene>_<range>/, and return their folders.
 
-    The mask is what the frame itself shows of the true view, by its true depth; so all results are judged over the same
-    visible and invented pixels, however much of them each fills from elsewhere.
+    The mask is the part of the true view that the frame itself shows, according to its true depth. So all results are
+    judged over the same visible and invented pixels, however much of them each fills from elsewhere.
 
     Raises:
-        InputError: no such scene, one whose second camera cannot turn, a shot that is too large, or the
-            folder cannot be written.
+        InputError: there is no such scene, its second camera cannot orbit, a shot is too large, or the folder cannot be
+            written.
     """
     made, recording = [], recording or Recording()
     if (pixels := recording.frames * recording.width * recording.height) > MOST_PIXELS:

@@ -1,4 +1,4 @@
-"""The file of figures that a run leaves, and that tables are made from: JSON."""
+"""The file of figures that a run writes, and from which tables are made: JSON."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from ex4d.storage.atomic import replacing
 
 FORMAT = 1
 LIMIT = 256 << 20
-"""Version of the layout, and largest file in bytes."""
+"""Version of the layout, and maximum size of a file in bytes."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Report:
         generator: its name, the head of its column.
         dataset: name of the data set.
         results: one for each shot.
-        sets: figures of all results together, such as the FID; by range, "all" being all of them.
-        missing: why a figure could not be measured, by its name: sentences.
+        sets: figures of sets of results, such as FID, by range; "all" is all results together.
+        missing: by name of a figure, sentences about why it could not be measured.
         version: of ex4d.
         format: of this file.
     """
@@ -52,7 +52,7 @@ def read(path: Path) -> Report:
     """Read a report.
 
     Raises:
-        InputError: missing, of a later format, or no report.
+        InputError: the file is missing, has a later format, or is not a report.
     """
     try:
         if path.stat().st_size > LIMIT:

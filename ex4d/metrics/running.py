@@ -1,4 +1,4 @@
-"""Measuring all results of a generator on a data set: each on its own, and as sets."""
+"""Measuring all results of a generator on a data set, individually and as sets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ex4d.metrics.table import SETS
 from ex4d.progress import Progress, silent
 
 EVERYTHING = (*GROUPS, *SETS)
-"""All that can be asked for."""
+"""Names of everything that can be measured."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Plan:
 def run(cases: Sequence[Case], plan: Plan, progress: Progress = silent) -> Report:
     """Measure results.
 
-    What cannot be measured for want of a package or of a network is left out, and so is a result that is damaged or
-    does not fit its shot; the report says why.
+    Figures that need a missing package or network are left out, and so are results that are damaged or do not fit their
+    shot; the report says why.
 
     Raises:
-        InputError: see `measure.measure`, and no result could be measured; or there is none, or no such figure.
+        InputError: no result could be measured, see `measure.measure`; or there are no results, or no such figure.
     """
     if unknown := sorted(plan.wanted - set(EVERYTHING)):
         raise InputError(f"There is no measure {', '.join(unknown)}: choose from {', '.join(EVERYTHING)}.")
@@ -73,7 +73,7 @@ def run(cases: Sequence[Case], plan: Plan, progress: Progress = silent) -> Repor
 
 
 def _without(cases: Sequence[Case], wanted: frozenset[str]) -> dict[str, str]:
-    """Why no shot gives some of the figures that are wanted."""
+    """Why no shot gives some of the wanted figures, by figure."""
     truth, source = all(case.truth is None for case in cases), all(case.source is None for case in cases)
     mask, path = all(case.mask is None for case in cases), all(case.path is None for case in cases)
     lacks = {name: f"{name.upper()} needs a true view" for name in ("psnr", "ssim", "lpips") if truth}
@@ -131,5 +131,5 @@ def _distance(name: str, pairs: Sequence[tuple[Features, Features]]) -> float | 
 
 
 def _real(case: Case) -> Pictures | None:
-    """What counts as real: the true view where it is there, else the source, as for the figures that are published."""
+    """What counts as real: the true view if there is one, otherwise the source, as for published figures."""
     return case.truth if case.truth is not None else case.source

@@ -1,6 +1,6 @@
-"""How steady a video is, without a true view: what changes along the motion that is seen in it.
+"""How steady a video is, without a true view: what changes along the motion visible in it.
 
-The motion is dense optical flow (`ex4d.media.flow`), taken where it can be followed there and back.
+The motion is dense optical flow (`ex4d.media.flow`), used where it is consistent forwards and backwards.
 """
 
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from ex4d.errors import InputError
 from ex4d.media.flow import Flow, followed, small_grey, warped
 
 LONGEST_SIDE = 1024
-"""Pictures that are wider are made smaller for the flow and what is measured with it."""
+"""Wider pictures are scaled down for the flow and everything measured with it."""
 
 
 SMALLEST = 12
-"""OpenCV's flow (DIS) refuses pictures with both sides below this."""
+"""OpenCV's flow (DIS) refuses pictures whose sides are both below this."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What changes between frames t-1, t and t+1, where it is known.
+    """Changes between frames t-1, t and t+1, where known.
 
     Attributes:
-        warp: (h,w) squared difference of a frame to the next one that the flow moves over it, mean of channels, of
-            values 0 to 1.
+        warp: (h,w) squared difference between a frame and the next one warped onto it by the flow, mean over channels,
+            for values 0 to 1.
         followed: (h,w) bool, where `warp` is known.
-        flicker: (h,w) how far a frame is from the mean of both neighbours moved over it, in levels of 255, mean of
-            channels; None for the first frame, which has one neighbour only.
+        flicker: (h,w) difference between a frame and the mean of both neighbours warped onto it, in levels of 255, mean
+            over channels; None for the first frame, which has only one neighbour.
         steady: (h,w) bool, where `flicker` is known.
     """
 
@@ -38,12 +38,12 @@ class Changes:
     steady: NDArray[np.bool_] | None = None
 
     def warp_error(self, where: NDArray[np.bool_] | None = None) -> float | None:
-        """Mean of `warp` in thousandths: the warping error of Lai et al. 2018; None where nothing can be followed."""
+        """Mean of `warp` in thousandths, the warping error of Lai et al. 2018; None if there is no consistent flow."""
         at = self.followed if where is None else self.followed & _fitted(where, self.followed)
         return float(1000 * self.warp[at].mean()) if at.any() else None
 
     def flickering(self, where: NDArray[np.bool_] | None = None) -> float | None:
-        """Mean of `flicker`; None where it is not known."""
+        """Mean of `flicker`; None if unknown."""
         if self.flicker is None or self.steady is None:
             return None
         at = self.steady if where is None else self.steady & _fitted(where, self.steady)
@@ -51,7 +51,7 @@ class Changes:
 
 
 class Steadiness:
-    """Takes frames one after the other and holds three of them at most."""
+    """Takes frames one after another and holds at most three of them."""
 
     def __init__(self) -> None:
         self._flow = Flow()
@@ -60,7 +60,7 @@ class Steadiness:
         self._back: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
 
     def next(self, frame: NDArray[np.uint8]) -> Changes | None:
-        """What is known of the frame before this one (H,W,3), now that this one is there; None for the first."""
+        """The changes of the previous frame (H,W,3), once this one is known; None for the first."""
         grey = small_grey(frame, LONGEST_SIDE)
         colour = _of_size(frame, grey.shape).astype(np.float32)
         if max(grey.shape) < SMALLEST:
@@ -92,7 +92,7 @@ def _of_size(frame: NDArray, shape: tuple[int, ...]) -> NDArray:
 
 
 def _fitted(where: NDArray[np.bool_], to: NDArray) -> NDArray[np.bool_]:
-    """A mask (H,W) in the size of another; only pixels that lie in it whole stay set."""
+    """A mask (H,W) at the size of another array; only pixels that are completely inside it stay set."""
     if where.shape == to.shape:
         return where
     return _of_size(where.astype(np.float32), to.shape) > 0.999

@@ -1,4 +1,4 @@
-"""Pictures to be measured, one after the other: a video, a folder of pictures, or a list of picture files.
+"""Pictures to measure, one after another: a video, a folder of images, or a list of image files.
 
 Only one picture is in memory at a time, however long the video is.
 """
@@ -19,7 +19,7 @@ from ex4d.storage.names import CLIP_ENDINGS, pictures_in
 _READ_AS_IT_IS = tuple(ending for ending in CLIP_ENDINGS if ending != ".exr")
 
 MASK_LEVEL = 127
-"""A mask is set where its picture is brighter."""
+"""Pixels of a mask's picture that are brighter than this are set."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Stream:
     """Pictures of one size.
 
     Attributes:
-        name: for people.
+        name: for display.
         width, height: in pixels.
-        source: a video that is open, or the picture files.
-        count: how many pictures.
+        source: an open video, or the image files.
+        count: number of pictures.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Stream:
             yield picture.max(axis=2) > MASK_LEVEL
 
     def at(self, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        """The pictures of these ascending numbers."""
+        """The pictures with these ascending numbers."""
         wanted = {int(n) for n in numbers}
         for n, picture in enumerate(self):
             if n in wanted:
@@ -77,11 +77,11 @@ def open_stream(where: Path | tuple[Path, ...], what: str) -> Stream:
     """Pictures of a video file, a folder, or a list of files.
 
     Args:
-        where: they are.
+        where: the pictures are.
         what: they show ("result"), for messages.
 
     Raises:
-        InputError: nothing is there, or it cannot be read.
+        InputError: there is nothing there, or it cannot be read.
     """
     if isinstance(where, tuple):
         files = where
@@ -111,7 +111,7 @@ def _picture(file: Path) -> NDArray[np.uint8]:
 
 
 def resized(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """A picture in another size: averaged where it gets smaller, else by cubic interpolation."""
+    """A picture at another size: averaged if it gets smaller, otherwise with cubic interpolation."""
     import cv2
 
     if picture.shape[:2] == (height, width):
@@ -121,7 +121,7 @@ def resized(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.u
 
 
 def mask_in_size(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool_]:
-    """A mask in another size, each pixel as the nearest one there."""
+    """A mask at another size, by the nearest pixel."""
     import cv2
 
     if mask.shape == (height, width):
@@ -131,5 +131,5 @@ def mask_in_size(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np
 
 
 def ascending(numbers: NDArray[np.int64]) -> bool:
-    """Whether each number is greater than the one before it."""
+    """Whether each number is greater than the previous one."""
     return all(a < b for a, b in pairwise(numbers.tolist()))

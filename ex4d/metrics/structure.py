@@ -1,8 +1,8 @@
-"""Structural similarity of pictures, also of parts of them: SSIM by partial convolution, as DyCheck defines mSSIM.
+"""Structural similarity of whole pictures or parts of them: SSIM by partial convolution, as DyCheck defines mSSIM.
 
-Wang et al. 2004 with DyCheck's constants; the masks as in Gao et al. 2022 (dycheck, core/metrics/image.py), after Liu
-et al. 2018, section 3.1: what is masked out is left out of each window, and the rest weighs more. OpenCV is imported
-where it is used.
+Wang et al. 2004 with DyCheck's constants. Masks are treated as in Gao et al. 2022 (dycheck, core/metrics/image.py),
+after Liu et al. 2018, section 3.1: masked-out pixels are left out of each window, and the rest is weighted higher.
+OpenCV is imported where it is used.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 SIZE = 11
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
-"""Of the Gaussian window in pixels, and of the constants that keep the quotient finite."""
+"""Size and standard deviation of the Gaussian window in pixels, and the constants that keep the quotient finite."""
 
 HALF = SIZE // 2
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """SSIM at each place where a window fits into the picture.
+    """SSIM at each position where a window fits into the picture.
 
     Attributes:
-        map: (H-10,W-10,3) float64, 1 where a window has no pixel of the mask.
-        counted: (H-10,W-10) bool, the windows with a pixel of the mask.
-        mask: (H-10,W-10) bool, the mask at the middles of the windows.
+        map: (H-10,W-10,3) float64, 1 if a window has no pixel of the mask.
+        counted: (H-10,W-10) bool, windows with at least one pixel of the mask.
+        mask: (H-10,W-10) bool, the mask at the centres of the windows.
     """
 
     map: NDArray[np.float64]
@@ -34,12 +34,12 @@ class Similarity:
 
     @property
     def as_dycheck(self) -> float:
-        """mSSIM: the mean of the whole map, where windows without a pixel of the mask count as 1, as DyCheck has it."""
+        """mSSIM: the mean of the whole map, where windows without a pixel of the mask count as 1, as in DyCheck."""
         return float(self.map.mean())
 
     @property
     def of_mask(self) -> float | None:
-        """The mean over windows whose middle is in the mask; None where there are none."""
+        """The mean over windows whose centre is in the mask; None if there are none."""
         return float(self.map[self.mask].mean()) if self.mask.any() else None
 
 
@@ -48,7 +48,7 @@ def similarity(a: NDArray[np.uint8], b: NDArray[np.uint8], mask: NDArray[np.bool
 
     Args:
         a, b: uint8 RGB.
-        mask: (H,W), which pixels count; None for all.
+        mask: (H,W) bool, which pixels count; None for all.
     """
     counts = np.ones(a.shape[:2]) if mask is None else mask.astype(np.float64)
     x, y = a.astype(np.float64) / 255, b.astype(np.float64) / 255
@@ -65,7 +65,7 @@ def similarity(a: NDArray[np.uint8], b: NDArray[np.uint8], mask: NDArray[np.bool
 
 
 def _blurred(values: NDArray[np.float64], mask: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Values (H,W,3) blurred along rows and then along columns, and where the blur has anything to take the mean of."""
+    """Values (H,W,3) blurred along rows and then columns, and where the blur has any pixels to average."""
     weights = np.exp(-0.5 * ((np.arange(SIZE) - HALF) / SIGMA) ** 2)
     weights /= weights.sum()
     for along in ((1, SIZE), (SIZE, 1)):
@@ -77,7 +77,7 @@ def _blurred(values: NDArray[np.float64], mask: NDArray[np.float64]) -> tuple[ND
 
 
 def _valid(values: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation where the kernel lies inside of the picture."""
+    """Correlation where the kernel is completely inside the picture."""
     import cv2
 
     down, right = ((side - 1) // 2 for side in kernel.shape)

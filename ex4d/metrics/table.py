@@ -14,7 +14,7 @@ from ex4d.metrics.ranges import OTHER, RANGES
 from ex4d.metrics.report import Report
 
 FVD_PROTOCOL = "I3D-400 torchscript, StyleGAN-V protocol"
-"""How our FVD is taken; figures by other variants differ."""
+"""How our FVD is measured; figures by other variants differ."""
 
 TITLES = {
     "psnr": "PSNR, dB ↑",
@@ -35,14 +35,14 @@ TITLES = {
     "fvd": f"FVD ({FVD_PROTOCOL}) ↓",
     "vbench": "VBench ↑",
 }
-"""Figures for people; the arrow tells which way is better."""
+"""Display names of the figures; the arrow shows which direction is better."""
 
 PARTS = {"_visible": "visible", "_invented": "invented", "_of_truth": "of the true view itself"}
 
 SETS = ("fid", "kid", "fvd")
 ORDER = (*(name for names in GROUPS.values() for name in names), *SETS)
 ANGLE_STEP = 15
-"""Degrees of a bin of angles."""
+"""Width in degrees of a bin of angles."""
 
 ABSENT = "–"
 
@@ -52,12 +52,12 @@ class Row:
     """One figure.
 
     Attributes:
-        generator, dataset: it is of.
+        generator, dataset: that were measured.
         range: of the paths.
-        angle: least angle of the bin in degrees, without its side; None for all frames of the paths.
+        angle: least absolute angle of the bin in degrees; None for all frames of the paths.
         metric: its name.
-        value: mean of the frames of each shot, and then of the shots.
-        shots: how many it is the mean of.
+        value: mean over the frames of each shot, and then over the shots.
+        shots: number of shots in the mean.
     """
 
     generator: str
@@ -70,7 +70,7 @@ class Row:
 
 
 def title(metric: str) -> str:
-    """A figure for people."""
+    """Display name of a figure."""
     for ending, part in PARTS.items():
         if metric.endswith(ending):
             whole = TITLES.get(metric.removesuffix(ending), metric)
@@ -83,7 +83,7 @@ def rows_of(reports: Sequence[Report]) -> list[Row]:
     """All figures of reports: by range, and by range and bin of angles.
 
     Raises:
-        InputError: two reports have one generator and data set.
+        InputError: two reports have the same generator and data set.
     """
     heads = [(report.generator, report.dataset) for report in reports]
     if twice := next((head for head in heads if heads.count(head) > 1), None):
@@ -122,23 +122,23 @@ def _rows(report: Report) -> list[Row]:
 
 
 def bin_of(angle: float) -> int:
-    """The least angle of the bin that an angle falls into, without its side; 90 degrees belong to the last bin."""
+    """Least absolute angle of the bin that contains an angle; 90 degrees belong to the last bin."""
     return int(min(abs(angle), 90 - 1e-6) // ANGLE_STEP) * ANGLE_STEP
 
 
 def ranges_in(rows: Sequence[Row]) -> list[str]:
-    """The ranges that there are, narrowest first."""
+    """The ranges that occur, narrowest first."""
     order = [*(each.name for each in RANGES), OTHER, "all"]
     return sorted({row.range for row in rows}, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def range_title(name: str) -> str:
-    """A range for people."""
+    """Display name of a range."""
     return next((each.title for each in RANGES if each.name == name), name)
 
 
 def markdown(rows: Sequence[Row], published: Sequence[Published] = ()) -> str:
-    """A table for each data set, generators in columns; and one of what others have published, marked so."""
+    """A table for each data set, with generators in columns; and one of figures published by others, marked as such."""
     parts = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == dataset]
@@ -171,7 +171,7 @@ def by_angle(rows: Sequence[Row], metric: str) -> str:
 
 
 def mean_at(rows: Sequence[Row], generator: str, metric: str, low: int) -> float | None:
-    """The mean over ranges of a figure in one bin of angles, each range by its shots."""
+    """The mean of a figure over ranges in one bin of angles, each range weighted by its shots."""
     there = [row for row in rows if (row.generator, row.metric, row.angle) == (generator, metric, low)]
     if not there:
         return None
@@ -183,14 +183,14 @@ def _by_others(published: Sequence[Published]) -> str:
     lines += _head("generator", "data set", "range", "figure", "value", "", "source")
     for one in published:
         value = f"{one.value:g}"
-        name = title(one.metric).replace(f" ({FVD_PROTOCOL})", "")  # theirs is what the source says
+        name = title(one.metric).replace(f" ({FVD_PROTOCOL})", "")  # theirs is as their source says
         lines.append(_line(one.generator, one.dataset, range_title(one.range), name, value,
                            "published", one.source))  # fmt: skip
     return "\n".join([*lines, ""])
 
 
 def as_csv(rows: Sequence[Row], published: Sequence[Published] = ()) -> str:
-    """Every figure in a line: what was measured, and what others have published."""
+    """One line for every figure, measured by us or published by others."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["origin", "generator", "dataset", "range", "angle", "metric", "value", "shots", "source"])
@@ -205,7 +205,7 @@ def as_csv(rows: Sequence[Row], published: Sequence[Published] = ()) -> str:
 
 
 def number(metric: str, value: float | None) -> str:
-    """A value with the digits that it is worth."""
+    """A value with its significant digits."""
     if value is None:
         return ABSENT
     if metric == "invented":

@@ -1,7 +1,7 @@
-"""VBench's dimensions on videos of one's own (Huang et al. 2024), by the package itself in an environment of its own.
+"""VBench's dimensions on custom videos (Huang et al. 2024), by the package itself in its own environment.
 
-VBench 0.1.5 asks for numpy below 2 and transformers 4.33, which nothing else here can live with, so it is installed
-apart and called as a process. It fetches its networks itself when it first needs them, into its own cache.
+VBench 0.1.5 requires numpy below 2 and transformers 4.33, which are incompatible with everything else here, so it is
+installed separately and called as a process. It downloads its networks into its own cache when it first needs them.
 """
 
 import json
@@ -18,7 +18,7 @@ from ex4d.storage import user_cache
 REQUIREMENT = "vbench==0.1.5"
 
 PYTHONS = ((3, 8), (3, 11))
-"""The first and the last version of Python for which all that it pins can be had."""
+"""First and last version of Python for which everything that it pins is available."""
 
 DIMENSIONS = (
     "subject_consistency",
@@ -29,7 +29,7 @@ DIMENSIONS = (
     "imaging_quality",
     "temporal_flickering",
 )
-"""Those that VBench measures on videos which were not made from its own prompts (`mode="custom_input"`)."""
+"""The dimensions that VBench measures on videos not made from its own prompts (`mode="custom_input"`)."""
 
 ERROR_LINES = 3
 
@@ -43,30 +43,30 @@ bench.evaluate(videos_path=asked["videos"], name="run", dimension_list=asked["di
 
 
 def folder() -> Path:
-    """Where the environment is, or goes."""
+    """Folder of the environment, whether or not it exists."""
     return user_cache.folder("vbench")
 
 
 def python() -> Path:
-    """The Python of the environment, which may not be there."""
+    """The Python of the environment, which may not exist."""
     return folder() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def missing() -> str:
-    """Why VBench cannot run here, as a sentence; "" where it can."""
+    """Why VBench cannot run here, as a sentence; "" if it can."""
     if python().is_file():
         return ""
     return "VBench is not set up: it needs an environment of its own, and a gigabyte or more of packages."
 
 
 def set_up(base: Path | None = None) -> Path:
-    """Make the environment and install VBench into it; returns its Python.
+    """Create the environment and install VBench into it; return its Python.
 
     Args:
-        base: a Python of 3.8 to 3.11; None takes the one that runs.
+        base: a Python of 3.8 to 3.11; None uses the running one.
 
     Raises:
-        InputError: that Python is another version, or something cannot be installed.
+        InputError: that Python has another version, or something cannot be installed.
     """
     starter = str(base or sys.executable)
     told = _run([starter, "-c", "import sys; print(*sys.version_info[:2])"], "This Python cannot be used")
@@ -85,16 +85,16 @@ def set_up(base: Path | None = None) -> Path:
 def evaluate(
     videos: Path, dimensions: Sequence[str], device: str = "cpu", runner: Path | None = None
 ) -> dict[str, dict[str, float]]:
-    """Scores of each video by dimension, with the mean as "mean"; more is better in all of them.
+    """Scores of each video by dimension, with the mean as "mean"; higher is better in all of them.
 
     Args:
         videos: one video, or a folder of .mp4 files.
         dimensions: of `DIMENSIONS`.
         device: "cpu" or "cuda".
-        runner: a Python that has VBench; None takes the environment's.
+        runner: a Python that has VBench; None uses the environment's.
 
     Raises:
-        InputError: VBench is not set up, does not know a dimension on such videos, or fails; says its last words.
+        InputError: VBench is not set up, does not support a dimension on such videos, or fails; quotes its last lines.
     """
     if unknown := [name for name in dimensions if name not in DIMENSIONS]:
         raise InputError(

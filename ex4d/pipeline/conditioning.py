@@ -1,4 +1,4 @@
-"""Colour and mask of a take in the size asked for: rendered from a scene, or read from files."""
+"""Colour and mask of a take at the requested size: rendered from a scene, or read from files."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -26,14 +26,14 @@ BLACK = 24
 
 
 def rendered(scene: Scene, job: Generate, stride: int, progress: Progress) -> tuple[Scene | None, Conditioning]:
-    """Colour and mask along the path, and the scene in their size for generators that draw from it.
+    """Colour and mask along the path, and the scene at the same size for generators that draw from it.
 
-    Both have the lead-in that was asked for. As released, pictures are rendered in the clip's size and squeezed
-    afterwards; no scene has their size then.
+    Both have the lead-in that was requested. With `release_compat`, pictures are rendered at the clip's size and
+    squeezed afterwards, so no scene of that size is returned.
 
     Args:
-        scene: in the working size, as long as the shot.
-        job: what to do.
+        scene: at the working size, as long as the shot.
+        job: what to render.
         stride: of the generator, see `ex4d.generate.base.Spec`.
         progress: called after each frame.
 
@@ -55,10 +55,10 @@ def rendered(scene: Scene, job: Generate, stride: int, progress: Progress) -> tu
 
 
 def read(job: Fill, files: JobFiles, progress: Progress) -> tuple[Conditioning, Fraction]:
-    """Colour and mask from files, squeezed to the size asked for as the release does, and their rate.
+    """Colour and mask from files, squeezed to the requested size as in the release, and their frame rate.
 
     Raises:
-        InputError: they cannot be read, or differ in size.
+        InputError: they cannot be read, differ in size, or a lead-in was requested.
     """
     assert files.colour is not None
     assert files.mask is not None
@@ -82,7 +82,7 @@ def read(job: Fill, files: JobFiles, progress: Progress) -> tuple[Conditioning, 
     if (size := _size(job.generation)) is not None:
         pictures, real, note = _squeezed(pictures, real, size)
         notes = (*note, *notes)
-    # Where the camera was is not in these files, so there is no angle to tell.
+    # These files do not say where the camera was, so the angle is unknown.
     part = (real > 0).mean(axis=(1, 2))
     coverage = Coverage(part, np.full(len(part), np.nan), np.zeros(len(part), np.int64))
     return Conditioning(pictures * (real[..., None] > 0), real, coverage, notes), colour.fps
@@ -91,7 +91,7 @@ def read(job: Fill, files: JobFiles, progress: Progress) -> tuple[Conditioning, 
 def _squeezed(
     colour: NDArray[np.uint8], mask: NDArray[np.uint8], size: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[str, ...]]:
-    """Colour and mask in another size (width, height), whatever its aspect, and a sentence where it is another."""
+    """Colour and mask at another size (width, height), whatever its aspect, and a sentence if the aspect changed."""
     height, width = mask.shape[1:]
     colour = np.stack([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in colour])
     mask = np.stack([cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST) for picture in mask])
@@ -99,17 +99,17 @@ def _squeezed(
 
 
 def _size(generation: GenerateSettings) -> tuple[int, int] | None:
-    """Width and height that are asked for."""
+    """Requested width and height; None if they were not given."""
     if generation.width is None or generation.height is None:
         return None
     return generation.width, generation.height
 
 
 def _real_part(colour: Clip, mask: Clip) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """The mask (T,H,W), 255 where colour is real, and a sentence where the file has it the other way round.
+    """The mask (T,H,W), 255 where colour is real, and a sentence if the file has it inverted.
 
-    Colour is black where nothing is real, and a path begins where something is. So a mask is inverted where the part
-    that it calls real is black and the rest is not, or where it calls nothing real in a first frame that is not black.
+    Colour is black where nothing is real, and a path begins where something is. So a mask is inverted if the part that
+    it calls real is black and the rest is not, or if it calls nothing real in a first frame that is not black.
     """
     real = np.where(mask.frames[..., 0] > 127, 255, 0).astype(np.uint8)
     black = colour.frames.max(axis=-1) <= BLACK

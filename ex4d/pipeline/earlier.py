@@ -1,7 +1,8 @@
-"""An earlier take of a shot as a source of pixels: what it invented of everything that stands still is seen again.
+"""An earlier take of a shot as a source of pixels: everything static that it invented is shown again.
 
-Its camera path is known, and its depth is that of the shot where the shot's own surfaces are seen; the rest is
-estimated by what made the shot's depth, and fitted to that. It ranks below all that is real: see `ex4d.render.world`.
+Its camera path is known, and its depth is the shot's wherever the shot's own surfaces are visible. The rest is
+estimated by the estimator that made the shot's depth, and fitted to it. An earlier take ranks below everything real,
+see `ex4d.render.world`.
 """
 
 import math
@@ -31,19 +32,19 @@ from ex4d.render.engines import engine
 from ex4d.source_camera.masks import resized_mask
 
 MOST_FRAMES = 8
-"""Frames that are used of a take at most."""
+"""Maximum number of frames used of a take."""
 
 
 @dataclass(frozen=True)
 class EarlierFiles:
-    """Where the files of an earlier take lie.
+    """Where the files of an earlier take are.
 
     Attributes:
         result: its video.
         camera: its camera path.
-        depth: of its frames, where a take was made with it before, see `save`; None if it is to be estimated.
-        is_preview: no model made its pictures.
-        made_from: the source of that take; None if that is not known.
+        depth: of its frames, if a take was made with it before, see `save`; None if it has to be estimated.
+        is_preview: whether the preview made it, without a model.
+        made_from: the source of that take; None if unknown.
     """
 
     result: Path
@@ -59,12 +60,12 @@ class EarlierFrames:
 
     Attributes:
         pictures: (n,H,W,3) uint8, of a size of their own.
-        depth: of the n frames, in the unit of the shot's.
-        camera_to_world: (n,4,4).
+        depth: of the n frames, in the unit of the shot's depth.
+        camera_to_world: (n,4,4) float64.
         frames: (n) numbers of the shot's frames that they show.
-        moves: (n,H,W) what moves in them, and where its other side may be seen.
-        estimated: (N,H,W) depth of all frames that were read, before it was fitted, with sentences about it: for making
-            the same again.
+        moves: (n,H,W) bool, what moves in them and where its far side may be visible.
+        estimated: (N,H,W) depth of all frames that were read, before fitting, with sentences about it; kept so that the
+            take can be remade exactly.
     """
 
     pictures: NDArray[np.uint8]
@@ -79,7 +80,7 @@ def of_folder(folder: Path) -> EarlierFiles:
     """The files of a take.
 
     Raises:
-        InputError: there is no take, or it has no camera or no video.
+        InputError: there is no take, it has no camera or no video, or it was made from colour and mask.
     """
     if not (folder / take.SIDECAR).is_file():
         raise InputError(f"{folder} is not the folder of a take: name one that holds {take.SIDECAR}.")
@@ -95,10 +96,10 @@ def of_folder(folder: Path) -> EarlierFiles:
 
 
 def check_same_part(then: Source, now: Source) -> None:
-    """Refuse an earlier take that is of another clip than a shot, or of another part of it.
+    """Refuse an earlier take of another clip, or of another part of the clip.
 
     Raises:
-        InputError: says which.
+        InputError: says which of the two.
     """
     if [blob.sha256 for blob in then.clip] != [blob.sha256 for blob in now.clip]:
         raise InputError(f"The earlier take is of another clip, {then.clip[0].name}: choose a take of this one.")
@@ -115,7 +116,7 @@ def _check_begins_alike(then: SourceSettings, now: SourceSettings) -> None:
 
 
 def save(path: Path, frames: EarlierFrames) -> None:
-    """Keep the depth of a take's frames as it was estimated.
+    """Write the depth of a take's frames as it was estimated.
 
     Raises:
         InputError: the file cannot be written.
@@ -134,7 +135,7 @@ def joined(
     device: str = "auto",
     progress: Progress = silent,
 ) -> tuple[EarlierFrames | None, tuple[str, ...]]:
-    """The frames of an earlier take in the world of a shot, and sentences about them.
+    """The frames of an earlier take in the world of a shot, or None if they cannot be used, and sentences about them.
 
     Args:
         files: of the take.
@@ -144,7 +145,7 @@ def joined(
         device, progress: as for `ex4d.pipeline.open.open_shot`.
 
     Raises:
-        InputError: the take cannot be read, or it is of another part of the clip than the shot.
+        InputError: the take cannot be read, or it covers another part of the clip than the shot.
     """
     unused = "The earlier take was not used:"
     if moving is None:
@@ -192,7 +193,7 @@ def joined(
         if fitted is not None:
             made[n] = fitted
     if made:
-        fits = list(made)  # one frame of wrong depth would stand in front of all others
+        fits = list(made)  # a single frame with wrong depth would stand in front of all others
     else:
         made = {n: beside_known.continued(seen[n].inverse_distance, seen[n].sure) for n in fits}
         notes.append(
@@ -216,7 +217,8 @@ def joined(
 
 
 def _spread(count: int) -> range:
-    """Frames of so many, at equal steps back from the last, so that as few as can be are left out at the start."""
+    """Numbers of up to `MOST_FRAMES` of `count` frames, equally spaced back from the last, leaving out as few as
+    possible at the start."""
     between = (count - 1) / (MOST_FRAMES - 1)
     steps = (max(1, math.floor(between)), max(1, math.ceil(between)))
     return min((range(count - 1, -1, -step)[:MOST_FRAMES] for step in steps), key=lambda back: back[-1])[::-1]
@@ -232,7 +234,7 @@ def _estimated(
     device: str,
     progress: Progress,
 ) -> DepthVideo:
-    """The depth of a take's frames, kept or by what made the shot's, with what is to be said of it; or a guess."""
+    """The depth of a take's frames, with notes: kept from before, or by the shot's estimator; may be a guess."""
     if files.depth is not None:
         depth = load_depth_npz(files.depth)
         if depth.depth.shape != shown.frames.shape[:3]:

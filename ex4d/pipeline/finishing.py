@@ -1,6 +1,6 @@
-"""The last stage of a take: bringing it to the clip's own size, one frame after the other.
+"""The last stage of a take: bringing it to the clip's own size, frame by frame.
 
-What is real comes from the clip's own pixels; what was invented is scaled up, and blended at the edge of the mask.
+Real pixels come from the clip at its own size; invented ones are scaled up, and blended at the edge of the mask.
 """
 
 import os
@@ -31,19 +31,19 @@ from ex4d.render.full_size import Between, LentHere, scaled_up
 from ex4d.render.scene import Engine, Lent, Scene, View
 
 _BYTES_A_PIXEL, _MEMORY = 120, 1 << 30
-"""About what a pixel of a frame needs while it is made, and how much memory the frames in work may take together."""
+"""Approximate bytes per pixel while a frame is made, and how much memory all frames in progress may take together."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """One frame in the clip's own size; uint8 or uint16 as the pictures were asked for.
+    """One frame at the clip's own size; uint8 or uint16, as requested.
 
     Attributes:
-        colour: (H,W,3) what is real, black elsewhere.
+        colour: (H,W,3), the real part, black elsewhere.
         mask: (H,W) uint8, 255 where it is real, without its rim.
-        composited: (H,W,3) what is real over what was generated.
-        generated: (H,W,3) what was generated, scaled up.
-        lacked_gpu_memory: whether the CPU drew it, because the GPU had no memory for it.
+        composited: (H,W,3), the real part over the generated frame.
+        generated: (H,W,3), the generated frame, scaled up.
+        lacked_gpu_memory: whether the CPU drew it because the GPU had too little memory.
     """
 
     colour: NDArray
@@ -54,7 +54,7 @@ class Finished:
 
 
 _SAME_SHAPE = 0.02
-"""Shapes that differ by less come from rounding to whole pixels."""
+"""Aspects that differ by less are the same, up to rounding to whole pixels."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class Finishing:
     """A take that is to be brought to the clip's own size.
 
     Attributes:
-        source: the clip's frames in their own size.
-        clip: those of the working size.
+        source: the clip's frames at their own size.
+        clip: the same frames at the working size.
         scene: what was rendered, without a lead-in.
         full: the clip's own size.
-        engine: what draws.
-        bits: 8 or 16 a channel.
+        engine: draws the views.
+        bits: per channel, 8 or 16.
     """
 
     source: ClipSource
@@ -79,18 +79,18 @@ class Finishing:
 
     @property
     def kernel(self) -> int:
-        """Side of the square by which the mask's rim is given up."""
+        """Side in pixels of the square that erodes the rim of the mask."""
         return mask_edges.side_at(self.of_path.scale)
 
     @property
     def of_path(self) -> FullSize:
-        """The clip's own size, from pixels of the path: its file may name another size than the working one."""
+        """The clip's own size relative to the path's pixels; the path's file may not have the working size."""
         mesh = self.scene.mesh
         return self.full.seen_from(self.scene.path, mesh.width, mesh.height)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about the size, where it is not simply the clip's, and about what has another sharpness."""
+        """Sentences about the size if it is not simply the clip's, and about parts that are less sharp."""
         of_plate = ("What only the clean plate saw is as sharp as its working picture.",)
         return (*note_on_size(self.clip.fit), *(of_plate if self.scene.plate is not None else ()))
 
@@ -101,14 +101,14 @@ class Finishing:
         progress: Progress = silent,
         earlier: Sequence[Lent | None] = (),
     ) -> Iterator[Finished]:
-        """The frames of a take in order; a few of them at a time are in memory, and beside them every frame of the clip
-        that lends anything, in full size.
+        """The frames of a take in order. Only a few of them are in memory at a time, together with every frame of the
+        clip that lends pixels, at full size.
 
         Args:
-            lent: what other frames lend to each, in the working size; empty if they were not asked.
-            generated: (T,h,w,3), in the working size.
+            lent: what other frames lend to each, at the working size; empty if other frames were not used.
+            generated: (T,h,w,3) uint8, at the working size.
             progress: called after each frame; raises `Cancelled` to stop.
-            earlier: what an earlier take shows in each, in the working size; empty if there is none.
+            earlier: what an earlier take shows in each, at the working size; empty if there is none.
 
         Raises:
             InputError: the clip cannot be read again, or a picture of this size cannot be drawn.
@@ -139,9 +139,9 @@ class Finishing:
                     progress(FINISHING, numbers[-1] + 1 - len(waiting), count)
 
     def _views(self, large: Scene, frames: list[int]) -> tuple[list[View], bool]:
-        """What the path's cameras see of their own frames, and whether the GPU had no memory for it.
+        """Views of frames from the path's own cameras, and whether the GPU had too little memory for them.
 
-        There may be none left beside a generator's model: then the CPU draws the same, and no take is lost.
+        A generator's model may leave no GPU memory. The CPU then draws the same picture, so the take is not lost.
         """
         pairs = [(t, t) for t in frames]
         try:
@@ -157,7 +157,7 @@ class Finishing:
         return max(1, min(os.cpu_count() or 1, _MEMORY // size))
 
     def _pictures(self) -> Iterator[NDArray]:
-        """The clip's frames, this part of them."""
+        """The frames of the clip that are used, cropped, at its own size."""
         clip = self.clip
         stop = clip.start + (len(clip.frames) - 1) * clip.step + 1
         frames = self.source.frames(
@@ -166,7 +166,7 @@ class Finishing:
         return (np.ascontiguousarray(self.full.cropped(frame)) for frame in frames)
 
     def _lenders(self, every: Sequence[Lent | None], after_each: Callable[[], None]) -> dict[int, NDArray]:
-        """The pictures of the frames that lend anything; those of a plate in its working size."""
+        """The pictures of all frames that lend pixels; those of a plate at its working size."""
         count = len(self.scene.mesh)
         wanted = {frame for lent in every if lent is not None for frame in lent.gains}
         found: dict[int, NDArray] = {}
@@ -181,7 +181,7 @@ class Finishing:
         return found
 
     def _same(self, picture: NDArray, generated: NDArray[np.uint8]) -> Finished:
-        """A frame whose camera is the clip's own: the clip's picture, untouched."""
+        """A frame whose camera is the clip's own: the clip's picture, unchanged."""
         return Finished(picture, np.full(picture.shape[:2], 255, np.uint8), picture, self._scaled_up(generated))
 
     def _finished(
@@ -225,7 +225,7 @@ class Finishing:
         pictures: Mapping[int, NDArray],
         between: Callable[[int], Between],
     ) -> None:
-        """Put what other pictures lend into a frame, where it `fills` something."""
+        """Fill pixels of a frame with those lent by other pictures, where `fills` is set."""
         for frame, gain in lent.gains.items():
             ours = fills & (here.frames == frame)
             shown = between(frame).some(pictures[frame], ours, here.inverse_distance)
@@ -233,7 +233,7 @@ class Finishing:
             colour[ours] = np.clip(shown * gain.astype(np.float32) + 0.5, 0, brightest).astype(colour.dtype)
 
     def _from_earlier(self, number: int, camera: int, large: Scene) -> Between:
-        """From a camera of the path to that of a frame of the earlier take."""
+        """From a camera of the path to the camera of a frame of the earlier take."""
         assert self.scene.earlier is not None
         mesh, path = self.scene.earlier.mesh, large.path
         to_source = transforms.inverse(mesh.source_to_world[number]) @ path.camera_to_world[camera]
@@ -257,12 +257,12 @@ class Finishing:
         return self._in_bits(scaled_up(generated, self.of_path))
 
     def _in_bits(self, picture: NDArray[np.uint8]) -> NDArray:
-        """A picture of 8 bits a channel in those that are wanted."""
+        """A picture with 8 bits per channel at the requested bit depth."""
         return picture if self.bits == 8 else picture.astype(np.uint16) * np.uint16(257)
 
 
 def note_on_gpu_memory(frames: int, of: int, full: FullSize) -> tuple[str, ...]:
-    """A sentence where so many `frames` of a take were drawn by the CPU in the place of the GPU."""
+    """A sentence if `frames` of the `of` frames of a take were drawn by the CPU instead of the GPU."""
     if not frames:
         return ()
     which = "all frames" if frames == of else f"{frames} of the {of} frames"
@@ -273,7 +273,7 @@ def note_on_gpu_memory(frames: int, of: int, full: FullSize) -> tuple[str, ...]:
 
 
 def note_on_size(fit: FrameFit) -> tuple[str, ...]:
-    """A sentence about why a result in the size of a clip, that was brought to the working size so, is smaller."""
+    """A sentence that explains why a result at the clip's own size is smaller than the clip, if it is."""
     full, width, height = FullSize.of(fit), fit.source_width, fit.source_height
     if (width, height) == (full.width, full.height):
         return ()
@@ -290,15 +290,16 @@ def note_on_size(fit: FrameFit) -> tuple[str, ...]:
 def finishing_of(
     job: Generate, files: SourceFiles, clip: Clip, scene: Scene, engine: Engine, bits: Bits
 ) -> Finishing | None:
-    """How a take is brought to the clip's own size; None if its size is another, or the clip has no other.
+    """How a take is brought to the clip's own size; None if another size was requested or comes from the
+    path's file, or if the working size is the clip's own.
 
     Args:
-        job: what to do.
+        job: the take's job.
         files: of the clip.
-        clip: as it was read.
+        clip: as it was read, at the working size.
         scene: what was rendered; its lead-in is left out.
-        engine: what draws.
-        bits: a channel, of the pictures that are wanted.
+        engine: draws the views.
+        bits: per channel, of the pictures wanted.
     """
     used = job.source.settings
     if not _asks_for_it(job) or _has_another_shape(scene):
@@ -306,7 +307,7 @@ def finishing_of(
     full = FullSize.of(clip.fit)
     if bits == 8 and full.is_of(scene.mesh.width, scene.mesh.height):
         return None
-    if engine.name == "nvdiffrast":  # which draws few sizes; where things are is the same with ours
+    if engine.name == "nvdiffrast":  # it draws only some sizes; our engines put things in the same places
         engine = engine_of()
     fps = Fraction(used.fps) if used.fps else None
     source = open_source(files.clip, fps, used.gaps, files.numbering)
@@ -314,7 +315,7 @@ def finishing_of(
 
 
 def note_on_shape(job: Generate, scene: Scene) -> tuple[str, ...]:
-    """A sentence where a take has the size that the path's file names, since the clip's would squeeze it."""
+    """A sentence if a take has the size given in the path's file, because the clip's own size would squeeze it."""
     path = scene.path
     if not _asks_for_it(job) or not _has_another_shape(scene):
         return ()

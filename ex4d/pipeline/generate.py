@@ -1,4 +1,4 @@
-"""From conditioning to the finished video: the generator, and the source's pixels put back."""
+"""From conditioning to the finished video: running the generator, and putting the source's pixels back."""
 
 from dataclasses import dataclass, replace
 
@@ -20,11 +20,11 @@ from ex4d.schema import Settings, build, describe
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be generated with.
+    """How a shot will be generated.
 
     Attributes:
-        choice: the generator, and why it is no better one.
-        settings: its own, an instance of its specification's class.
+        choice: the generator, and why a better one was not chosen.
+        settings: its own settings, an instance of its specification's class.
         seed, keep_source: see `GenerateSettings`.
     """
 
@@ -35,15 +35,15 @@ class Plan:
 
     @property
     def spec(self) -> Spec:
-        """Of the generator."""
+        """Specification of the generator."""
         return self.choice.spec
 
 
 def plan(settings: GenerateSettings) -> Plan:
-    """Choose the generator and check what is asked of it, before anything takes time.
+    """Choose the generator and check the settings before anything takes time.
 
     Raises:
-        InputError: no such generator, it cannot run here, or a setting that it does not take.
+        InputError: there is no such generator, it cannot run here, or it does not take a setting.
     """
     known = generators()
     check_options(settings.options, known)
@@ -59,13 +59,13 @@ def plan(settings: GenerateSettings) -> Plan:
 
 
 def refuse_stereo(settings: RenderSettings) -> None:
-    """Raise InputError where both eyes were asked for: generators make the video of one camera."""
+    """Raise InputError if both eyes were requested, because generators make the video of a single camera."""
     if settings.stereo is not None:
         raise InputError("A take is made for one camera: leave Stereo out, and make a take for each eye.")
 
 
 def refuse_lead_in(settings: RenderSettings) -> None:
-    """Raise InputError where a lead-in is asked for as released: a path is taken as it is then."""
+    """Raise InputError if a lead-in is combined with `release_compat`, which uses the path as it is."""
     if settings.release_compat:
         raise InputError("The EX-4D release makes no lead-in: turn off Lead-In or Release Compatibility.")
 
@@ -83,18 +83,18 @@ def generate(
     """Generate a shot: the generator's own frames, without a lead-in.
 
     Args:
-        conditioning: what is real along the path. A lead-in is generated too, and cut off. What an earlier take shows
+        conditioning: what is real along the path. A lead-in is generated too, then cut off. What an earlier take shows
             counts as known.
-        scene: what it was rendered from, where that is known.
+        scene: what it was rendered from; None if unknown.
         wanted: the generator and its settings.
-        runtime: has the generator.
+        runtime: holds the generator.
         progress: called after each step.
-        engine: what draws, where the generator draws; None takes the fastest that can run here.
+        engine: draws the views that a generator renders; None uses the fastest that can run here.
         as_released: as the EX-4D release does.
 
     Raises:
-        InputError: the generator cannot make it, as where the GPU is too small.
-        PluginError: it fails with an error that is not one of ours, or gives back what is no video of this shot.
+        InputError: the generator cannot make it, for instance because the GPU is too small.
+        PluginError: it fails with an error that is not one of ours, or does not return a video of this shot.
     """
     request = Request(conditioning.with_earlier, scene, wanted.settings, wanted.seed, engine, as_released)
     made = _made(wanted.spec, request, runtime, progress)
@@ -109,16 +109,17 @@ def generate(
 def put_back(
     conditioning: Conditioning, made: Generated, wanted: Plan, as_released: bool = False
 ) -> tuple[Generated, NDArray[np.uint8]]:
-    """The result with the source's pixels put back, or without them, as is wanted; and the frames of the other way.
+    """The result with or without the source's pixels put back, as the plan says, and the frames of the other kind.
 
-    What an earlier take shows is put back as the source's pixels are.
+    Pixels of an earlier take are put back like those of the source.
 
-    The rim of the mask is not trusted: it is generated too, and blended with the source (see
-    `ex4d.render.mask_edges`). As released, nothing is put back: the result is the model's, in its size.
+    The rim of the mask is not trusted, so it is generated too and blended with the source (see
+    `ex4d.render.mask_edges`). With `as_released`, nothing is put back: the result is the model's output at its own
+    size.
 
     Args:
-        conditioning: what is real along the path, with a lead-in or without.
-        made: of `generate`.
+        conditioning: what is real along the path, with or without a lead-in.
+        made: the result of `generate`.
         wanted: the generator and its settings.
         as_released: as the EX-4D release does.
     """
@@ -134,7 +135,7 @@ def put_back(
 
 
 def with_edge(made: Generated, wanted: Plan, eroded_by: tuple[int, int]) -> Generated:
-    """What was generated, with how the source's pixels are put back into it."""
+    """The result of a generator, with a record of how the source's pixels are put back into it."""
     return replace(made, settings={**made.settings, "keep_source": wanted.keep_source, "eroded_by": eroded_by})
 
 
@@ -144,7 +145,7 @@ def _made(spec: Spec, request: Request, runtime: Runtime, progress: Progress) ->
         made = runtime.generator(spec).generate(request, progress)
     except (EX4DError, OSError):
         raise
-    except (Exception, SystemExit) as error:  # of a package that may not be ours
+    except (Exception, SystemExit) as error:  # raised by a package that may not be ours
         raise PluginError(f"{said} failed: {type(error).__name__}: {error}") from error
     try:
         _check_made(made, spec, request)
@@ -159,7 +160,7 @@ def _check_made(made: Generated, spec: Spec, request: Request) -> None:
     frames, wanted = made.frames, request.conditioning.colour.shape
     if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
         raise PlainError(f"frames must be an array of uint8, not {getattr(frames, 'dtype', type(frames).__name__)}.")
-    if request.as_released and not spec.is_preview:  # as many frames as the model makes, in its size
+    if request.as_released and not spec.is_preview:  # the model's own number of frames and size
         if frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
             raise PlainError(f"frames must have the shape (T, H, W, 3), not {frames.shape}.")
     elif frames.shape != wanted:

@@ -1,4 +1,4 @@
-"""Files by content: the hash, size and name of a file, made a piece at a time."""
+"""Files by content: hash, size and name of a file, computed in steps."""
 
 import hashlib
 from pathlib import Path
@@ -9,7 +9,7 @@ from ex4d.pipeline.requests import Blob, safe_name
 
 
 class Hasher:
-    """The `Blob` of a file, a piece at a time, so that nothing waits for a big one.
+    """The `Blob` of a file, computed in steps, so that a large file does not block anything.
 
     Raises (from both methods):
         InputError: the file cannot be read.
@@ -27,7 +27,7 @@ class Hasher:
             raise _unreadable(path, error) from error
 
     def step(self, size: int = 1 << 20) -> bool:
-        """Hash up to `size` bytes; True when `blob` is there."""
+        """Hash up to `size` bytes; return True once `blob` is set."""
         if self.blob:
             return True
         try:
@@ -43,22 +43,22 @@ class Hasher:
         return self.blob is not None
 
     def close(self) -> None:
-        """Read no more of the file."""
+        """Stop reading and close the file."""
         self._file.close()
 
 
 FileAsItIs = tuple[str, int, int]
-"""A file that was not written since: path, bytes, time of its last change in ns."""
+"""Identifies a file that has not been written since: path, size in bytes, time of its last change in ns."""
 
 KnownFiles = dict[FileAsItIs, Blob]
-"""Files that were hashed, and need not be read again."""
+"""Files that are already hashed and need not be read again."""
 
 
 def as_it_is(path: Path) -> FileAsItIs:
-    """What tells that a file has not been written since.
+    """The key that tells whether a file has been written since.
 
     Raises:
-        InputError: it is not there.
+        InputError: the file is not there.
     """
     try:
         about = path.stat()
@@ -68,7 +68,7 @@ def as_it_is(path: Path) -> FileAsItIs:
 
 
 def blob_of(path: Path) -> Blob:
-    """Content hash, size and travelling name of a file.
+    """Content hash, size and safe name of a file.
 
     Raises:
         InputError: it cannot be read.

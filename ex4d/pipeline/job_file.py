@@ -1,4 +1,4 @@
-"""Job files: a job and where its files lie, for machines that run it later, such as those of a render farm."""
+"""Job files: a job and where its files are, for machines that run it later, such as those of a render farm."""
 
 import json
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class JobFile:
-    """What a job file holds.
+    """The content of a job file.
 
     Attributes:
-        job: what to do; its files by content.
-        inputs: where they lie, by their hash; relative to the job file's folder where that is possible.
+        job: the job; its files by content.
+        inputs: where the files are, by their hash; relative to the job file's folder if possible.
         version: of ex4d.
         format: of this file.
     """
@@ -34,7 +34,7 @@ class JobFile:
 
 
 def write_job(path: Path, job: Generate | Fill, places: Mapping[str, Path]) -> None:
-    """Write a job and where its files lie; all or nothing.
+    """Write a job and where its files are; all or nothing.
 
     Raises:
         InputError: it cannot be written.
@@ -48,7 +48,7 @@ def read_job(path: Path) -> JobFile:
     """Read a job file.
 
     Raises:
-        InputError: missing, not a job file, or of a later format.
+        InputError: the file is missing, is not a job file, or has a later format.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -65,14 +65,14 @@ def read_job(path: Path) -> JobFile:
 
 
 def located(found: JobFile, path: Path) -> dict[str, Path]:
-    """Where the files of a job lie, by their hash; each is there and is what it was.
+    """Where the files of a job are, by their hash; each is there and unchanged.
 
     Args:
         found: read from `path`.
         path: the job file.
 
     Raises:
-        InputError: a file is gone, or is another one now.
+        InputError: a file is missing or has changed.
     """
     return {blob.sha256: _located(found, path, blob) for blob in blobs_of(found.job)}
 

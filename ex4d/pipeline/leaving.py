@@ -1,5 +1,5 @@
-"""What a take's videos are written as beside the take's own: the interface, the file for grading in its folder, and the
-small one to look at first."""
+"""Other formats in which a take's videos are written beside its own: the interface, the file for grading in its folder,
+and the small proxy to look at first."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,19 +20,19 @@ from ex4d.progress import Progress
 
 
 class Leave(Protocol):
-    """Writes the result of a take, and perhaps its other video, in another format, before they are compressed."""
+    """Writes the result of a take, and perhaps its other video, in another format before they are compressed."""
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of the take's videos that it wants."""
+        """Names of the take's videos that it writes."""
 
     @property
     def bits(self) -> Bits:
-        """Bits a channel, 8 or 16, of the frames that it wants."""
+        """Bits per channel, 8 or 16, of the frames that it is given."""
 
     @property
     def wants_mask(self) -> bool:
-        """Whether it also wants their masks."""
+        """Whether it is also given their masks."""
 
     def __call__(
         self,
@@ -44,7 +44,7 @@ class Leave(Protocol):
         *,
         progress: Progress,
     ) -> None:
-        """Write the video of this name: (H,W,3) uint8 or uint16 by `bits`, and masks (H,W) uint8; None if it has
+        """Write the video of this name: (H,W,3) uint8 or uint16 by `bits`, and masks (H,W) uint8; None if the mask has
         another size.
 
         Raises:
@@ -54,12 +54,12 @@ class Leave(Protocol):
 
 @dataclass(frozen=True)
 class MasterFile:
-    """Leaves the result in the take's folder as a file for grading.
+    """Writes the result into the take's folder as a file for grading.
 
     Attributes:
         folder: of the take.
         master: the format; not "none".
-        bits: a channel, as many as the clip needs.
+        bits: per channel, as many as the clip needs.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class MasterFile:
 
     @property
     def wants_mask(self) -> bool:
-        """ProRes has the mask as alpha."""
+        """ProRes carries the mask as alpha."""
         return self.master == "prores"
 
     def __call__(
@@ -95,12 +95,12 @@ class MasterFile:
 
 
 PROXY_SIDE, PROXY_CRF = 512, 23
-"""Longest side of a proxy in pixels, and how it is compressed: 200 kB for 49 frames of hand-held footage with grain."""
+"""Longest side of a proxy in pixels, and its CRF: 200 kB for 49 frames of hand-held footage with grain."""
 
 
 @dataclass(frozen=True)
 class ProxyFile:
-    """Leaves a small movie of the result, to be looked at while the result itself is on its way over a slow link."""
+    """Writes a small movie of the result, to look at while the result itself is still coming over a slow link."""
 
     path: Path
     bits: Bits = 8
@@ -127,7 +127,7 @@ class ProxyFile:
 
 
 def _small(frame: NDArray) -> NDArray[np.uint8]:
-    """A frame (H,W,3) of 8 or 16 bits in 8, with no side longer than `PROXY_SIDE`, and both even."""
+    """A frame (H,W,3) of 8 or 16 bits as uint8, with no side longer than `PROXY_SIDE` and both sides even."""
     height, width = frame.shape[:2]
     scale = min(1.0, PROXY_SIDE / max(height, width))
     size = max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)

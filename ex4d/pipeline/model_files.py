@@ -1,4 +1,4 @@
-"""The model files of all generators, depth estimators and models that see cameras: what is lacking, and fetching it."""
+"""The model files of all generators, depth estimators and camera models: listing the missing ones, and downloading."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ex4d.weights.store import Part
 
 
 def fetchable() -> dict[str, tuple[Part, ...]]:
-    """What can be fetched, by the name of the generator or estimator."""
+    """Parts that can be downloaded, by the name of the generator, estimator or camera model."""
     parts = {name: spec.parts for name, spec in generate_registry.generators().items()}
     parts |= {name: spec.usual_parts for name, spec in depth_registry.estimators().items()}
     parts |= {da3.NAME: (da3.PART,)}
@@ -23,7 +23,7 @@ def fetchable() -> dict[str, tuple[Part, ...]]:
 
 
 def lacking_gigabytes(name: str, root: Path) -> float:
-    """Size of the files that a generator or estimator lacks; 0 where all are there, or none are needed."""
+    """Size in GB of the files that a generator or estimator lacks; 0 if none are missing or needed."""
     found = generate_registry.generators().get(name)
     if name == da3.NAME:
         listing = store.listing(name, (da3.PART,), root)
@@ -41,8 +41,8 @@ class Wanted:
 
     Attributes:
         folder: of all models.
-        download_gb, room_gb, free_gb: to download, the disk that it takes meanwhile, and what is free there.
-        files: address and path of each file that is not there.
+        download_gb, room_gb, free_gb: size of the download, disk space needed meanwhile, and free disk space there.
+        files: address and path of each missing file.
     """
 
     folder: Path
@@ -53,10 +53,10 @@ class Wanted:
 
 
 def wanted(name: str, root: Path) -> Wanted:
-    """What is to be fetched for a generator or estimator.
+    """What has to be downloaded for a generator or estimator.
 
     Raises:
-        InputError: unknown name.
+        InputError: the name is unknown.
     """
     parts = [part for part in _parts(name) if store.state(part, root) != "ready"]
     files = [pair for part in parts for pair in store.addresses(part, root, store.unusable(part, root))]
@@ -72,17 +72,17 @@ def fetch(
     *,
     accept_licence: bool = False,
 ) -> None:
-    """Fetch what a generator or estimator lacks from its publishers; what was begun earlier goes on.
+    """Download the files that a generator or estimator lacks from their publishers, and resume interrupted downloads.
 
     Args:
         name: of the generator or estimator.
         root: folder of all models.
-        tell: takes sentences for the user.
-        progress: told while files come, in megabytes of all files of the model.
-        accept_licence: the user accepts the licence of what is for research only.
+        tell: called with sentences for the user.
+        progress: called during the download, in megabytes of all files of the model.
+        accept_licence: the user accepts the licence of files that are for research only.
 
     Raises:
-        InputError: unknown name, too little disk, or see `ex4d.weights.store.fetch`.
+        InputError: the name is unknown, the disk is too small, or see `ex4d.weights.store.fetch`.
     """
     parts = _parts(name)
     store.check_disk(parts, root)
@@ -96,7 +96,7 @@ def fetch(
 
 
 class _Whole:
-    """The progress of all files together: `store.fetch` tells that of each file, from 0 on."""
+    """The progress of all files together; `store.fetch` reports that of each file, starting from 0."""
 
     def __init__(self, stage: str, parts: Sequence[Part], root: Path, progress: Progress) -> None:
         self._stage, self._root, self._progress = stage, root, progress
@@ -104,7 +104,7 @@ class _Whole:
         self._total = sum(part.gigabytes for part in parts)
 
     def of(self, part: Part) -> Progress:
-        """What to tell while a part comes."""
+        """The progress function for the download of a part."""
 
         def came(stage: str, step: int, steps: int, picture: Any = None) -> None:
             self.tell(part, store.still_to_come(part, self._root))
@@ -112,7 +112,7 @@ class _Whole:
         return came
 
     def tell(self, part: Part, coming: float) -> None:
-        """So many gigabytes of a part are still to come."""
+        """Report that `coming` gigabytes of a part are still missing."""
         self._coming[part] = coming
         there = self._total - sum(self._coming.values())
         self._progress(self._stage, round(1e3 * there), round(1e3 * self._total))
@@ -126,7 +126,7 @@ def _parts(name: str) -> tuple[Part, ...]:
 
 
 def title(name: str) -> str:
-    """The title of a generator or estimator, for people."""
+    """The display title of a generator or estimator."""
     if name == da3.NAME:
         return da3.TITLE
     return (generate_registry.generators().get(name) or depth_registry.estimators()[name]).title

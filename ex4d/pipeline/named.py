@@ -19,7 +19,7 @@ from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequenc
 
 
 class NamedFiles:
-    """Makes jobs of files, and remembers where each content lies.
+    """Makes jobs from files, and remembers where each content is.
 
     Args:
         progress: called after each file that was hashed.
@@ -35,7 +35,7 @@ class NamedFiles:
         self._progress = progress
 
     def locate(self, blob: Blob) -> Path:
-        """Where the content lies; see `ex4d.pipeline.open.gather`."""
+        """Path of a blob's content; see `ex4d.pipeline.open.gather`."""
         return self.places[blob.sha256]
 
     def generate(
@@ -47,15 +47,15 @@ class NamedFiles:
         render: RenderSettings,
         generation: GenerateSettings,
     ) -> Generate:
-        """The job for a clip. The depth beside it counts as its depth file, where one is wanted.
+        """The job for a clip. If a depth file is wanted and none is given, the one beside the clip is used.
 
         Args:
-            files: the clip, and what is known of it.
-            path: a camera file; None takes the preset.
+            files: the clip, and what is known about it.
+            path: a camera file; None uses the preset.
             source, preset, render, generation: see `Generate`.
 
         Raises:
-            InputError: a file cannot be read, or the estimator cannot run here.
+            InputError: a file cannot be read, the estimator cannot run here, or the earlier take does not match.
         """
         check_there(files.clip, "video file or image folder")
         pictures = sequence_at(files.clip) if is_sequence(files.clip) else None
@@ -86,7 +86,7 @@ class NamedFiles:
     def fill(
         self, colour: Path, mask: Path, frames: int | None, generation: GenerateSettings, release_compat: bool
     ) -> Fill:
-        """The job for colour and mask that were rendered before; see `Fill`.
+        """The job for colour and mask that were rendered earlier; see `Fill`.
 
         Raises:
             InputError: a file cannot be read.
@@ -99,12 +99,12 @@ class NamedFiles:
         return EarlierTake(result, camera, depth, files.is_preview)
 
     def _clip(self, path: Path, alone: bool = False) -> tuple[Blob, ...]:
-        """The files of a clip; `alone`: a picture stands for itself only."""
+        """The files of a clip; with `alone`, an image stands for itself only."""
         check_there(path, "video file or image folder")
         return self._files(sequence_at(path, alone).files if is_sequence(path) else (path,))
 
     def _pictures(self, sequence: PictureSequence, settings: SourceSettings) -> tuple[Blob, ...]:
-        """Only the pictures that the frames show which are used."""
+        """Only the images that the used frames show."""
         self.notes += sequence.notes
         return self._files(tuple(sequence.files[n] for n in np.unique(shown_by(sequence.numbering, settings))))
 

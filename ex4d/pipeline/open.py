@@ -37,7 +37,7 @@ from ex4d.storage.sequence import Numbering, unnumbered
 ANEW = "The lens zooms, so it was found again for all frames, including those that were open before."
 
 Locate = Callable[[Blob], Path]
-"""Where the content of a blob is on this machine; the file's name may differ from the blob's."""
+"""Finds the content of a blob on this machine; the file's name may differ from the blob's."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class SourceFiles:
         clip: a video file, a folder of images, or one image that stands for its sequence.
         depth: a depth file or folder; None looks for it next to the clip, or estimates it.
         camera: a file that says how the clip's own camera moved; None if it stood still.
-        numbering: of the sequence whose images, or those of them that are needed, are in the folder; None if the
-            names of the images say.
+        numbering: of the whole sequence, if the folder holds all or only the needed images of it; None if the names of
+            the images tell.
         moving: a mask of moving things; None finds them.
-        standing: a file with the depth of a part of the clip, which is kept while that of other frames is estimated.
+        standing: a file with the depth of a part of the clip, which is kept; only that of other frames is estimated.
         plate: a clean plate, see `ex4d.pipeline.plate`; None if there is none.
         earlier: an earlier take, see `ex4d.pipeline.earlier`; None if there is none.
     """
@@ -89,12 +89,12 @@ class Shot:
     Attributes:
         clip: frames at the working size.
         estimate: its depth.
-        source_to_world: (T,4,4) poses of the clip's own camera; None if it stands still.
+        source_to_world: (T,4,4) poses of the clip's own camera; None if it does not move.
         notes: sentences about all three that stay true wherever the result goes.
-        from_file: (4,4) from the world of the source camera's file into that of the shot; None if there is none.
+        from_file: (4,4) from the world of the source camera's file to that of the shot; None if there is no file.
         found: the camera as found from the frames, in the unit of the depth; None otherwise.
-        moving: (T,h,w) what moves by itself, of any size; None if that is unknown.
-        about_camera: sentences about the search for the camera that are for the user alone.
+        moving: (T,h,w) bool, independently moving things, at any size; None if unknown.
+        about_camera: sentences about the search for the camera, for the user only.
         plate: frames of a clean plate, in the world of the clip; None if there are none.
         earlier: frames of an earlier take, in the same world; None if there are none.
     """
@@ -112,8 +112,8 @@ class Shot:
 
     @property
     def choice_notes(self) -> tuple[str, ...]:
-        """Why no better estimator made the depth, and that the camera stands: for the user, and not for files that must
-        come out the same again."""
+        """Why a better estimator did not make the depth, and whether the camera is still. For the user only, not for
+        files that have to be the same when remade."""
         return (*((self.estimate.choice_note,) if self.estimate.choice_note else ()), *self.about_camera)
 
     @property
@@ -146,14 +146,14 @@ def open_shot(
     """Read a clip, and find its depth, its lens and how its camera moved.
 
     Args:
-        files: where they are.
+        files: where the files are.
         settings: see `ex4d.pipeline.settings`.
-        look_beside: take the depth file that is beside the clip where none is named.
-        again: estimate the depth anew, even where it was kept from an earlier time.
-        release_lens: assume the EX-4D release's focal length where no other is given.
-        fills_nothing: why neither a clean plate nor an earlier take is opened, see `ex4d.pipeline.plate.why_not`; empty
-            opens them.
-        device: on which a depth model runs; "auto" takes a GPU where there is one.
+        look_beside: use the depth file beside the clip if none is given.
+        again: estimate depth and camera again, even if they are cached.
+        release_lens: assume the EX-4D release's focal length if no other is given.
+        fills_nothing: why neither a clean plate nor an earlier take is opened, see `ex4d.pipeline.plate.why_not`; if
+            empty, they are opened.
+        device: on which a depth model runs; "auto" uses a GPU if there is one.
         progress: called after each step.
 
     Raises:
@@ -214,7 +214,7 @@ def open_shot(
         shot = Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
         return _with_others(shot, files, settings, fills_nothing, edges, device, progress)
     moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
-    moving = replace(moving, notes=(*moving.notes, *((said,) if said else ())))  # kept with a camera that was found
+    moving = replace(moving, notes=(*moving.notes, *((said,) if said else ())))  # stored with a camera that was found
     notes = (*notes, *(note for note in moving.notes if note not in notes), *_other_lens(moving, estimate.depth, clip))
     found = moving if moving.found else None
     shot = Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file, found, mask, about_camera)
@@ -230,7 +230,7 @@ def _with_others(
     device: str,
     progress: Progress,
 ) -> Shot:
-    """The shot with what a clean plate and an earlier take show of its place, where there are any."""
+    """The shot with what a clean plate and an earlier take show of the same place, if there are any."""
     notes, plate, taken = list(shot.notes), None, None
     known = shot.clip, shot.estimate, shot.source_to_world, shot.moving
     how = settings, edges, device, progress
@@ -258,7 +258,7 @@ def _looked_for(
     device: str,
     progress: Progress,
 ) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, tuple[str, ...]]:
-    """The camera found from the pictures, None if it stands still; what moves; sentences for the user alone."""
+    """The camera found from the frames, None if it is still; moving things; and sentences for the user only."""
     depth = estimate.depth
     wish = Wish(
         settings.camera_motion, depth.intrinsics, not _assumes_lens(depth), depth.is_guess, settings.zooms, mask, device
@@ -281,14 +281,14 @@ def _looked_for(
 
 
 def _assumes_lens(depth: DepthVideo) -> bool:
-    """Whether nobody knows the lens of a depth in all its frames."""
+    """Whether the lens of a depth is only assumed, in all or some of its frames."""
     return lens.ASSUMED in depth.notes or lens.GOES_ON in depth.notes
 
 
 def _with_found_lens(estimate: Estimate, camera: pose_files.SourceCamera) -> Estimate:
-    """The depth with the lens that was found with the camera, where nobody else knows it.
+    """The depth with the lens that was found with the camera, unless the lens is already known.
 
-    It says so from then on: other frames of the clip will have that lens too.
+    Its notes say so from then on, because other frames of the clip will have that lens too.
     """
     depth = estimate.depth
     if camera.lens is None or not _assumes_lens(depth):
@@ -300,8 +300,8 @@ def _with_found_lens(estimate: Estimate, camera: pose_files.SourceCamera) -> Est
 
 
 def _steadied(estimate: Estimate, camera: pose_files.SourceCamera) -> Estimate:
-    """The depth without its pumping, where the points of the camera show any."""
-    if not len(camera.points):  # it only turns: nobody knows whether the depth pumps
+    """The depth without its pumping, if the points found with the camera show any."""
+    if not len(camera.points):  # the camera only turns, so pumping cannot be measured
         return estimate
     depth = estimate.depth
     if camera.steady is not None:
@@ -310,10 +310,10 @@ def _steadied(estimate: Estimate, camera: pose_files.SourceCamera) -> Estimate:
 
 
 def _other_lens(moving: pose_files.SourceCamera, depth: DepthVideo, clip: Clip) -> tuple[str, ...]:
-    """Say that the source camera's file has another lens than the depth: poses and depth only fit with one lens."""
+    """A sentence if the source camera's file has another lens than the depth, because the poses then do not fit it."""
     if moving.lens is None or np.allclose(moving.lens[:, 0, 0], depth.intrinsics[:, 0, 0], rtol=0.01):
         return ()
-    width = clip.fit.scaled_width  # of the whole picture, for which the option counts
+    width = clip.fit.scaled_width  # of the whole picture, to which the option refers
     theirs, ours = (intrinsics.field_of_view_of(float(k[0, 0, 0]), width) for k in (moving.lens, depth.intrinsics))
     return (
         f"The source camera's file has a lens of {theirs:.1f} degrees, and {ours:.1f} are used: if the file is right,"
@@ -322,15 +322,15 @@ def _other_lens(moving: pose_files.SourceCamera, depth: DepthVideo, clip: Clip) 
 
 
 def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) -> JobFiles:
-    """Give the files of a job the names that they had, so that readers see their endings and errors name them.
+    """Give the files of a job their original names, so that readers see the extensions and errors show those names.
 
-    Where `folder` is the working directory, `Path()`, errors name files as the user knows them: by their names alone.
+    If `folder` is the working directory, `Path()`, errors show the bare names of files, as the user knows them.
 
     Args:
-        job: with the files by content.
-        locate: finds them.
-        folder: an empty one, for links (or copies, where the system does not let us make links).
-        in_place: take files that still have their names where they are: then errors name them by their whole paths.
+        job: with its files by content.
+        locate: finds the files.
+        folder: an empty folder for links (or copies, if the system does not allow links).
+        in_place: use files that still have their names where they are; errors then show their full paths.
     """
     gathered = partial(_gathered, locate=locate, folder=folder, in_place=in_place)
     if isinstance(job, Fill):
@@ -374,12 +374,12 @@ def _are_pictures(blobs: tuple[Blob, ...], endings: tuple[str, ...]) -> bool:
 def _gathered(
     blobs: tuple[Blob, ...], *, locate: Locate, folder: Path, in_place: bool, what: str, as_folder: bool = False
 ) -> Path:
-    """The file under the name that the blob had, or a folder of images in order."""
+    """The file under its blob's name, or a folder of images in order."""
     names = [blob.name for blob in blobs]
     as_folder |= len(blobs) > 1
     if in_place and (found := _in_place([locate(blob) for blob in blobs], names, what if as_folder else None)):
         return found
-    if as_folder or (folder / names[0]).exists():  # also for the second of two files of one name
+    if as_folder or (folder / names[0]).exists():  # also for the second of two files of the same name
         folder = _free(folder, what)
         folder.mkdir(parents=True)
     if len(set(names)) < len(names) or sorted(names, key=lambda name: natural_order(Path(name))) != names:
@@ -391,9 +391,9 @@ def _gathered(
 
 
 def _free(folder: Path, name: str) -> Path:
-    """A free place of this name in a folder, or below: the user's files may have any name, also one of ours.
+    """An unused path of this name in a folder or below it: the user's files may have any name, even one of ours.
 
-    The name stays, since notes of a take tell it and must come out the same whatever else lies there.
+    The name itself is kept: notes of a take contain it and must be the same whatever else is in the folder.
     """
     if not (folder / name).exists():
         return folder / name
@@ -401,8 +401,8 @@ def _free(folder: Path, name: str) -> Path:
 
 
 def _put(content: Path, place: Path) -> None:
-    """Make a file appear at another place, as cheaply as the system lets us."""
-    for link in (os.symlink, os.link):  # Windows asks for a right to make symbolic links; hard ones stay on one disk
+    """Make a file appear at another path, as cheaply as the system allows."""
+    for link in (os.symlink, os.link):  # Windows needs a privilege for symlinks; hard links stay on one disk
         try:
             link(content, place)
         except OSError:
@@ -412,7 +412,7 @@ def _put(content: Path, place: Path) -> None:
 
 
 def _in_place(places: list[Path], names: list[str], folder: str | None) -> Path | None:
-    """The file, or the folder of this name, where files of these names lie with nothing beside them."""
+    """The file, or the folder of this name, if files of these names are there with nothing else beside them."""
     if [place.name for place in places] != names:
         return None
     if folder is None:

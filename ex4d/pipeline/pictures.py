@@ -1,4 +1,5 @@
-"""Which frames of a clip are used, and which pictures of a sequence they need. Needs numpy only: Blender asks too."""
+"""Which frames of a clip are used, and which images of a sequence they need. Needs numpy only, because Blender uses it
+too."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,23 +15,23 @@ from ex4d.storage.sequence import Numbering
 
 
 def frames_to_use(total: int, settings: SourceSettings) -> int:
-    """How many of a clip's `total` frames to use: those asked for, else the release's number or what there is."""
+    """How many of a clip's `total` frames to use: the requested number, else the release's or as many as there are."""
     return settings.frames or max(1, min(RELEASE_FRAMES, len(range(settings.start, total, settings.step))))
 
 
 def shown_by(numbering: Numbering, settings: SourceSettings) -> NDArray[np.int64]:
-    """The picture of a sequence (T,) that each frame shows which is used; where the range lies outside, one picture."""
+    """Image of a sequence (T,) that each used frame shows; one image if the range lies outside the sequence."""
     shown = numbering.shown(settings.gaps)
     used = shown[settings.start :: settings.step][: frames_to_use(len(shown), settings)]
     return used if len(used) else shown[:1]
 
 
 def depth_for(files: Sequence[Path], numbering: Numbering, settings: SourceSettings) -> list[Path]:
-    """Of the pictures of a depth folder those that belong to the frames that are used, one for each.
+    """The images of a depth folder that belong to the used frames, one for each.
 
-    They belong to the frames of the sequence or to its pictures, if there are as many of them, or to the frames that
-    it would have with its gaps. Otherwise all are kept, as those of a range are; and also where those of a range would
-    be as many as the pictures, and so be taken for theirs (see `ex4d.depth.files.matching.chosen_frames`).
+    The folder has one image per frame of the sequence, one per image of it, or one per frame that it would have with
+    its gaps. Otherwise all images are kept, because they cover only a range. All are also kept if the images of a range
+    would be as many as those of the clip, and so be mistaken for them (see `ex4d.depth.files.matching.chosen_frames`).
     """
     shown = numbering.shown(settings.gaps)
     used = shown_by(numbering, settings)
@@ -46,7 +47,7 @@ def depth_for(files: Sequence[Path], numbering: Numbering, settings: SourceSetti
 
 
 def note_on_crop(fit: FrameFit) -> tuple[str, ...]:
-    """A sentence about the pixels that are cut off so that both sides are multiples of 16; nothing where none are."""
+    """A sentence about the pixels that are cropped so that both sides are multiples of 16; nothing if none are."""
     down, across = fit.scaled_height - fit.height, fit.scaled_width - fit.width
     edges = {"top": fit.top, "bottom": down - fit.top, "left": fit.left, "right": across - fit.left}
     cut = ", ".join(f"{pixels} off the {edge}" for edge, pixels in edges.items() if pixels)
@@ -57,7 +58,7 @@ def note_on_crop(fit: FrameFit) -> tuple[str, ...]:
 
 
 def note_on_length(name: str, used: int, total: int, settings: SourceSettings) -> tuple[str, ...]:
-    """A sentence where fewer frames are used than the clip has."""
+    """A sentence if fewer frames are used than the clip has."""
     if used >= total:
         return ()
     every = f", every {ordinal(settings.step)} one" if settings.step > 1 else ""

@@ -1,7 +1,7 @@
-"""A clean plate: a second clip, or one picture, of the place that a shot shows. It fills what the shot did not see.
+"""A clean plate: a second clip or an image of the same place as a shot. It fills what the shot did not see.
 
-Its depth is estimated as that of the shot, and its camera is looked for in the shot's world, see
-`ex4d.source_camera.plate`. A few of its frames are enough.
+Its depth is estimated like the shot's, and its camera is found in the shot's world, see `ex4d.source_camera.plate`. A
+few of its frames are enough.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from ex4d.source_camera.masks import resized
 from ex4d.source_camera.plate import Frames, register
 
 MOST_FRAMES = 4
-"""Frames that are used of a plate, evenly spread over it."""
+"""Maximum number of frames used of a plate, evenly spread over it."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Plate:
 
     Attributes:
         pictures: (n,H,W,3) uint8, of a size of their own.
-        depth: of the n frames, in the unit of the shot's.
-        camera_to_world: (n,4,4).
+        depth: of the n frames, in the unit of the shot's depth.
+        camera_to_world: (n,4,4) float64.
     """
 
     pictures: NDArray[np.uint8]
@@ -41,7 +41,7 @@ class Plate:
 
 
 def why_not(settings: RenderSettings) -> str:
-    """Why a shot that is drawn so has no use for a plate or an earlier take; empty if it has."""
+    """Why a shot rendered with these settings has no use for a plate or an earlier take; empty if it has."""
     if settings.release_compat:
         return "the EX-4D release fills nothing from elsewhere."
     if settings.persistence == "off":
@@ -60,12 +60,12 @@ def joined(
     device: str = "auto",
     progress: Progress = silent,
 ) -> tuple[Plate | None, tuple[str, ...]]:
-    """The frames of a plate that have a place in the world of a shot, and sentences about them.
+    """The frames of a plate that could be placed in the world of a shot, or None, and sentences about them.
 
-    The plate is taken to be shot with the shot's lens, at its first frame.
+    The plate is assumed to be shot with the lens of the shot's first frame.
 
     Args:
-        path: a video, a folder of images, or one image, which stands for itself only.
+        path: a video, a folder of images, or one image that stands for itself only.
         clip, known, source_to_world, moving: of the shot, see `ex4d.pipeline.open.Shot`; `known` is its depth.
         settings: of the shot.
         edges: as for `ex4d.depth.registry.estimate`.
@@ -87,7 +87,7 @@ def joined(
         alone=True,
         progress=progress,
     )
-    across = float(depth.intrinsics[0, 0, 0]) / clip.fit.scaled_width  # the focal length in widths of the picture
+    across = float(depth.intrinsics[0, 0, 0]) / clip.fit.scaled_width  # the focal length in picture widths
     estimate = registry.estimate(
         estimator_like(depth.provider),
         plate,
@@ -123,7 +123,7 @@ def joined(
 
 
 def _about_depth(estimate: Estimate, of_clip: Estimate) -> list[str]:
-    """What has to be said of a plate's depth and is not said of the clip's; its scale is the clip's by now."""
+    """Notes on a plate's depth that differ from the clip's; its scale is the clip's by now."""
     told = {*of_clip.depth.notes, estimate.scale_note}
     said = [f"Clean plate: {note}" for note in estimate.depth.notes if note not in told]
     provider, licence = estimate.depth.provider, estimate.licence
@@ -136,6 +136,6 @@ def _about_depth(estimate: Estimate, of_clip: Estimate) -> list[str]:
 
 
 def estimator_like(provider: str) -> str:
-    """The estimator that made the depth of the shot, where it is there; else the best that is."""
+    """The estimator that made the shot's depth if it is available; else the best available."""
     spec = registry.estimators().get(provider)
     return AUTO if spec is None or spec.reads_file or registry.missing(spec) else provider

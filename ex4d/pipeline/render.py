@@ -29,7 +29,7 @@ def mesh_of(shot: Shot, settings: RenderSettings) -> DWMesh:
 def path_of(
     mesh: DWMesh, shot: Shot, path: CameraPath | Path | None, preset: PathSettings, settings: RenderSettings
 ) -> CameraPath:
-    """A camera path as it is, from a file, or of a preset where there is none.
+    """A camera path as given, read from a file, or made by a preset if there is none.
 
     Raises:
         InputError: the file cannot be read or does not fit the shot, or the preset's amount is out of range.
@@ -56,7 +56,7 @@ def path_of(
 
 
 def _from_file(path: Path, mesh: DWMesh, shot: Shot, settings: PathSettings) -> CameraPath:
-    """A camera path of a file of any format, see `ex4d.cameras.registry`, with sentences about how it was read."""
+    """A camera path from a file of any format, see `ex4d.cameras.registry`, with notes on how it was read."""
     read = registry.read(path)
     track, notes = fitting.path_track(read, clip_frames(shot.clip), str(path))
     poses = fitting.placed(track, settings.camera_scale, settings.camera_world, shot.from_file)
@@ -66,7 +66,7 @@ def _from_file(path: Path, mesh: DWMesh, shot: Shot, settings: PathSettings) -> 
 
 
 def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, settings: RenderSettings) -> Scene:
-    """Mesh, pictures and path of a shot, ready to be drawn.
+    """Mesh, pictures and path of a shot, ready to draw.
 
     Raises:
         InputError: as `path_of`.
@@ -83,7 +83,7 @@ def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, s
 
 
 def _plate_of(shot: Shot, mesh: DWMesh) -> Plate | None:
-    """What a clean plate shows, with the occlusion filter of the shot's own mesh."""
+    """The mesh of a clean plate, with the occlusion filter of the shot's own mesh."""
     if shot.plate is None:
         return None
     made = DWMesh.from_depth(shot.plate.depth, shot.plate.camera_to_world, occlusion=mesh.occlusion)
@@ -91,7 +91,7 @@ def _plate_of(shot: Shot, mesh: DWMesh) -> Plate | None:
 
 
 def _earlier_of(shot: Shot, mesh: DWMesh) -> Earlier | None:
-    """What an earlier take shows of all that stands still."""
+    """The mesh of an earlier take, without what moves."""
     if shot.earlier is None:
         return None
     made = DWMesh.from_depth(shot.earlier.depth, shot.earlier.camera_to_world, occlusion=mesh.occlusion)
@@ -99,12 +99,12 @@ def _earlier_of(shot: Shot, mesh: DWMesh) -> Earlier | None:
 
 
 def resized(scene: Scene, width: int, height: int, fit: Fit) -> tuple[Scene, tuple[str, ...]]:
-    """The same cameras with a picture of another size, and a sentence where its aspect is another.
+    """The same cameras with a picture of another size, and a sentence if its aspect changes.
 
     Args:
-        scene: in the working size.
+        scene: at the working size.
         width, height: of the result, in pixels.
-        fit: "crop" lets the picture fill the result and cuts evenly what stands over; "squeeze" scales both sides.
+        fit: "crop" fills the result and cuts the excess evenly; "squeeze" scales each side by its own factor.
     """
     path = scene.path
     across, down = width / path.width, height / path.height
@@ -118,7 +118,7 @@ def resized(scene: Scene, width: int, height: int, fit: Fit) -> tuple[Scene, tup
 
 
 def note_on_aspect(old: tuple[int, int], new: tuple[int, int], fit: Fit) -> tuple[str, ...]:
-    """A sentence about a picture (width, height) that was brought to another aspect."""
+    """A sentence about a picture (width, height) that was brought to another aspect; none if the aspect is the same."""
     across, down = new[0] / old[0], new[1] / old[1]
     kept = min(across, down) / max(across, down)
     if kept > 1 - 1e-9:
@@ -131,7 +131,7 @@ def note_on_aspect(old: tuple[int, int], new: tuple[int, int], fit: Fit) -> tupl
 
 
 def view(scene: Scene, settings: RenderSettings, progress: Progress = silent) -> Conditioning:
-    """Colour and mask along the path; both eyes side by side where the settings say so.
+    """Colour and mask along the path, with both eyes side by side if the settings say so.
 
     Raises:
         InputError: the engine cannot run here, or the parts of the scene do not belong together.

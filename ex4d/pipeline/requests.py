@@ -1,6 +1,6 @@
 """The jobs that can be requested, with their files by content. Needs only the standard library and numpy.
 
-A job says everything that its result depends on, and no path: the same job means the same on every machine.
+A job contains everything that its result depends on, and no path: the same job means the same on every machine.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ class EarlierTake:
         result: its video.
         camera: its camera path, a file of `ex4d.geometry.camera_path`.
         depth: of some of its frames, as kept by a take that was made with it; None if it has to be estimated.
-        is_preview: no model made it.
+        is_preview: whether the preview made it, without a model.
     """
 
     result: Blob
@@ -70,11 +70,11 @@ class Source:
     """A clip, where its depth comes from, and the part of them to use.
 
     Attributes:
-        clip: one video file, or images of a folder in order: those within the range of the settings.
+        clip: one video file, or the images of a folder in order, those within the range of the settings.
         depth: one file (.npz, .npy, a video), or PNG or EXR images in order; empty if it has to be estimated.
         camera: how the camera of the clip moved, see `ex4d.source_camera`; None if it stands still.
         settings: everything else.
-        folder: name of the folder that the images of the clip are from; empty for a video file.
+        folder: name of the folder that the images of the clip are from; None for a video file.
         numbering: of the whole sequence that the images are from; None if they are all there is, one per frame.
         moving: a mask of moving things, in white: a video, an image, or images in order; empty
             if it has to be found.
@@ -99,9 +99,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Reconstruct(Tagged):
-    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz; if the camera moves
-    source_camera.npz, with points that stand still; if it was searched for moving.mp4, white where things move by
-    themselves.
+    """Clip and depth at the working size -> source.mp4, reliable.mp4 and depth.npz. If the camera moves, also
+    source_camera.npz, with static points; if it was searched for, also moving.mp4, white where things move
+    independently.
 
     `again` estimates the depth again, even if it was cached by an earlier job.
     """
@@ -146,7 +146,7 @@ class Fill(Tagged):
 
     Attributes:
         colour, mask: videos, or images of folders in order.
-        frames: how many to use from the first; None as for a clip.
+        frames: number of frames to use, from the first; None uses the default, as for a clip.
         generation: how the unseen parts are filled; its width and height squeeze colour and mask, as the release does.
         release_compat: do everything as the EX-4D release does.
     """
@@ -193,4 +193,4 @@ def safe_name(name: str) -> str:
         name = f"_{name}"
     stem, suffix = Path(name).stem, Path(name).suffix[:12]
     name = stem.encode()[:200].decode(errors="ignore") + suffix
-    return re.sub("[. ]$", "_", name)  # where it was cut after one of them
+    return re.sub("[. ]$", "_", name)  # if it was cut right after one of them

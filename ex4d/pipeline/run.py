@@ -1,4 +1,4 @@
-"""Running a job, from files to files; called by the command line, the server's worker and the library."""
+"""Running a job, from input files to result files; called by the command line, the server's worker and the library."""
 
 import time
 from dataclasses import replace
@@ -44,13 +44,13 @@ def run(
         out: an empty folder; every file in it afterwards is a result.
         runtime: whatever stays loaded between jobs.
         progress: called after each step; raises `Cancelled` to stop.
-        leave: also writes a take's result and other video elsewhere.
+        leave: also writes a take's result and its other video elsewhere.
 
     Returns:
-        Facts for the client, plain JSON values.
+        Facts for the client, as plain JSON values.
 
     Raises:
-        InputError: a file or a setting that cannot be used.
+        InputError: a file or a setting cannot be used.
     """
     watch = _Stopwatch(progress)
     if isinstance(job, Reconstruct):
@@ -83,7 +83,7 @@ def _shot(job: Reconstruct | Preview | Generate, files: JobFiles, runtime: Runti
 
 
 def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime, progress: Progress) -> dict[str, Any]:
-    """Write what the viewport shows: pictures, depth, and where the mesh is a surface and not a bridge."""
+    """Write what the viewport shows: frames, depth, and where the mesh is a surface rather than a bridge."""
     shot = _shot(job, files, runtime, progress)
     clip, depth, mesh = shot.clip, shot.depth, rendering.mesh_of(shot, RenderSettings())
     reliable = np.empty(depth.depth.shape, np.uint8)
@@ -98,7 +98,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
         writer.write(out / "reliable.mp4", reliable, clip.fps, lossless=True)
         if shot.source_to_world is not None:
             camera = shot.found or pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
-            camera = replace(camera, steady=None)  # the depth beside it is steadied already
+            camera = replace(camera, steady=None)  # because the depth beside it is steadied already
             pose_files.save(out / take.SOURCE_CAMERA, camera)
         shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames), packed=True)
     return {
@@ -120,7 +120,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
 
 
 def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progress: Progress) -> dict[str, Any]:
-    """Write colour and mask along a path, and both in one to look at."""
+    """Write colour and mask along a path, and a view that shows both."""
     shot = _shot(job, files, runtime, progress)
     assert files.path is not None
     scene = rendering.scene_of(shot, files.path, PathSettings(), job.render)
@@ -162,7 +162,7 @@ def _take(
     coverage = _coverage_facts(seen)
     notes = [*(shot.notes if shot else ()), *seen.notes]
     fps = Fraction(job.generation.fps) if job.generation.fps else clip_fps
-    # How the path's file was read is not for videos, which must be the same when made again from the take's own file.
+    # How the path's file was read does not go into videos, which must be the same when remade from the take's own file.
     choices = [
         *(shot.choice_notes if shot else ()),
         *(scene.path.notes if scene else ()),
@@ -191,7 +191,7 @@ def _take(
             width, height = finishing.full.width, finishing.full.height
             made = generation.with_edge(made, wanted, (finishing.kernel, finishing.kernel))
             lent, kept = seen.lent, seen.earlier
-            del whole, drawn, seen  # what follows needs their memory
+            del whole, drawn, seen  # the next step needs their memory
             made = replace(made, notes=(*made.notes, *videos.feed(made, finishing, lent, kept, notes)))
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
@@ -244,7 +244,7 @@ def _write_conditioning(writer: Writer, out: Path, seen: Conditioning, fps: Frac
 
 
 def _coverage_facts(seen: Conditioning) -> dict[str, Any]:
-    """Coverage as plain values; where the camera was is not known of colour and mask that came as files."""
+    """Coverage as plain values; angles are None for colour and mask from files, whose camera is unknown."""
     coverage = seen.coverage
     return {
         "coverage": [round(float(real), 4) for real in coverage.real],

@@ -1,4 +1,4 @@
-"""What stays warm between jobs on one device: loaded models, and the shot that somebody is working on."""
+"""What stays loaded between jobs on one device: models, and the shot that is being worked on."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ from ex4d.pipeline.open import Shot
 
 
 class Runtime:
-    """Creates generators and keeps them, one at a time, since each may want all of a GPU's memory.
+    """Creates generators and keeps them, one at a time, because each may need all of a GPU's memory.
 
     Args:
-        device: on which models run ("cuda:0", "cpu"); "auto" uses a GPU if there is one. Several of
-            them, as "cuda:0,cuda:1", are for models that can share a video; others behave as with "auto".
-        name: of the device, for people; empty if nobody knows.
+        device: on which models run ("cuda:0", "cpu"); "auto" uses a GPU if there is one. A list such as
+            "cuda:0,cuda:1" is for models that can split a video; others then behave as with "auto".
+        name: of the device, for display; empty if unknown.
 
     Attributes:
         device: for models that run on one device.
@@ -26,19 +26,19 @@ class Runtime:
         self._shot: tuple[object, Shot] | None = None
 
     def generator(self, spec: Spec) -> Generator:
-        """The generator of a specification, still loaded if the last one was the same."""
+        """The generator of a specification, still loaded if the previous one was the same."""
         if self._generator is None or self._generator[0] != spec.name:
             self.unload()
             self._generator = spec.name, spec.make(self._devices if spec.several_gpus else self.device)
         return self._generator[1]
 
     def shot(self, key: object, open: Callable[[], Shot], fresh: bool) -> Shot:
-        """What `open` returns, or returned the last time for the same key: an artist tries many paths on one shot.
+        """The result of `open`, reused for the same key as last time, because artists try many paths on one shot.
 
-        `fresh` opens it again, because files and models may have arrived in the meantime.
+        `fresh` always calls `open` again, because files and models may have arrived in the meantime.
         """
         if self._shot is None or self._shot[0] != key or fresh:
-            self._shot = None  # the memory of the old one is free before the new one takes its own
+            self._shot = None  # release the old shot's memory before the new one takes its own
             self._shot = key, open()
         return self._shot[1]
 

@@ -29,7 +29,7 @@ Fit = Literal["crop", "squeeze"]
 """How a picture is brought to another aspect."""
 
 ResultSize = Literal["clip", "model"]
-"""Whether a result has the clip's own size or that of the working picture."""
+"""Whether a result has the clip's own size or the working size."""
 
 Master = Literal["none", "prores", "ffv1"]
 """The format in which a take also holds its result, for grading."""
@@ -42,13 +42,13 @@ def check_rate(rate: str | None) -> None:
     """Refuse a value that is not a frame rate.
 
     Raises:
-        InputError: neither an integer nor a fraction of two, or a rate that no video can have.
+        InputError: it is neither an integer nor a fraction of two, or a rate that no video can have.
     """
     if rate is None:
         return
     if not re.fullmatch(r"[1-9][0-9]{0,7}(/[1-9][0-9]{0,7})?", rate):
         raise InputError(f"{rate[:100]!r} is not a frame rate: write it as 24 or 24000/1001.")
-    if not Fraction(1, 1000) <= Fraction(rate) <= 1000:  # others make files that cannot be written, or read again
+    if not Fraction(1, 1000) <= Fraction(rate) <= 1000:  # others make files that cannot be written or read again
         raise InputError(f"A frame rate must be between 1/1000 and 1000 frames per second, not {rate}.")
 
 
@@ -145,7 +145,7 @@ class SourceSettings(Settings):
                 "Relative Disparity",
                 "Larger is nearer, by an unknown scale and shift, as most estimators write",
             ),
-            # Last, as files of Blender hold the number of a choice.
+            # last, because Blender files store the number of a choice
             Choice("auto", "Automatic", "Disparity in grey video, 8-bit PNG and arrays of that name; else distances"),
         ),
     )
@@ -216,7 +216,7 @@ class SourceSettings(Settings):
         if self.focal_px is not None and self.field_of_view is not None:
             raise InputError("Give either the focal length or the field of view, not both.")
         check_rate(self.fps)
-        self.encoding  # noqa: B018 - refuses what does not go together
+        self.encoding  # noqa: B018 - refuses settings that do not go together
 
     @property
     def encoding(self) -> DepthEncoding:

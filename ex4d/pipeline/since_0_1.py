@@ -1,13 +1,13 @@
-"""What version 0.1 wrote, in today's form: jobs, sources, and records of takes."""
+"""Jobs, sources and records of takes written by version 0.1, in today's form."""
 
 from typing import Any
 
 MODEL = "wan"
-"""Name of the one model that 0.1 had: its jobs have that model's settings beside their own."""
+"""Name of the only model in 0.1, whose jobs hold that model's settings beside their own."""
 
 
 def source(old: dict[str, Any]) -> dict[str, Any]:
-    """A source of 0.1 as today's `requests.Source`, both plain; one that is new already stays as it is."""
+    """A source of 0.1 as today's `requests.Source`, both plain; one that is in today's form is returned unchanged."""
     if "settings" in old:
         return old
     reading = old.get("reading") or {}
@@ -25,7 +25,7 @@ def source(old: dict[str, Any]) -> dict[str, Any]:
         "depth_channel": reading.get("channel"),
         "field_of_view": old.get("field_of_view"),
     }
-    # Only image folders had a rate of their own; their names were not kept.
+    # Only image folders had their own rate; their names were not stored.
     folder = "clip" if old.get("fps") is not None else None
     files = {name: old.get(name, default) for name, default in (("clip", []), ("depth", []), ("camera", None))}
     return {**files, "settings": settings, "folder": folder}
@@ -44,7 +44,7 @@ def job(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def record(old: dict[str, Any]) -> dict[str, Any]:
-    """A take's record of 0.1 (format 1) as today's, both plain."""
+    """The record of a take by 0.1 (format 1) as today's, both plain."""
     quality = old["settings"].get("quality", "")
     title = "Preview" if old["is_preview"] else f"EX-4D, {quality} quality" if quality else "EX-4D"
     return {**old, "job": job(old["job"]), "title": title, "format": 2}

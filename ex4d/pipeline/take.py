@@ -33,13 +33,13 @@ THUMBNAIL = "thumbnail.jpg"
 """Name of the small picture of a take or view: its middle frame. Older takes have none."""
 
 SOURCE_CAMERA = "source_camera.npz"
-"""How the clip's own camera moved, if several files say so, which become this one."""
+"""How the clip's own camera moved: as found from its frames, or joined from several camera files."""
 
 MOVING = "moving.mp4"
-"""What moves by itself, in white, if it was found together with the clip's own camera."""
+"""Independently moving things, in white, if they were found together with the clip's own camera."""
 
 EARLIER_DEPTH = "earlier_depth.npz"
-"""Depth of the frames of an earlier take that a take was made with, as it was estimated."""
+"""Estimated depth of the frames of an earlier take that this take was made with."""
 
 FILES = frozenset(
     {
@@ -57,7 +57,7 @@ FILES = frozenset(
         *MASTERS.values(),
     }
 )
-"""All names that there can be in the folder of a take."""
+"""All names that can occur in the folder of a take."""
 
 
 Size = Annotated[int, between(1, 2**31 - 1)]
@@ -71,18 +71,18 @@ class TakeRecord:
         job: the job that made the take, see `ex4d.pipeline.requests`; its files by content.
         generator: name of the generator that really ran.
         title: its title.
-        is_preview: no model made it.
-        seed: of everything that was drawn at random.
+        is_preview: whether the preview made it, without a model.
+        seed: of all random numbers.
         settings: each setting of the generator with the value in use, even if that is the default, and what the
-            generator adds to them.
+            generator adds.
         width, height, frames: of the result.
         fps: rate of the movie as "numerator/denominator".
         coverage: real part of each frame, 0 to 1.
-        borrowed: the part of that which other frames saw; empty if no other frames were used.
-        earlier: the part of each frame that an earlier take shows again, which is not real; empty if there is none.
+        borrowed: the part of each frame that only other frames saw; empty if no other frames were used.
+        earlier: the part of each frame that comes from an earlier take, which is not real; empty if there is none.
         notes: sentences for the user.
-        seconds: time that each stage took.
-        depth: where the depth came from: provider, scale (a sentence) and licence; empty if that is unknown.
+        seconds: duration of each stage.
+        depth: where the depth came from: provider, scale (a sentence) and licence; empty if unknown.
         inputs: where the job's files are, by their hash; paths relative to the take's folder if possible.
         device: of the worker that made it, such as "GPU 0, NVIDIA H100 80GB HBM3"; empty if that is unknown.
         version: of ex4d.
@@ -126,7 +126,7 @@ def read_record(path: Path) -> TakeRecord:
     """Read a record, including those of version 0.1.
 
     Raises:
-        InputError: missing, not a record, or of a later format.
+        InputError: the file is missing, is not a record, or has a later format.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The videos of a take: its own, and those that leave it in other formats, written while the frames come."""
+"""The videos of a take: its own, and those in other formats, written as the frames come."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -32,7 +32,7 @@ ONLY_8_BITS = (
 
 
 def leaves_of(leave: Leave | None, job: Generate | Fill, files: JobFiles, out: Path) -> list[Leave]:
-    """All that leaves a take's videos in other formats."""
+    """Everything that writes a take's videos in other formats."""
     leaves = [] if leave is None else [leave]
     if job.generation.master != "none":
         deep = files.source is not None and clip_info(files.source.clip).bits > 8
@@ -41,15 +41,15 @@ def leaves_of(leave: Leave | None, job: Generate | Fill, files: JobFiles, out: P
 
 
 class TakeVideos:
-    """The videos of a take: the result, and the other one where there is one: as released, the model's own is all there
-    is."""
+    """The videos of a take: the result, and the other version if there is one. With `release_compat`, the model's own
+    output is the only one."""
 
     def __init__(self, writer: Writer, out: Path, fps: Fraction, wanted: generation.Plan, leaves: list[Leave]) -> None:
         self._writer, self._out, self._fps, self._wanted, self._leaves = writer, out, fps, wanted, leaves
         self._other = take.GENERATED if wanted.keep_source else take.COMPOSITED
 
     def write(self, made: Generated, other: NDArray[np.uint8], seen: Conditioning) -> tuple[str, ...]:
-        """Write a take of the working size, whose frames are all there; sentences about what the files lack."""
+        """Write a take of the working size, whose frames all exist; return sentences about what the files lack."""
         about, notes = metadata(self._wanted.spec, made), list[str]()
         videos = {take.RESULT: made.frames}
         if other is not made.frames:
@@ -78,9 +78,9 @@ class TakeVideos:
         earlier: Sequence[Lent | None],
         notes: list[str],
     ) -> tuple[str, ...]:
-        """Write a take of the clip's own size, frame by frame, with its colour, its mask and its thumbnail.
+        """Write a take at the clip's own size, frame by frame, with its colour, mask and thumbnail.
 
-        Returns sentences about what was only known once it was done, so that its videos do not tell them.
+        Returns sentences about what was only known at the end, which are therefore not in the metadata of the videos.
         """
         count, of_path = len(made.frames), {"comment": " ".join(notes)}
         about = metadata(self._wanted.spec, made)

@@ -1,4 +1,4 @@
-"""The small picture that lists of takes show: the frame in the middle of a video."""
+"""The small picture shown in lists of takes: the middle frame of a video."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ LONGEST_SIDE = 256
 
 
 def of(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The middle one of frames (T,H,W,3), (h,w,3), no side of it longer than `LONGEST_SIDE`.
+    """The middle one of frames (T,H,W,3), as (h,w,3) uint8 with no side longer than `LONGEST_SIDE`.
 
-    Of an even number the later one of the two, so that a take of two frames does not show its source.
+    Of an even number, the later of the two middle frames, so that a take of two frames does not show its source.
     """
     middle = frames[len(frames) // 2]
     height, width = middle.shape[:2]
@@ -24,7 +24,7 @@ def of(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def write(path: Path, frames: NDArray[np.uint8]) -> None:
-    """Write it, as PNG or JPEG by the ending of the name.
+    """Write the thumbnail of frames (T,H,W,3) as PNG or JPEG, depending on the extension of the name.
 
     Raises:
         InputError: the folder cannot be written, or the disk is full.

@@ -1,4 +1,4 @@
-"""Videos that are written while the next stage runs: encoding them takes seconds that nobody need wait for."""
+"""Videos that are written while the next stage runs, so that nothing waits for their encoding."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -21,22 +21,22 @@ from ex4d.progress import Progress
 STAGE = "Writing files"
 
 AT_ONCE = 2
-"""Videos that are written at a time; each keeps several cores busy by itself."""
+"""Videos that are written at the same time; each of them keeps several cores busy."""
 
 ASKED_EVERY_SECONDS = 0.1
-"""How often it is asked whether to stop, while there is nothing to do but to wait for videos."""
+"""How often to check for cancellation while only waiting for videos."""
 
 WAITING = 2
-"""Frames of a video that is written as it is made which may wait for their turn."""
+"""Maximum number of frames that wait in the queue of a video that is fed frame by frame."""
 
 MOST_FEEDS = 16
-"""Videos that may be written as they are made; each has a thread of its own, as they wait for each other's frames."""
+"""Maximum number of videos fed frame by frame; each has its own thread, because they wait for each other's frames."""
 
 Item = TypeVar("Item")
 
 
 class Feed(Generic[Item]):
-    """A video that is written as it is made: its frames are added one after the other."""
+    """A video whose frames are added one by one as they are made."""
 
     def __init__(self, given_up: Event) -> None:
         self._waiting: Queue[Item] = Queue(WAITING)
@@ -44,7 +44,7 @@ class Feed(Generic[Item]):
         self.video: Future[None] | None = None
 
     def add(self, item: Item) -> None:
-        """Add a frame, which must not be changed any more; waits where writing is behind.
+        """Add a frame, which must not be changed afterwards; waits if writing lags behind.
 
         Raises:
             InputError: the video could not be written, see `write_movie`.
@@ -72,17 +72,17 @@ class Feed(Generic[Item]):
 
 
 class Writer:
-    """Writes videos in threads of its own, all of them before its `with` ends.
+    """Writes videos in its own threads and finishes all of them before its `with` block ends.
 
         with Writer(progress) as writer:
             writer.write(colour, frames, fps)
-            generate(writer.progress)  # raises at its next step what went wrong with a video
+            generate(writer.progress)  # raises any error of a video at its next step
             writer.write(result, made, fps)
 
-    Where the `with` is left by an error, videos that are not finished are given up.
+    If the `with` block is left by an error, unfinished videos are abandoned.
 
     Args:
-        progress: told of each step of the work, and last of videos that are still to be waited for; always by the
+        progress: called after each step of the work, then while the remaining videos are written; always from the
             caller's thread. Raises `Cancelled` to stop.
     """
 
@@ -115,7 +115,7 @@ class Writer:
         self.progress(STAGE, count, count)
 
     def progress(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
-        """Pass a step on, unless a video could not be written: that ends the work with its error.
+        """Pass a step on, or raise the error of a video that could not be written.
 
         Raises:
             InputError: see `write_movie`.
@@ -135,19 +135,19 @@ class Writer:
         lossless: bool = False,
         metadata: dict[str, str] | None = None,
     ) -> None:
-        """Begin to write a movie, see `write_movie`; its frames must not be changed until the `with` ends."""
+        """Start writing a movie, see `write_movie`; its frames must not be changed until the `with` block ends."""
         self.begin(partial(write_movie, path, frames, fps, lossless=lossless, metadata=metadata))
 
     def begin(self, write: Callable[..., None]) -> None:
-        """Begin to write a video of any kind by a function that takes a `progress`."""
+        """Start writing a video of any kind with a function that takes a `progress`."""
         self._videos.append(self._threads.submit(write, progress=self._unless_given_up))
 
     def feed(self, write: Callable[..., None], count: int) -> Feed[Any]:
-        """Begin to write a video whose frames are added later.
+        """Start writing a video whose frames are added later.
 
         Args:
-            write: takes a `Stream` of all that is added, and a `progress`.
-            count: how many frames there will be; the `with` does not end without an error before all have come.
+            write: takes a `Stream` of everything that is added, and a `progress`.
+            count: number of frames to come; without an error, the `with` block does not end before all have been added.
         """
         fed: Feed[Any] = Feed(self._given_up)
         stream = Stream(fed.taken(count), count)

@@ -1,4 +1,4 @@
-"""Classes of pixels: what each pixel of a view shows, in few bytes. Needs numpy only, so that Blender can unpack it."""
+"""Classes of pixels: what each pixel of a view shows, compactly. Needs numpy only, so that Blender can unpack it."""
 
 import zlib
 
@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 
 OWN, INVENTED, BORROWED = 0, 1, 2
-"""What the frame itself shows there; what nobody saw; what another frame saw. Two bits a pixel leave room for one more.
-"""
+"""Seen by the frame itself, seen by no frame, seen by another frame. Two bits per pixel leave room for one more."""
 
 _PER_BYTE = 4
 
@@ -20,7 +19,7 @@ def of_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def pack(classes: NDArray[np.uint8]) -> bytes:
-    """Classes (h,w) as zlib of four pixels a byte, row by row, the first pixel in the lowest bits."""
+    """Classes (h,w) as zlib of four pixels per byte, row by row, the first pixel in the lowest bits."""
     flat = np.zeros(-(-classes.size // _PER_BYTE) * _PER_BYTE, np.uint8)
     flat[: classes.size] = classes.ravel()
     fours = flat.reshape(-1, _PER_BYTE)
@@ -29,10 +28,10 @@ def pack(classes: NDArray[np.uint8]) -> bytes:
 
 
 def unpack(data: bytes, width: int, height: int) -> NDArray[np.uint8]:
-    """Inverse of `pack`; no more is unpacked than the picture takes.
+    """Inverse of `pack`: classes (h,w) uint8. Unpacks no more than a picture of this size needs.
 
     Raises:
-        InputError: not what `pack` makes of a picture of this size.
+        InputError: not the output of `pack` for a picture of this size.
     """
     size = -(-width * height // _PER_BYTE)
     unpacker = zlib.decompressobj()

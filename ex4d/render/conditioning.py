@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from ex4d.render.world import World
 
 LIMIT_BYTES = 8 << 30
-"""Most memory that colour and mask of one path may take."""
+"""Maximum memory for the colour and mask of one path."""
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the source really saw, as seen from the new camera.
+    """What the source really saw, from the point of view of the new camera.
 
     Attributes:
         colour: (T,h,w,3) uint8, black where nothing real is seen, except for what an earlier take shows.
         mask: (T,h,w) uint8, 255 where the colour is real, 0 where it has to be invented.
         coverage: how much of each of the shot's frames is real, and how far the camera has turned.
         notes: sentences for the user about the path.
-        borrowed: (T,h,w) uint8, 255 where another frame saw what is real; None if no other frames were used.
+        borrowed: (T,h,w) uint8, 255 where only other frames saw the real colour; None if no other frames were used.
         lead_in: how many of the T frames come before the shot's first, see `ex4d.render.lead_in`.
         lent: (T) what other frames supply to each, None if they supply nothing; empty if no other frames were used.
         earlier: (T) what an earlier take shows in each where nothing real is seen, None if it shows nothing; empty
@@ -53,7 +53,7 @@ class Conditioning:
 
     @property
     def with_earlier(self) -> "Conditioning":
-        """The same, with what an earlier take shows as known: the input of a generator, and what is kept of it."""
+        """The same with what an earlier take shows counted as known: as generators get it, and as it is composited."""
         if not any(self.earlier):
             return replace(self, earlier=())
         mask = self.mask.copy()
@@ -75,7 +75,7 @@ class Conditioning:
 
     @property
     def earlier_parts(self) -> list[float]:
-        """The part of each frame that an earlier take shows; empty if there is none."""
+        """The part of each frame, 0 to 1, that an earlier take shows; empty if there is none."""
         return [0.0 if kept is None else len(kept.rows) / self.mask[0].size for kept in self.earlier]
 
     @property
@@ -90,18 +90,18 @@ class Conditioning:
 def render(scene: Scene, engine: Engine | None = None, progress: Progress = silent) -> Conditioning:
     """Render mesh and pictures along the path.
 
-    A frame whose camera coincides with the source camera is the source frame itself with a full mask: seen
-    from there nothing is hidden, and the adapter was trained so for frame 0 (upstream "Colour and mask").
-    As released, that holds for frame 0 alone, wherever its camera stands.
+    A frame whose camera coincides with the source camera is the source frame itself with a full mask: nothing is hidden
+    from there, and the adapter was trained that way for frame 0 (upstream "Colour and mask"). With `release_compat`,
+    this holds for frame 0 only, wherever its camera is.
 
     Args:
         scene: T frames and T cameras, or more with a lead-in; its `persistence` says whether other frames fill what a
             frame did not see.
-        engine: what draws; None takes the fastest that can run here.
+        engine: draws the views; None uses the fastest that can run here.
         progress: called after each frame; raises `Cancelled` to stop.
 
     Raises:
-        InputError: mesh, pictures and path do not have the same number of frames or size, or it is too much.
+        InputError: mesh, pictures and path differ in number of frames or size, or need too much memory.
     """
     mesh, frames, path = scene.mesh, scene.pictures, scene.path
     _check(scene)
@@ -134,7 +134,7 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
 
 
 def _world(scene: Scene, engine: Engine) -> "World | None":
-    """What other frames saw, where that counts and it is known what moves."""
+    """What other frames saw, if that is wanted and it is known what moves."""
     if scene.persistence == "off" or scene.moving is None:
         return None
     from ex4d.render.world import World  # needs cv2, which those who only read the types need not have
@@ -145,11 +145,11 @@ def _world(scene: Scene, engine: Engine) -> "World | None":
 def render_stereo(
     scene: Scene, eye_distance: float, engine: Engine | None = None, progress: Progress = silent
 ) -> Conditioning:
-    """Both eyes side by side, left first: pictures (T,h,2w,3) and (T,h,2w).
+    """Both eyes side by side, left first: colour (T,h,2w,3) and mask (T,h,2w).
 
     Args:
-        scene: as for `render`; its path is that of the point between the eyes.
-        eye_distance: in the depth's unit.
+        scene: as for `render`; its path is that of the point midway between the eyes.
+        eye_distance: in the unit of the depth.
         engine, progress: as for `render`.
 
     Raises:
@@ -169,14 +169,14 @@ def render_stereo(
 
 
 def without_rim(conditioning: Conditioning, seed: int) -> Conditioning:
-    """The conditioning with the rim of its mask given up, see `ex4d.render.mask_edges`.
+    """The conditioning with the rim of its mask eroded, see `ex4d.render.mask_edges`.
 
     Args:
         conditioning: as rendered.
-        seed: of the erosion, where it is drawn at random.
+        seed: of the erosion, if its size is random.
 
     Returns:
-        The same, its mask eroded and its colour black there; without what an earlier take shows.
+        The same with its mask eroded, its colour black there, and without what an earlier take shows.
     """
     from ex4d.render import mask_edges  # needs cv2, which those who only read the types need not have
 
@@ -205,7 +205,7 @@ def _notes(
 
 
 def _borrowed_notes(scene: Scene, borrowed: NDArray[np.uint8] | None) -> list[str]:
-    """A sentence about what other frames have filled, or why they did not."""
+    """A sentence about what other frames filled, or why they filled nothing."""
     if borrowed is None:
         if scene.persistence == "off":
             return []
@@ -216,7 +216,7 @@ def _borrowed_notes(scene: Scene, borrowed: NDArray[np.uint8] | None) -> list[st
 
 
 def _earlier_notes(scene: Scene, parts: Sequence[float]) -> list[str]:
-    """A sentence about what an earlier take shows again."""
+    """A sentence about what is shown again from an earlier take."""
     if scene.earlier is None or scene.moving is None:
         return []
     if not any(parts):
@@ -226,7 +226,7 @@ def _earlier_notes(scene: Scene, parts: Sequence[float]) -> list[str]:
 
 
 def _coverage_notes(coverage: Coverage) -> list[str]:
-    """A sentence where the model would have to invent most of a picture."""
+    """A sentence if the model would have to invent most of a picture."""
     worst = int(coverage.real.argmin())
     if coverage.level[worst] < 2:
         return []
@@ -239,7 +239,7 @@ def _coverage_notes(coverage: Coverage) -> list[str]:
 
 
 def _check(scene: Scene) -> None:
-    """Raise InputError where mesh, pictures and path do not belong together."""
+    """Raise InputError if mesh, pictures and path do not belong together, or need too much memory."""
     mesh, path = scene.mesh, scene.path
     if scene.pictures.shape != (len(mesh), mesh.height, mesh.width, 3):
         raise InputError(
@@ -262,7 +262,7 @@ def _check(scene: Scene) -> None:
 
 
 def coincides(mesh: DWMesh, path: CameraPath, camera: int, t: int) -> bool:
-    """Whether a camera of the path is the source camera of frame `t`: place, direction, lens and picture."""
+    """Whether a camera of the path is the source camera of frame `t`: same position, direction, lens and size."""
     return (
         (path.height, path.width) == (mesh.height, mesh.width)
         and _same_pose(mesh, path, camera, t)
@@ -271,12 +271,12 @@ def coincides(mesh: DWMesh, path: CameraPath, camera: int, t: int) -> bool:
 
 
 def begins_at_source(mesh: DWMesh, path: CameraPath) -> bool:
-    """Whether a path begins where the source camera stands in the first frame, and looks where it does."""
+    """Whether a path begins at the position and in the direction of the first frame's source camera."""
     return _same_pose(mesh, path, 0, 0)
 
 
 def _same_pose(mesh: DWMesh, path: CameraPath, camera: int, t: int) -> bool:
-    """Equal poses, as far as single precision and a millionth of a turn can tell."""
+    """Whether poses are equal, within single precision and a millionth of a turn."""
     ours, theirs = path.camera_to_world[camera], mesh.source_to_world[t]
     shift = np.abs(ours[:3, 3] - theirs[:3, 3]).max()
     return bool(np.abs(ours[:3, :3] - theirs[:3, :3]).max() < 1e-5 and shift < 1e-4 * mesh.depth[t].min())

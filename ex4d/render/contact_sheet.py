@@ -1,4 +1,4 @@
-"""A contact sheet: source, what is real, and the result, side by side at several frames of a take."""
+"""A contact sheet: the source, its real part and the result, one above the other, at several frames of a take."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from ex4d.render import legend
 from ex4d.storage.atomic import replacing
 
-GAP, LABEL = 6, 30  # pixels between pictures; height of a line of text
+GAP, LABEL = 6, 30  # pixels between pictures; height in pixels of a line of text
 
 
 def heading(frame: int, angle: float) -> str:
-    """What stands above a column: the frame, from 1 on as Blender counts, and how far round the camera is in degrees.
+    """The heading of a column: the frame, counted from 1 as in Blender, and how far the camera has turned.
 
     Args:
-        frame: number from 0 on.
+        frame: number, counted from 0.
         angle: in degrees.
     """
     return f"frame {frame + 1}, {angle:.0f} degrees"
@@ -35,8 +35,8 @@ def contact_sheet(
     Args:
         source: (T,H,W,3) uint8 RGB.
         colour, mask, result: (T,h,w,3), (T,h,w), (T,h,w,3) uint8.
-        columns: frame number, from 0 on, and `heading` of each column.
-        result_label: what the last row is called, which tells a preview from a generated result.
+        columns: frame number, counted from 0, and `heading` of each column.
+        result_label: name of the last row, which distinguishes a preview from a generated result.
 
     Returns:
         One picture (.,.,3) uint8 RGB.
@@ -63,7 +63,11 @@ def contact_sheet(
 
 
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write RGB (h,w,3) uint8 as PNG or JPEG, by the ending of the name."""
+    """Write RGB (h,w,3) uint8 as PNG or JPEG, by the extension of the name.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
     encoded = cv2.imencode(path.suffix, picture[..., ::-1])[1]
     with replacing(path) as temporary:
         temporary.write_bytes(encoded.tobytes())

@@ -17,9 +17,9 @@ class Coverage:
     """Facts about each frame of a path.
 
     Attributes:
-        real: (T,) float64, part of the frame that is real, 0 to 1.
-        angle: (T,) float64, degrees between source camera and camera, seen from the pivot of the presets.
-        level: (T,) int64, 0 is fine, 1 much is invented, 2 most is.
+        real: (T,) float64, real part of the frame, 0 to 1.
+        angle: (T,) float64, degrees between source camera and camera, as seen from the pivot of the presets.
+        level: (T,) int64, 0 is fine, 1 means that much is invented, 2 that most is.
     """
 
     real: NDArray[np.float64]
@@ -35,7 +35,7 @@ def of_masks(mask: NDArray[np.uint8], mesh: DWMesh, path: CameraPath) -> Coverag
 
 
 def angles(mesh: DWMesh, path: CameraPath) -> NDArray[np.float64]:
-    """Degrees (T,) between source camera and camera, seen from the pivot that presets turn around."""
+    """Degrees (T,) between source camera and camera, as seen from the pivot that presets turn around."""
     eyes = (transforms.inverse(mesh.source_to_world) @ path.camera_to_world)[:, :3, 3]
     seen = eyes - (0, 0, pivot_distance(mesh.depth[0]))
     cos = -seen[:, 2] / np.maximum(np.linalg.norm(seen, axis=1), 1e-12)

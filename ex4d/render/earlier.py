@@ -1,7 +1,7 @@
-"""What a shot itself knows of the pictures of an earlier take: how far its own surfaces are there, and what moves.
+"""What a shot itself knows about the pictures of an earlier take: distances to its own surfaces, and what moves.
 
-A take shows more than the shot saw. Where the shot's own surfaces are, distances are known; what moves, and its other
-side, which a generator invents anew in every frame, is of no use at any other time.
+A take shows more than the shot saw. Distances are known wherever the shot's own surfaces are visible. Moving things,
+and their far sides, which a generator invents anew in every frame, are of no use at any other time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,14 +18,14 @@ from ex4d.render import filling
 from ex4d.render.scene import Engine, Scene
 
 LEAST_SHOWN = 0.02
-"""Least part of a picture in which it is compared with the shot's own surfaces."""
+"""Minimum part of a picture that must be comparable with the shot's own surfaces."""
 
 MOST_OTHER = 0.5
-"""A picture may differ from the shot's own surfaces, in the median, by this part of what they differ from their own
-median."""
+"""How much a picture may differ from the shot's own surfaces, as a fraction of their spread about their median; both
+are medians."""
 
 LEAST_OTHER = 6.0
-"""Levels of 255 by which it may always differ: a plain wall has no colours to compare."""
+"""Levels of 255 by which it may always differ, because a plain wall has no colours to compare."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Known:
     """One picture of a take.
 
     Attributes:
-        colour: (h,w,3) uint8, what the shot's own frame shows from there.
+        colour: (h,w,3) uint8, what the shot's own frame shows from that camera.
         inverse_distance: (h,w) float32, 1 / distance along the optical axis.
-        sure: (h,w) where both count.
-        moves: (h,w) what moves, and where its other side may be seen.
+        sure: (h,w) bool, where both are certain.
+        moves: (h,w) bool, moving things, and where their far side may be visible.
     """
 
     colour: NDArray[np.uint8]
@@ -45,14 +45,14 @@ class Known:
     moves: NDArray[np.bool_]
 
     def is_shown_by(self, picture: NDArray[np.uint8]) -> bool:
-        """Whether a picture (h,w,3) of the take shows the shot's own surfaces where the shot has them."""
+        """Whether a picture (h,w,3) of the take shows the shot's own surfaces where they are visible."""
         off, spread = self.differs(picture)
         return off <= max(LEAST_OTHER, MOST_OTHER * spread)
 
     def differs(self, picture: NDArray[np.uint8]) -> tuple[float, float]:
-        """By how many levels a picture differs from what stands still in the shot, and that from its own median.
+        """Difference in levels between a picture (h,w,3) and the static parts of the shot, and their own spread.
 
-        Both are medians; infinite and 0 where too little is known.
+        Both are medians, the spread that of the distance from the median; infinite and 0 if too little is known.
         """
         where = self.sure & ~self.moves
         if where.mean() < LEAST_SHOWN:
@@ -70,14 +70,14 @@ def known(
     frames: Sequence[int],
     engine: Engine,
 ) -> Iterator[Known]:
-    """What a shot knows of some frames of a take, in their order.
+    """What a shot knows about some frames of a take, in their order.
 
     Args:
         mesh, pictures: of the shot.
-        moving: (T,H,W) what moves in it.
-        path: cameras of these frames, in the size of the pictures that are wanted.
+        moving: (T,H,W) bool, what moves in it.
+        path: cameras of these frames, at the size of the pictures wanted.
         frames: their numbers in the shot.
-        engine: what draws.
+        engine: draws the views.
     """
     scene = Scene(mesh, pictures, path)
     views = engine.views(scene, [(t, camera) for camera, t in enumerate(frames)], surfaces=True)
@@ -92,7 +92,7 @@ def known(
 
 
 def _of_movers(moving: NDArray[np.bool_], ids: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Where (h,w) a face is seen that has a corner on what moves (H,W)."""
+    """Where (h,w) a face is visible that has a corner on something that moves (H,W)."""
     wide = cv2.dilate(filling.widened(moving).astype(np.uint8), np.ones((2, 2), np.uint8), anchor=(0, 0)).ravel() > 0
     corner = np.clip(ids >> 1, 0, moving.size - 1)
     return np.asarray(wide[corner] & (ids >= 0))

@@ -1,7 +1,7 @@
-"""Which pixels of a view other frames fill: one rule for rendering and for live coverage.
+"""Which pixels of a view are filled from other frames: one rule for rendering and for live coverage.
 
-Surfaces of other frames fill what a frame itself leaves open, unless something that the frame knows speaks against it,
-see `Frame`; `ex4d.render.world` tells why.
+Surfaces of other frames fill what a frame itself leaves open, unless something that the frame knows contradicts it,
+see `Frame`; `ex4d.render.world` explains why.
 """
 
 from collections.abc import Sequence
@@ -16,31 +16,32 @@ from ex4d.render import looked_through
 from ex4d.render.scene import Surface, View
 
 SAME_DISTANCE = 0.02
-"""Distances whose ratio differs from 1 by less than this are the same."""
+"""Distances are the same if their ratio differs from 1 by less than this."""
 
 RIM = 3
-"""Side in pixels of the square by which masks are eroded before anything is filled: rims are the least certain."""
+"""Side in pixels of the square that erodes masks before anything is filled, because rims are the least certain."""
 
 NEAREST = 0.999
-"""Part of a view that is farther than what counts as its nearest surface."""
+"""Fraction of a view that is farther away than what counts as its nearest surface."""
 
 _AROUND = 7
-"""Side of the square by which what moves is widened in other frames: its mask is never exact."""
+"""Side in pixels of the square that widens moving things in other frames, because their mask is never exact."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What speaks against filling a frame, wherever it is seen from.
+    """What contradicts filling a frame, from wherever it is seen.
 
-    - In front of its own mesh all is empty: the frame has looked through there.
-    - Right behind something that moves is its other side, which nobody has seen.
-    - No line of sight leads through space into which nobody has looked, see `ex4d.render.looked_through`.
+    - In front of its own mesh everything is empty, because the frame looked through that space.
+    - Right behind something that moves is its far side, which no frame saw.
+    - No line of sight leads through space that no frame looked into, see `ex4d.render.looked_through`.
 
     Attributes:
         intrinsics: (3,3) of the source camera.
-        seen: (H,W) float32, up to which distance the frame has looked through.
-        front, back: (H,W) float32, from which distance to which a thing that moves reaches, taken to be as deep as it
-            is wide or high; infinite and 0 where nothing moves, and None if nothing does in the whole frame.
+        seen: (H,W) float32, the distance up to which the frame looked through.
+        front, back: (H,W) float32, the range of distances that a moving thing occupies, assuming that it is as deep as
+            the smaller of its width and height; infinite and 0 where nothing moves, and None if nothing moves in the
+            whole frame.
     """
 
     intrinsics: NDArray[np.float64]
@@ -50,18 +51,18 @@ class Frame:
 
     @staticmethod
     def of(mesh: DWMesh, t: int, moving: NDArray[np.bool_]) -> "Frame":
-        """What frame `t` of a mesh knows, where (H,W) is what moves in it."""
-        seen = cv2.erode(mesh.depth[t], _square(RIM))  # next to an edge, what is behind either side may be there
+        """What frame `t` of a mesh knows, given what moves in it (H,W)."""
+        seen = cv2.erode(mesh.depth[t], _square(RIM))  # next to an edge, the background of either side may be there
         ends = _extent(moving, mesh.depth[t], float(mesh.intrinsics[t, 0, 0])) if moving.any() else (None, None)
         return Frame(mesh.intrinsics[t], np.asarray(seen, np.float32), *ends)
 
     def has_looked_through(self, camera: "Camera", at: "Pixels", inverse: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Whether places (n,m) lie in front of what the frame sees there.
+        """Whether points (n,m) lie in front of what the frame sees there.
 
         Args:
-            camera: from which the places are seen.
+            camera: sees the points.
             at: the m pixels.
-            inverse: (n,m) 1 / distance from it; 0 where there is no place.
+            inverse: (n,m) 1 / distance from the camera; 0 where there is no point.
         """
         height, width = self.seen.shape
         to_source = self.intrinsics @ camera.to_source[:3]
@@ -75,21 +76,21 @@ class Frame:
             with np.errstate(invalid="ignore"):
                 inside = (x >= 0) & (x < width * z) & (y >= 0) & (y < height * z)
             there, x, y, z = there[inside], x[inside], y[inside], z[inside]
-            # What is just inside may be rounded to the edge when it is divided.
+            # A point just inside may be rounded to the edge by the division.
             row, column = np.minimum((y / z).astype(int), height - 1), np.minimum((x / z).astype(int), width - 1)
             into[there] = z * (1 + SAME_DISTANCE) < self.seen[row, column]
         return empty
 
     def own(self, camera: "Camera") -> looked_through.Own:
-        """What the frame knows about the space before a camera."""
+        """What the frame knows about the space in front of a camera."""
         back = np.zeros_like(self.seen) if self.back is None else self.back
         return looked_through.Own(self.seen, back, self.intrinsics @ camera.to_source[:3])
 
     def beside_movers(self, camera: "Camera", surface: Surface, sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Where (h,w) the other side of something that moves may be seen, among what the frame is not `sure` of.
+        """Where (h,w) the far side of a moving thing may be visible, among what the frame is not `sure` of.
 
-        There the camera looks between the thing and what is behind it, so the first face that it meets is one of those
-        that bridge both.
+        There the camera looks between the thing and its background, so the first face that it meets is one of those
+        that bridge the two.
         """
         beside = np.zeros(sure.shape, np.uint8)
         if self.front is None or self.back is None:
@@ -101,7 +102,7 @@ class Frame:
         corners = [(row, column), (below, column), (row, right), (below, right)]
         nearest = np.minimum.reduce([self.front[at] for at in corners])
         deepest = np.maximum.reduce([self.back[at] for at in corners])
-        # How far the faces are from the source camera.
+        # Distances of the faces from the source camera.
         x, y, _ = camera.rays((rows, columns))
         along = camera.to_source[2, 0] * x + camera.to_source[2, 1] * y + camera.to_source[2, 2]
         depth = along / surface.inverse_distance[rows, columns] + camera.to_source[2, 3]
@@ -116,7 +117,7 @@ Pixels = tuple[NDArray[np.int_], NDArray[np.int_]]
 
 @dataclass(frozen=True)
 class Camera:
-    """Who looks at a frame.
+    """The camera that looks at a frame.
 
     Attributes:
         to_source: (4,4) from its axes to those of the frame's source camera.
@@ -127,14 +128,14 @@ class Camera:
     intrinsics: NDArray[np.float64]
 
     def rays(self, at: Pixels) -> NDArray[np.float64]:
-        """Directions (3,m) through the centres of pixels, 1 along the optical axis."""
+        """Directions (3,m) through the centres of pixels, with length 1 along the optical axis."""
         (rows, columns), k = at, self.intrinsics
         return np.stack([(columns + 0.5 - k[0, 2]) / k[0, 0], (rows + 0.5 - k[1, 2]) / k[1, 1], np.ones(len(rows))])
 
 
 @dataclass(frozen=True)
 class Filled:
-    """Which pixels are filled, and by whom.
+    """Which pixels are filled, and from which views.
 
     Attributes:
         at: the m pixels.
@@ -153,18 +154,18 @@ def filled(
     camera: Camera,
     sight: looked_through.Sight,
 ) -> Filled | None:
-    """What views of other frames fill of a frame's own view.
+    """Which pixels of a frame's own view are filled from views of other frames.
 
     Args:
-        own: with its surface.
-        sure: (h,w) what the frame itself shows for certain, see `eroded`.
+        own: the frame's own view, with its surface.
+        sure: (h,w) bool, what the frame itself shows for certain, see `eroded`.
         others: from the same camera, with their surfaces; the nearest in time first.
-        frame: what speaks against it; None fills all that others saw.
+        frame: what contradicts filling; None fills with everything that the others saw.
         camera: of all these views.
         sight: how far other frames saw, from that camera.
 
     Returns:
-        None if there is nothing to fill, or nobody to do it.
+        None if there is nothing to fill, or no view to fill it from.
     """
     assert own.surface is not None
     wanted = ~sure if frame is None else ~sure & ~frame.beside_movers(camera, own.surface, sure)
@@ -179,7 +180,7 @@ def filled(
         inverse[frame.has_looked_through(camera, (rows, columns), inverse)] = 0
     nearest = inverse.max(axis=0)
     fills = nearest > 0
-    # The nearest surface; of frames that show the same one, the nearest in time.
+    # The nearest surface; among frames that show the same one, the nearest in time.
     by = (inverse[:, fills] >= nearest[fills] * np.float32(1 - SAME_DISTANCE)).argmax(axis=0)
     at = rows[fills], columns[fills]
     if frame is not None:
@@ -190,12 +191,12 @@ def filled(
 
 
 def eroded(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a mask (h,w) is set, without its rim."""
+    """Where a mask (h,w) is set, without its rim; bool."""
     return cv2.erode(mask, _square(RIM)) > 0
 
 
 def widened(moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What moves (H,W), with so much around it that nothing of it is left in what another frame lends."""
+    """Moving things (H,W), widened so far that nothing of them remains in what another frame lends."""
     return cv2.dilate(moving.astype(np.uint8), _square(_AROUND)) > 0
 
 
@@ -217,6 +218,6 @@ def _extent(
         distances = depth[box][thing]
         deep = min(width, height) * float(np.median(distances)) / focal
         back[box][thing] = distances + np.float32(deep)
-    # The faces that bridge to the background begin at its rim, which the mask may miss by some pixels.
+    # The faces that bridge to the background begin at the rim of a thing, which the mask may miss by some pixels.
     square = _square(_AROUND)
     return np.asarray(cv2.erode(front, square), np.float32), np.asarray(cv2.dilate(back, square), np.float32)

@@ -1,6 +1,6 @@
-"""A lead-in: frames from the source view to where a path begins, for generators that were trained to start there.
+"""A lead-in: frames from the source view to the start of a path, for generators that were trained to start there.
 
-Time stands still in them: all show the shot's first frame. They are generated with the shot, and cut off of it.
+Time stands still in them: they all show the shot's first frame. They are generated with the shot, then cut off.
 """
 
 from dataclasses import replace
@@ -15,19 +15,19 @@ from ex4d.render.conditioning import begins_at_source
 from ex4d.render.scene import Scene
 
 SHORTEST, LONGEST = 8, 16
-"""Frames of a lead-in: two to four groups of the video models, which work on four frames at a time."""
+"""Minimum and maximum number of frames: two to four groups of the video models, which process four frames at a time."""
 
 DEGREES = 2.5
-"""About so far the camera turns, or moves as seen from the pivot, from one frame of it to the next."""
+"""Approximate angle per frame by which the camera turns, or moves as seen from the pivot."""
 
 
 def with_lead_in(scene: Scene, stride: int) -> Scene:
-    """The scene of a shot with a lead-in before its path; as it is where the path begins at the source view.
+    """The scene of a shot with a lead-in before its path; unchanged if the path begins at the source view.
 
     Args:
-        scene: without one.
-        stride: the generator works on groups of this many frames. The lead-in is a multiple of it, so that the shot's
-            frames fall into the same groups as without.
+        scene: without a lead-in.
+        stride: the generator processes groups of this many frames. The lead-in is a multiple of it, so that the shot's
+            frames fall into the same groups as without a lead-in.
     """
     mesh, path = scene.mesh, scene.path
     if begins_at_source(mesh, path):
@@ -52,7 +52,7 @@ def with_lead_in(scene: Scene, stride: int) -> Scene:
 
 
 def _degrees(source: NDArray[np.float64], first: NDArray[np.float64], pivot: float) -> float:
-    """How far the first camera is from the source camera: the larger of its turn, and its way seen from the pivot."""
+    """How far the first camera is from the source camera: its rotation, or its shift seen from the pivot if larger."""
     change = transforms.inverse(source) @ first
     turn = np.arccos(np.clip((np.trace(change[:3, :3]) - 1) / 2, -1, 1))
     return float(np.degrees(max(turn, np.arctan2(np.linalg.norm(change[:3, 3]), pivot))))
@@ -61,10 +61,10 @@ def _degrees(source: NDArray[np.float64], first: NDArray[np.float64], pivot: flo
 def _on_the_way(
     source: NDArray[np.float64], first: NDArray[np.float64], share: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Poses (N,4,4) at shares (N,) of 0 to 1 of the way between two poses (4,4).
+    """Poses (N,4,4) at fractions (N,), 0 to 1, of the way between two poses (4,4).
 
-    The way is a screw: a turn about one axis, and a shift along it (Chasles). So an orbit is followed on its circle,
-    and a camera that only moves goes straight.
+    The way is a screw motion, a rotation about one axis with a translation along it (Chasles). So an orbit is followed
+    along its circle, and a camera that only translates moves in a straight line.
     """
     change = transforms.inverse(source) @ first
     rotation, shift = change[:3, :3], change[:3, 3]
@@ -76,13 +76,13 @@ def _on_the_way(
     if angle < 1e-6:
         poses[:, :3, 3] = share[:, None] * shift
         return source @ poses
-    # Of half a turn the sine says nothing; the axis is then a column of (R + 1) / 2 = axis axis^T.
+    # At half a turn the sine is 0; the axis is then a column of (R + 1) / 2 = axis axis^T.
     symmetric = (rotation + np.eye(3)) / 2
     axis = axis / sine if sine > 1e-6 else symmetric[int(np.argmax(np.diag(symmetric)))]
     axis = axis / np.linalg.norm(axis)
     along = (shift @ axis) * axis
     across = shift - along
-    # The point that the turn leaves where it is, in the plane of `across`.
+    # The fixed point of the rotation, in the plane of `across`.
     centre = (across + np.cross(axis, across) / np.tan(angle / 2)) / 2
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     turns = (share * angle)[:, None, None]

@@ -1,6 +1,6 @@
-"""The one legend of all pictures that show what is real, in colour and in pattern. Needs numpy only.
+"""The single legend, in colour and pattern, of all pictures that show what is real. Needs numpy only.
 
-What has to be invented is magenta with dark stripes: whoever does not see the colour sees the stripes.
+Regions that have to be invented are magenta with dark stripes, so that they can be told apart without colour.
 """
 
 import numpy as np
@@ -13,25 +13,25 @@ STRIPE = (64, 0, 64)
 """The stripes on it."""
 
 BORROWED = (255, 190, 0)
-"""Where another frame saw what is shown; in dots, so that it can be seen all the same."""
+"""Where another frame saw what is shown; drawn as dots, so that the picture stays visible."""
 
 KEPT = INVENTED
-"""In dots too: what an earlier take invented, which will be seen again."""
+"""Pixels from an earlier take, which will be shown again; also drawn as dots."""
 
 DOT, DOT_PERIOD = 2, 8
-"""Side of a dot in pixels, and from dot to dot along rows and columns."""
+"""Side of a dot in pixels, and the spacing of dots along rows and columns."""
 
 MOVES = (0, 220, 255)
-"""What moves by itself in the clip."""
+"""Independently moving things in the clip."""
 
 PERIOD, STRIPE_PART = 12, 0.25
-"""Pixels from stripe to stripe along a row, and how much of them the stripe takes; stripes rise to the right."""
+"""Spacing of stripes along a row in pixels, and the fraction of it that a stripe takes; stripes rise to the right."""
 
 MUCH_INVENTED, MOST_INVENTED = 0.5, 0.25
-"""Where less than these parts of a frame is real, much or most of it has to be invented: warning levels 1 and 2."""
+"""If less than these parts of a frame are real, much or most of it has to be invented: warning levels 1 and 2."""
 
 LEVELS = ((230, 230, 230), (255, 128, 255), (255, 0, 255))
-"""A camera's path by warning level; it is drawn wider from level to level, so that it can be read without colours."""
+"""Colours of a camera's path by warning level; each level is also drawn wider, to be readable without colour."""
 
 
 def as_floats(colour: tuple[int, int, int]) -> tuple[float, float, float]:
@@ -41,17 +41,17 @@ def as_floats(colour: tuple[int, int, int]) -> tuple[float, float, float]:
 
 
 def level_of(real: float) -> int:
-    """Warning level of a frame of which this part is real: 0, 1 (much has to be invented) or 2 (most has)."""
+    """Warning level of a frame with this real part: 0, 1 (much has to be invented) or 2 (most has)."""
     return int(real < MUCH_INVENTED) + int(real < MOST_INVENTED)
 
 
 def stripes(height: int, width: int) -> NDArray[np.bool_]:
-    """Where the stripes (h,w) of a picture are."""
+    """Where (h,w) the stripes of a picture are."""
     return (np.arange(height)[:, None] + np.arange(width)) % PERIOD < PERIOD * STRIPE_PART
 
 
 def dots(height: int, width: int) -> NDArray[np.bool_]:
-    """Where the dots (h,w) of a picture are."""
+    """Where (h,w) the dots of a picture are."""
     return (np.arange(height)[:, None] % DOT_PERIOD < DOT) & (np.arange(width) % DOT_PERIOD < DOT)
 
 
@@ -62,7 +62,7 @@ def tint(
     kept: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
     """Pictures (...,h,w,3) with striped `INVENTED` instead of what is not `real` (...,h,w), dots of `BORROWED` on what
-    is `borrowed` (...,h,w), and dots of `KEPT` on what is not real and yet `kept` (...,h,w)."""
+    is `borrowed` (...,h,w), and dots of `KEPT` on what is not real but `kept` (...,h,w)."""
     tinted = colour.copy()
     hidden = ~real if kept is None else ~real & ~kept
     tinted[hidden] = INVENTED

@@ -1,13 +1,13 @@
-"""Whether a line of sight crosses space into which nobody has looked.
+"""Whether a line of sight crosses space that no frame looked into.
 
-What other frames saw may be shown behind an edge only if nothing can stand in between. So the line from the new camera
-to the surface is followed in steps of equal parallax. At each step, some frame must have looked through the place: it
-lies in front of what that frame saw there. This is space carving (Kutulakos and Seitz, 2000), only along the lines that
-are needed. A place that lies outside of all pictures is taken to be empty.
+What other frames saw may be shown behind an edge only if nothing can be in between. So the line from the new camera
+to the surface is followed in steps of equal parallax. At each step, some frame must have looked through the point,
+which means that the point is in front of what that frame saw there. This is space carving (Kutulakos and Seitz, 2000)
+along the necessary lines only. Points outside all pictures are assumed to be empty.
 
-Behind something that moves, something else that moves may hide. So where the frame's own view was blocked by such a
-thing, only frames at most `SOON` away count, and those of a clean plate, which show what stands there; and right behind
-the thing is its other side, see `ex4d.render.filling.Frame`.
+Another moving thing may hide behind one that moves. So where the frame's own view was blocked by a moving thing, only
+frames at most `SOON` frames away count, and those of a clean plate, which show what is there; and right behind the
+thing is its far side, see `ex4d.render.filling.Frame`.
 """
 
 from collections.abc import Sequence
@@ -22,25 +22,23 @@ from ex4d.geometry.transforms import inverse
 from ex4d.render.engines import missing
 
 STEPS = 48
-"""Places that are tested along each line. Twice as many bring 0.5 dB and cost 0.6 points on the walk of
-docs/performance.md."""
+"""Points tested along each line. Twice as many add 0.5 dB and cost 0.6 points on the walk of docs/performance.md."""
 
 SOON = 12
-"""Most frames between one that was blocked by something that moves and one that tells what is behind."""
+"""Maximum number of frames between one that was blocked by a moving thing and one that shows what is behind it."""
 
 ANY_TIME = -1
-"""Number of a frame that counts as near in time to all: one of a clean plate. Else a plate that saw the place behind an
-actor who stands would fill none of it; figures are in docs/performance.md."""
+"""Frame number that counts as near in time to all others, for frames of a clean plate. Without it, a plate that saw the
+place behind an actor who does not move would fill none of it; figures are in docs/performance.md."""
 
 GONE, GONE_TIMES = 0.03, 5.0
-"""What a frame saw is not there if another has looked through it, and on by this part of the distance, or by so many
-times the median difference of the two frames' depths."""
+"""Something that a frame saw is gone if another frame looked through it and beyond, by this fraction of the distance or
+by this multiple of the median difference between the two frames' depths, whichever is larger."""
 
 GRID = 256
-"""Places along the longer side at which it is kept how far a frame saw, at least, where its depth has as many."""
-
+"""Minimum points along the longer side of the grid that stores how far a frame saw, if its depth has as many."""
 CLEAR = 0.01
-"""A place lies in front of a surface if it is nearer by this part of its distance; a line ends twice as far before."""
+"""A point is in front of a surface if nearer by this fraction of its distance; a line ends twice as far before it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Looks:
 
     Attributes:
         numbers: of n frames of the shot; `ANY_TIME` for frames of another clip.
-        seen: (n,h,w) float32, up to which distance along its axis each has looked through, on a coarse grid.
+        seen: (n,h,w) float32, the distance along its axis up to which each looked through, on a coarse grid.
         to_pixels: (n,3,4) from the world to (column d, row d, d) on that grid, with the distance d along the axis.
     """
 
@@ -58,12 +56,12 @@ class Looks:
     to_pixels: NDArray[np.float64]
 
     def from_camera(self, camera_to_world: NDArray[np.float64], t: int) -> "Sight":
-        """The same as seen from a camera (4,4) that shows frame `t`."""
+        """The same in the axes of a camera (4,4) that shows frame `t`."""
         soon = np.array([n == ANY_TIME or 0 < abs(n - t) <= SOON for n in self.numbers], np.bool_)
         return Sight(self.seen, self.to_pixels @ camera_to_world, soon)
 
     def and_those_of(self, others: "Looks") -> "Looks":
-        """These frames and others, whose grids are brought to the size of ours."""
+        """These frames and others, with the others' grids resized to ours."""
         (height, width), (h, w) = self.seen.shape[1:], others.seen.shape[1:]
         seen = [cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST) for one in others.seen]
         to_pixels = np.array([width / w, height / h, 1])[:, None] * others.to_pixels
@@ -76,7 +74,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Sight:
-    """`Looks` from one camera: `to_pixels` (n,3,4) are from its axes, and `soon` (n,) tells which are near in time."""
+    """`Looks` from one camera: `to_pixels` (n,3,4) is from its axes, and `soon` (n,) tells which are near in time."""
 
     seen: NDArray[np.float32]
     to_pixels: NDArray[np.float64]
@@ -88,9 +86,9 @@ class Own:
     """What the frame itself knows.
 
     Attributes:
-        seen: (H,W) float32, up to which distance it has looked through.
-        back: (H,W) float32, up to which distance a thing reaches that moves; 0 where nothing does.
-        to_pixels: (3,4) as of `Sight`.
+        seen: (H,W) float32, the distance up to which it looked through.
+        back: (H,W) float32, the distance up to which a moving thing reaches; 0 where nothing moves.
+        to_pixels: (3,4) as in `Sight`.
     """
 
     seen: NDArray[np.float32]
@@ -103,9 +101,9 @@ Grid = tuple[NDArray[np.float32], NDArray[np.float64]]
 
 
 def coarse(depth: NDArray[np.float32], intrinsics: NDArray[np.float64]) -> Grid:
-    """How far a frame of this depth (H,W) saw, on a coarse grid.
+    """How far a frame with this depth (H,W) saw, on a coarse grid.
 
-    Each place has the nearest of the pixels about it: next to an edge, what is behind may be hidden.
+    Each grid point has the nearest of the pixels around it, because the background of an edge may be hidden.
     """
     step = max(1, max(depth.shape) // GRID)
     side = step + 2
@@ -121,13 +119,13 @@ def looks(
     grids: Sequence[Grid],
     source_to_world: NDArray[np.float64],
 ) -> Looks:
-    """Frames by their numbers, what `coarse` gives for each, and poses (n,4,4)."""
+    """Frames by their numbers, from the output of `coarse` for each, and poses (n,4,4)."""
     to_pixels = [k @ inverse(pose)[:3] for (_, k), pose in zip(grids, source_to_world, strict=True)]
     return Looks(numbers, np.stack([seen for seen, _ in grids]), np.stack(to_pixels))
 
 
 def is_gone(mesh: DWMesh, t: int, looks: Looks) -> NDArray[np.bool_]:
-    """Where (H,W) others have looked through what frame `t` of a mesh saw: it moved, or came, or went."""
+    """Where (H,W) other frames looked through what frame `t` of a mesh saw, because it moved, appeared or vanished."""
     points = mesh.camera_vertices(t).reshape(-1, 3)
     pose, gone = mesh.source_to_world[t], np.zeros(len(points), np.bool_)
     places = (points @ pose[:3, :3].T + pose[:3, 3]).T
@@ -144,12 +142,12 @@ def is_gone(mesh: DWMesh, t: int, looks: Looks) -> NDArray[np.bool_]:
 def crosses_unseen(
     rays: NDArray[np.float64], inverse_distance: NDArray[np.float32], nearest: float, own: Own, others: Sight
 ) -> NDArray[np.bool_]:
-    """Which lines of sight (m,) cross space that nobody has looked into.
+    """Which lines of sight (m,) cross space that no frame looked into.
 
     Args:
-        rays: (3,m) directions in the axes of the camera, 1 along its axis.
+        rays: (3,m) directions in the axes of the camera, with length 1 along its optical axis.
         inverse_distance: (m,) 1 / distance of the surfaces at which the lines end.
-        nearest: 1 / distance of the nearest surface that is seen from the camera.
+        nearest: 1 / distance of the nearest surface visible from the camera.
         own: what the frame itself knows.
         others: what other frames know.
     """
@@ -165,7 +163,7 @@ def crosses_unseen(
 def _by_numpy(
     rays: NDArray[np.float64], inverse_distance: NDArray[np.float32], nearest: float, own: Own, others: Sight
 ) -> NDArray[np.bool_]:
-    """The same, step by step for all lines at once; slower by far."""
+    """The same with numpy, step by step for all lines at once; much slower."""
     ends = inverse_distance.astype(np.float64) / (1 - 2 * CLEAR)
     crossing, left = np.zeros(len(ends), np.bool_), np.flatnonzero(ends < nearest)
     for step in range(STEPS):
@@ -189,7 +187,7 @@ def _by_numpy(
 
 
 def _looked_up(matrix: NDArray[np.float64], points: NDArray[np.float64], *maps: NDArray) -> list[NDArray]:
-    """The values of maps (h,w) at points (3,m), and their distances; NaN outside."""
+    """The values of maps (h,w) at points (3,m), followed by the points' distances; NaN outside."""
     height, width = maps[0].shape
     x, y, z = (
         matrix[:, 0, None] * points[0]

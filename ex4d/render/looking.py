@@ -1,7 +1,7 @@
-"""Which pixels are real in one view of a shot, from its depth file: quick enough to look while a camera is moved.
+"""Which pixels are real in one view of a shot, from its depth file; fast enough to follow a camera that is being moved.
 
-Frames of depth are read when they are looked at, and the last ones are kept, so memory does not grow with the shot.
-What other frames saw is kept of a few shots, see `ex4d.render.neighbours`.
+Frames of depth are read when they are first looked at, and only the most recent ones are kept, so memory use does not
+grow with the shot. What other frames saw is kept for a few shots, see `ex4d.render.neighbours`.
 """
 
 from collections import OrderedDict
@@ -28,23 +28,23 @@ from ex4d.render.neighbours import Moving, coarse_meshes
 from ex4d.render.scene import Persistence, Scene
 
 KEPT_BYTES = 256 << 20
-"""Depth that is kept, of whatever shots."""
+"""Maximum memory for depth that is kept, across all shots."""
 
 MOST_PIXELS = 1 << 26
-"""Of one frame of depth: its mesh, and what is made of it, take some 20 bytes each."""
+"""Maximum size of one frame of depth; its mesh, and what is derived from it, take about 20 bytes per pixel."""
 
 KEPT_SHOTS = 4
-"""Shots whose other frames are kept; those of one take some 2 MB, and what moves in it no more than `MOST_BYTES`."""
+"""Number of shots whose other frames are kept; each takes about 2 MB, and its moving mask at most `MOST_BYTES`."""
 
 
 @dataclass(frozen=True)
 class Others:
-    """Other frames of a shot, to be asked what they saw.
+    """Other frames of a shot that may lend what they saw.
 
     Attributes:
-        key: names the content of the file of what moves.
-        path: that file, a movie that is white where things move.
-        source_to_world: (n,4,4) poses of the source camera in the frames that `ex4d.render.donors.donors` names.
+        key: identifies the content of the moving mask.
+        path: the moving mask, a movie that is white where things move.
+        source_to_world: (n,4,4) poses of the source camera in the frames given by `ex4d.render.donors.donors`.
         persistence: "fill" or "all", see `ex4d.pipeline.settings.RenderSettings`.
     """
 
@@ -56,15 +56,15 @@ class Others:
 
 @dataclass(frozen=True)
 class View:
-    """One camera that looks at one frame of a shot.
+    """One camera looking at one frame of a shot.
 
     Attributes:
-        frame: of the shot, from 0.
+        frame: of the shot, counted from 0.
         camera: a path of this one camera, with the size of the picture.
         source_to_world: (4,4) pose of the source camera in that frame.
-        occlusion, release_compat: which faces are no surface, and whether all is as the release has it; see
+        occlusion, release_compat: which faces are not surfaces, and whether to do everything as the release does; see
             `ex4d.pipeline.settings.RenderSettings`.
-        others: the other frames that are asked; None asks none. As released none is asked.
+        others: the other frames to use; None uses none. With `release_compat`, none are used.
     """
 
     frame: int
@@ -90,7 +90,7 @@ class Looker:
     """Looks at shots by their depth files, and keeps what it is likely to need again.
 
     Args:
-        kept_bytes: most memory for depth that is kept.
+        kept_bytes: maximum memory for depth that is kept.
     """
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
@@ -103,19 +103,19 @@ class Looker:
         self._black: dict[int, NDArray[np.uint8]] = {}
 
     def look(self, key: str, path: Path, view: View) -> NDArray[np.uint8]:
-        """Classes (h,w) of the pixels of a view, see `ex4d.render.classes`: as `render.render` makes mask and borrowed.
+        """Classes (h,w) uint8 of the pixels of a view, see `ex4d.render.classes`; they match what `render` gives.
 
-        What the frame saw itself is exact; what others saw is, as their meshes are coarse, but for rims of surfaces.
-        From the source's own view nothing is missing, however small the picture.
+        What the frame itself saw is exact. What others saw is exact except at the rims of surfaces, because their
+        meshes are coarse. From the source's own view nothing is missing, however small the picture.
 
         Args:
-            key: names the content of the file.
-            path: what `ex4d.geometry.depth_video.save_depth` wrote.
+            key: identifies the content of the depth file.
+            path: the depth file, as written by `ex4d.geometry.depth_video.save_depth`.
             view: frame and camera.
 
         Raises:
-            InputError: a file cannot be read, or has no such frame, or is too large, or there are not as many poses as
-                other frames.
+            InputError: a file cannot be read, does not have this frame, or is too large, or the number of poses differs
+                from the number of other frames.
         """
         mesh = self._mesh(key, path, view)
         mesh = replace(mesh, source_to_world=view.source_to_world[None])
@@ -150,7 +150,7 @@ class Looker:
         return found
 
     def _draw(self, mesh: DWMesh, view: View, frames: Sequence[int]) -> list[drawn.View]:
-        """Frames of a mesh from the camera of a view, with their surfaces; their colours are black."""
+        """Views of frames of a mesh from the camera of a view, with their surfaces; their colours are black."""
         black = self._black.get(len(mesh))
         if black is None or black.shape[:-1] != mesh.depth.shape:
             black = self._black[len(mesh)] = np.zeros((*mesh.depth.shape, 3), np.uint8)
@@ -180,7 +180,7 @@ class Looker:
         return known
 
     def _against(self, key: str, view: View, others: Others, mesh: DWMesh, known: _Neighbours) -> filling.Frame:
-        """What speaks against filling the frame; that of the last frame is kept, as one camera is moved at a time."""
+        """What contradicts filling the frame; kept for the latest frame only, because one camera is moved at a time."""
         wanted = (key, others.key, view.frame)
         if self._frame[0] != wanted:
             self._frame = wanted, filling.Frame.of(mesh, 0, known.moving.of(view.frame))
@@ -213,5 +213,5 @@ class Looker:
 
 
 def _farthest(file: DepthFile) -> float:
-    """The greatest distance in all frames, read one at a time."""
+    """The greatest distance in all frames, which are read one at a time."""
     return max(float(frame.max()) for frame in file.each(0, file.shape[0]))

@@ -1,7 +1,7 @@
 """Edges of the mask: how much of its rim to distrust, and how to blend across it.
 
-Along silhouettes a pixel of the source mixes foreground and background, and depth is least certain. What lies
-within the rim is given up (`erode`) and blended (`soft_edge`) instead of being kept as it is.
+Along silhouettes a pixel of the source mixes foreground and background, and depth is least certain. Pixels in the rim
+are eroded (`erode`) and blended (`soft_edge`) instead of being kept as they are.
 """
 
 from collections.abc import Callable
@@ -13,24 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 RELEASE_KERNELS = (2, 8)
-"""Smallest and largest side of the square kernel that the release draws at random for each frame (generate.py)."""
+"""Smallest and largest side of the square kernel, which the release draws at random for each frame (generate.py)."""
 
 DEFAULT_KERNELS = (3, 3)
-"""One pixel on each side: measured best on the sample, see docs/performance.md."""
+"""One pixel on each side, which measured best on the sample, see docs/performance.md."""
 
 
 def side_at(scale: float) -> int:
-    """Side of the square of `DEFAULT_KERNELS` in a picture that is so many times as large as the working picture."""
+    """Side of the square of `DEFAULT_KERNELS` in a picture `scale` times as large as the working picture."""
     return 1 + (DEFAULT_KERNELS[0] - 1) // 2 * 2 * round(scale)
 
 
 def erode(mask: NDArray[np.uint8], kernels: tuple[int, int], seed: int) -> NDArray[np.uint8]:
-    """The mask (T,h,w) in {0,255} without its rim; the picture's border is no rim.
+    """The mask (T,h,w) in {0,255} without its rim; the border of the picture is not a rim.
 
     Args:
         mask: 255 where the colour is real.
-        kernels: smallest and largest side in pixels of the square that is laid on every hole; drawn for each frame.
-        seed: of the draw; the same seed gives the same sizes on every machine.
+        kernels: smallest and largest side in pixels of the square that enlarges every hole; drawn for each frame.
+        seed: of the random draw; the same seed gives the same sizes on every machine.
     """
     sides = np.random.default_rng(seed).integers(kernels[0], kernels[1] + 1, len(mask))
     return np.stack([cv2.erode(m, np.ones((side, side), np.uint8)) for m, side in zip(mask, sides, strict=True)])
@@ -66,7 +66,7 @@ def soft_edge(mask: NDArray[np.uint8], sure: NDArray[np.uint8]) -> NDArray[np.fl
 def weight_of(
     mask: NDArray[np.uint8], sure: NDArray[np.uint8], how: int = cv2.DIST_MASK_PRECISE
 ) -> NDArray[np.float32]:
-    """`soft_edge` of one frame: (h,w) each; `how` is OpenCV's way to measure distances."""
+    """`soft_edge` of one frame (h,w); `how` is OpenCV's method to measure distances."""
     # Distances in pixels to the nearest pixel that is not real, and to the nearest that is certain.
     outward = cv2.distanceTransform((mask > 0).astype(np.uint8), cv2.DIST_L2, how)
     inward = cv2.distanceTransform((sure == 0).astype(np.uint8), cv2.DIST_L2, how)
@@ -87,7 +87,11 @@ def composite(
 
 
 def _for_each_frame(work: Callable[..., None], *videos: NDArray[Any]) -> None:
-    """Call `work` with the frames of each number, on all cores: numpy and OpenCV let go of Python meanwhile."""
+    """Call `work` with the frames of each number, on all cores, because numpy and OpenCV release the interpreter lock.
+
+    Raises:
+        ValueError: the videos have different lengths.
+    """
     if len({len(video) for video in videos}) > 1:
         raise ValueError("videos of different lengths")
     with ThreadPoolExecutor() as threads:

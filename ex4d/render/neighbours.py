@@ -1,7 +1,7 @@
 """What live coverage keeps of the other frames of a shot: their surfaces on a coarse grid, and what moves in each.
 
-A picture of a look is small, so vertices as far apart as its pixels are enough. Which of them count as seen is decided
-on all pixels of the depth: a coarse face that bridges two surfaces is not as narrow as the fine ones are.
+The picture of a look is small, so vertices as far apart as its pixels are enough. Which of them count as seen is
+decided at full resolution, because a coarse face that bridges two surfaces is not as narrow as the fine ones.
 """
 
 import zlib
@@ -21,16 +21,16 @@ from ex4d.render import filling, looked_through
 from ex4d.render.engines.cpu import reliable_vertices
 
 GRID = 256
-"""Vertices along the longer side of the coarse grid, at least, where the depth has as many."""
+"""Minimum number of vertices along the longer side of the coarse grid, if the depth has as many."""
 
 WHITE = 128
-"""From this level on a pixel moves, as in `ex4d.source_camera.masks`."""
+"""Pixels from this level up are moving, as in `ex4d.source_camera.masks`."""
 
 MOST_BYTES = 64 << 20
-"""Most memory for what moves in one shot; a frame of 1024x576 takes one to three KB."""
+"""Maximum memory for the moving mask of one shot; a frame of 1024x576 takes one to three KB."""
 
 ALL_SEEN = OcclusionFilter(min_angle=0.0)
-"""Lets every face count as a surface: what does not count is among the vertices that are left out."""
+"""Lets every face count as a surface, because vertices that do not count are left out instead."""
 
 
 class Moving:
@@ -41,7 +41,7 @@ class Moving:
         frames, width, height: of the shot's depth.
 
     Raises:
-        InputError: it cannot be read, has another number of frames than one or `frames`, or takes too much memory.
+        InputError: it cannot be read, its number of frames is neither 1 nor `frames`, or it takes too much memory.
     """
 
     def __init__(self, path: Path, frames: int, width: int, height: int) -> None:
@@ -59,7 +59,7 @@ class Moving:
                 raise InputError("What moves in this shot takes too much memory for Live Coverage.")
 
     def of(self, t: int) -> NDArray[np.bool_]:
-        """The mask (H,W) of a frame."""
+        """The mask (H,W) bool of a frame."""
         height, width = self._shape
         packed = np.frombuffer(zlib.decompress(self._packed[min(t, len(self._packed) - 1)]), np.uint8)
         return np.unpackbits(packed, count=height * width).reshape(height, width) > 0
@@ -68,18 +68,17 @@ class Moving:
 def coarse_meshes(
     file: DepthFile, frames: Sequence[int], moving: Moving, shell: float, occlusion: OcclusionFilter
 ) -> tuple[DWMesh, list[looked_through.Grid]]:
-    """The meshes of some frames without what moves, on a coarse grid, their source cameras at the origin.
+    """Coarse meshes of some frames without what moves, with their source cameras at the origin.
 
     Args:
         file: the shot's depth.
         frames: their numbers.
         moving: what moves in the shot.
         shell: depth of the shot's shell.
-        occlusion: which faces are no surface.
+        occlusion: which faces are not surfaces.
 
     Returns:
-        A mesh of as many frames, and how far each saw. A ring of vertices at the shell stands around those that were
-        taken from the depth.
+        A mesh with as many frames, and how far each saw. A ring of vertices at the shell surrounds the others.
     """
     _count, height, width = file.shape
     step = max(1, max(height, width) // GRID)
@@ -92,13 +91,13 @@ def coarse_meshes(
         grids.append(looked_through.coarse(mesh.depth[0], mesh.intrinsics[0]))
         (reliable,) = reliable_vertices(mesh)
         unsure = ((reliable == 0) | filling.widened(moving.of(t))).astype(np.uint8)
-        # Half of a coarse face, so that none bridges two surfaces from one vertex that counts to another.
+        # Half of a coarse face, so that none bridges two surfaces between vertices that count.
         unsure = cv2.dilate(unsure, np.ones((step // 2 * 2 + 1,) * 2, np.uint8))
         depth[number, 1:-1, 1:-1] = mesh.depth[0][np.ix_(rows, columns)]
         left_out[number, 1:-1, 1:-1] = unsure[np.ix_(rows, columns)] > 0
     intrinsics = file.intrinsics[list(frames)].copy()
     intrinsics[:, :2] /= step
-    # Vertex 1 of the coarse grid stands at the centre of the first pixel that was taken.
+    # Vertex 1 of the coarse grid is at the centre of the first pixel that was taken.
     intrinsics[:, 0, 2] += 1.5 - (columns[0] + 0.5) / step
     intrinsics[:, 1, 2] += 1.5 - (rows[0] + 0.5) / step
     poses = np.broadcast_to(np.eye(4), (len(frames), 4, 4))
@@ -107,5 +106,5 @@ def coarse_meshes(
 
 
 def _taken(size: int, step: int) -> NDArray[np.int_]:
-    """Every `step`-th of so many rows or columns, in the middle."""
+    """Every `step`-th of `size` rows or columns, centred."""
     return np.arange((size - 1) % step // 2, size, step)

@@ -1,4 +1,4 @@
-"""What is drawn, from where, and what comes of it; the interface of the engines that draw."""
+"""What is drawn, from where, and the result; the interface of the engines that draw."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +12,17 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
 
 EngineName = Literal["auto", "numba", "numpy", "cuda", "nvdiffrast"]
-"""What can draw; see `ex4d.render.engines`."""
+"""Names of the engines; see `ex4d.render.engines`."""
 
 Persistence = Literal["off", "fill", "all"]
-"""Whether what other frames saw fills what a frame itself did not see: never, where nothing that the frame knows speaks
-against it, or always; see `ex4d.render.world`."""
+"""Whether pixels seen by other frames fill those that a frame did not see: never, only where nothing that the frame
+knows contradicts it, or always; see `ex4d.render.world`."""
 
 NEAR = 1e-3
-"""Distance of the near plane, in the depth's unit (release, recon.py)."""
+"""Distance of the near plane, in the unit of the depth (release, recon.py)."""
 
 RELEASE_FAR = 1e3
-"""Far plane of the release, nearer than the depths of up to 10000 that it makes; ours has none."""
+"""Far plane of the release, nearer than the depths of up to 10000 that it produces; ours has none."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Earlier:
     """Frames of an earlier take of a shot, in the shot's world.
 
     Attributes:
-        mesh: n frames, of any size; what moves in them is left out.
+        mesh: n frames, of any size, without what moves in them.
         pictures: (n,H,W,3) uint8, the mesh's colours.
         frames: (n) numbers of the shot's frames that they show.
     """
@@ -61,10 +61,10 @@ class Scene:
         mesh: T frames.
         pictures: (T,H,W,3) uint8, the mesh's colours.
         path: cameras.
-        release_compat: the release's far plane and its colours that fade towards unreliable vertices.
+        release_compat: use the release's far plane and its colours that fade towards unreliable vertices.
         persistence: whether other frames fill what a frame did not see, see `ex4d.render.world`.
-        moving: (T,H,W) bool, what moves by itself; None if nobody knows: then no other frame fills anything.
-        lead_in: so many of the path's cameras come before the shot's own and look at its first frame, see
+        moving: (T,H,W) bool, independently moving things; None if unknown, and then no other frame fills anything.
+        lead_in: number of the path's cameras that come before the shot's own and look at its first frame, see
             `ex4d.render.lead_in`.
         plate: what a second clip saw of the place; None if there is none.
         earlier: what an earlier take shows of the place; None if there is none.
@@ -95,7 +95,7 @@ class Scene:
         return RELEASE_FAR if self.release_compat else np.inf
 
     def projection(self, t: int, view: int) -> NDArray[np.float64]:
-        """The (3,4) matrix that takes depths of frame `t` to clip coordinates of camera `view`.
+        """The (3,4) matrix from depths of frame `t` to clip coordinates of camera `view`.
 
         clip = depth * matrix[:, :3] @ (column, row, 1) + matrix[:, 3], pixels = clip[:2] / clip[2], and clip[2]
         is the distance along the optical axis.
@@ -111,10 +111,10 @@ class View:
     Attributes:
         colour: (h,w,3) uint8, black where nothing real is seen.
         mask: (h,w) uint8, 255 where the colour is real.
-        surface: which faces are seen and how far away, where it was asked for.
-        borrowed: (h,w) bool, where another frame of the shot saw what is real; None if no other was asked.
-        lent: who saw that, and how far away it is.
-        earlier: what an earlier take shows where nobody saw anything: its colours are there, and the mask is 0.
+        surface: the visible faces and their distances, if requested.
+        borrowed: (h,w) bool, where only other frames of the shot saw the real colour; None if none were used.
+        lent: which frames saw it, and how far away it is.
+        earlier: what an earlier take shows where no frame saw anything: its colours are there, and the mask is 0.
     """
 
     colour: NDArray[np.uint8]
@@ -127,14 +127,14 @@ class View:
 
 @dataclass(frozen=True)
 class Lent:
-    """What other frames lend to one picture, pixel by pixel (m,), and in few bytes: a long shot has one for each frame.
+    """Pixels (m,) that other frames lend to one picture, stored compactly because a long shot has one for each frame.
 
     Attributes:
         rows, columns: (m,) uint16, the pixels.
         frames: (m,) uint16, the frame of the shot that saw each; T + n is frame n of the plate of a shot of T frames.
-            Of an earlier take, n is the frame n of `Earlier`.
-        inverse_distance: (m,) float32, 1 / distance along the optical axis of the camera that they are seen from.
-        gains: by what the channels (3,) of a frame's colours are multiplied, to the exposure of the one that it fills.
+            For an earlier take, n is frame n of `Earlier`.
+        inverse_distance: (m,) float32, 1 / distance along the optical axis of the camera that sees them.
+        gains: for each lending frame, factors (3,) for its channels that match its exposure to the filled frame's.
     """
 
     rows: NDArray[np.uint16]
@@ -146,10 +146,10 @@ class Lent:
 
 @dataclass(frozen=True)
 class Surface:
-    """What is seen at each pixel.
+    """The visible surface at each pixel.
 
     Attributes:
-        ids: (h,w) int32, the face seen: 2 * (row * W + column) + k of the quad whose top left vertex that is, then
+        ids: (h,w) int32, the visible face: 2 * (row * W + column) + k for the quad with that top left vertex, then
             2 * H * W + k for the two closing faces; -1 where there is none.
         inverse_distance: (h,w) float32, 1 / distance along the optical axis; 0 where there is no face.
     """
@@ -159,7 +159,7 @@ class Surface:
 
 
 class Engine(Protocol):
-    """What draws the mesh. `note` is a sentence for the user about the choice, or empty."""
+    """Draws the mesh. `note` is a sentence for the user about the choice of engine, or empty."""
 
     name: str
     note: str
@@ -168,9 +168,9 @@ class Engine(Protocol):
         """Pictures of the frames `t` from the cameras `view`, for pairs (t, view), in their order.
 
         Args:
-            scene: what is drawn.
-            pairs: (t, view) each.
-            surfaces: also give the faces and distances seen.
+            scene: what to draw.
+            pairs: (t, view) of each picture.
+            surfaces: also return the visible faces and their distances.
         """
         ...
 

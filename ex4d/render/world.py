@@ -1,13 +1,13 @@
-"""What other frames saw of the world that stands still, brought to where the frame itself saw nothing.
+"""The static parts of the world that other frames saw, shown where the frame itself saw nothing.
 
 A frame's own mesh is drawn first, then the meshes of other frames, without what moves, from the same camera. Their
-surfaces fill what the frame itself leaves open, unless something that the frame knows speaks against it:
+surfaces fill what the frame itself leaves open, unless something that the frame knows contradicts it:
 
-- In front of its own mesh all is empty: the frame has looked through there.
-- Right behind something that moves is its other side, which nobody has seen: as deep as the thing is wide, nothing is
-  filled there.
+- In front of its own mesh everything is empty, because the frame looked through that space.
+- Right behind a moving thing is its far side, which no frame saw, so nothing is filled there to a depth equal to its
+  width or height, whichever is smaller.
 
-Figures are in docs/performance.md; the idea is the "4D persistence" of Vista4D (2026) and CamDirector (arXiv
+Figures are in docs/performance.md. The idea is the "4D persistence" of Vista4D (2026) and CamDirector (arXiv
 2603.02256), on meshes instead of points.
 """
 
@@ -25,25 +25,28 @@ from ex4d.render.donors import donors, nearest_first
 from ex4d.render.scene import Earlier, Engine, Lent, Plate, Scene, View
 
 _ACROSS, _LEAST_OVERLAP = 128, 100
-"""Exposures are compared at so many places along a row, if so many of all places show the same surface in both."""
+"""Number of sample points per row for comparing exposures, and how many of all points must show the same surface."""
 
 _AT_ONCE = 4
-"""Frames that are filled at a time; each takes some 60 MB of views at 1024x576."""
+"""Frames that are filled at the same time; each takes about 60 MB of views at 1024x576."""
 
 _GAIN = 1.5
-"""Most that a frame is made brighter or darker, to the exposure of the one that it fills."""
+"""Maximum factor by which a frame is brightened or darkened to match the exposure of the frame that it fills."""
 
 
 _Lenders = tuple[Sequence[View], Sequence[int]]
-"""Views that lend to a frame, and their numbers in `Lent.frames`; of those that show the same, the first lends."""
+"""Views that lend to a frame, and their numbers in `Lent.frames`; the first that shows a surface lends it."""
 
 
 class World:
-    """What stands still in a shot, as its other frames saw it.
+    """The static parts of a shot, as its other frames saw them.
 
     Args:
         scene: the shot, what moves in it, and the path.
-        engine: what draws.
+        engine: draws the views.
+
+    Raises:
+        ValueError: it is not known what moves.
     """
 
     def __init__(self, scene: Scene, engine: Engine) -> None:
@@ -70,7 +73,7 @@ class World:
             self._imagined = self._looks.and_those_of(looks)
 
     def _without_gone(self, other: Plate | Earlier, *looks: looked_through.Looks) -> Scene:
-        """What other pictures show of the place, without what frames say is not there that have looked through it."""
+        """The scene of a plate or earlier take, without surfaces that other frames have looked through."""
         left_out = np.zeros(other.mesh.depth.shape, np.bool_)
         for t in range(len(other.mesh)):
             left_out[t] = filling.widened(
@@ -82,9 +85,9 @@ class World:
         return Scene(mesh, other.pictures, self._scene.path, lead_in=self._scene.lead_in)
 
     def views(self, cameras: Sequence[int]) -> Iterator[View]:
-        """What these cameras of the path show of their own frames, filled, in their order.
+        """Views of these cameras of the path at their own frames, filled, in their order.
 
-        A few at a time are in memory, each with those that fill it.
+        Only a few are in memory at a time, each with the views that fill it.
         """
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for first in range(0, len(cameras), _AT_ONCE):
@@ -113,8 +116,8 @@ class World:
         return sorted(range(len(frames)), key=lambda n: abs(frames[n] - t))
 
     def _filled(self, t: int, camera: int, own: View, others: _Lenders, kept: _Lenders) -> View:
-        """What frame `t` shows from a camera of the path, filled from views of others, the nearest in time first; what
-        they leave open from those of an earlier take."""
+        """The view of frame `t` from a camera of the path, filled from views of other frames, nearest in time first,
+        then from those of an earlier take."""
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
         frame = None if self._scene.persistence == "all" else filling.Frame.of(self._scene.mesh, t, self._moving[t])
         sure = filling.eroded(own.mask)
@@ -135,7 +138,7 @@ class World:
         looks: looked_through.Looks,
         colour: NDArray[np.uint8],
     ) -> Lent | None:
-        """What views of others lend to a frame, where (h,w) it is not `known`; their colours are put into `colour`."""
+        """What other views lend to a frame where (h,w) it is not `known`; writes their colours into `colour`."""
         (views, asked), mesh, path = lenders, self._scene.mesh, self._scene.path
         to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[camera]
         sight = looks.from_camera(path.camera_to_world[camera], t)
@@ -163,8 +166,7 @@ def looks_of(mesh: DWMesh, frames: Sequence[int], numbers: Sequence[int]) -> loo
 
 
 def _gain(own: View, sure: NDArray[np.bool_], other: View) -> NDArray[np.float64]:
-    """By what the channels (3,) of another frame's colours are multiplied, to this frame's exposure: by the surfaces
-    that both see."""
+    """Factors (3,) for another frame's channels that match its exposure to this frame's, from surfaces both see."""
     assert own.surface is not None
     assert other.surface is not None
     every = (slice(None, None, max(1, own.mask.shape[1] // _ACROSS)),) * 2

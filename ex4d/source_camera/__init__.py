@@ -1,1 +1,1 @@
-"""Where the camera that shot the clip stood in every frame."""
+"""Where the camera that shot the clip was in every frame."""

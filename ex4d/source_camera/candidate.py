@@ -1,4 +1,4 @@
-"""What an estimator finds, before it is judged. Needs numpy only."""
+"""The result of an estimator, before it is judged. Needs numpy only."""
 
 from dataclasses import dataclass
 
@@ -9,28 +9,28 @@ from ex4d.source_camera.structure import Structure
 from ex4d.source_camera.tracks import Tracks
 
 FITS_PX = 2.0
-"""A sighting fits a camera that would see its point within so many pixels."""
+"""A sighting fits a camera if its point projects within this many pixels of it."""
 
 CAP_PX = 8.0
-"""What is farther off counts as much as this: it moves by itself, or was followed wrongly."""
+"""Residuals are capped at this many pixels: points farther off move independently, or were tracked wrongly."""
 
 LEAST_ANGLE = np.radians(1.0)
-"""A point tells its distance where its rays meet at this angle or more."""
+"""A point determines its distance if its rays meet at this angle or more, in radians."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """How the camera may have moved.
+    """A possible motion of the camera.
 
     Attributes:
         name: of the estimator.
         camera_to_world: (T,4,4), the first is the identity.
-        intrinsics: (T,3,3) in pixels of the pictures on which it was found.
-        moves: whether it changes its place; else it stands, or turns only.
+        intrinsics: (T,3,3) in pixels of the pictures in which it was found.
+        moves: whether it changes position; otherwise it is still or only turns.
         structure: of all tracks, with this camera.
-        registered: part of the frames, 0 to 1, that the estimator could place by itself.
-        lens_found: whether the focal length was found, not given or assumed.
-        distortion: of the lens, see `ex4d.source_camera.distortion`; points fit sightings without it.
+        registered: part of the frames, 0 to 1, that the estimator could place.
+        lens_found: whether the focal length was found, rather than given or assumed.
+        distortion: of the lens, see `ex4d.source_camera.distortion`; points fit the sightings with it removed.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Candidate:
     distortion: float = 0.0
 
     def capped(self, of: NDArray[np.bool_]) -> float:
-        """Mean distance in pixels of the sightings `of` (N,) from where they would be seen, `CAP_PX` at most."""
+        """Mean residual in pixels of the sightings `of` (N,), each capped at `CAP_PX`."""
         return float(np.minimum(self.structure.residual[of], CAP_PX).mean()) if of.any() else CAP_PX
 
     def fitting(self, of: NDArray[np.bool_]) -> float:
@@ -51,7 +51,7 @@ class Candidate:
         return float((self.structure.residual[of] < FITS_PX).mean()) if of.any() else 0.0
 
     def tells_depth(self, tracks: Tracks) -> NDArray[np.bool_]:
-        """The sightings (N,) whose points stand still and tell their distance."""
+        """The sightings (N,) whose points are static and determine their distance."""
         s = self.structure
         return (s.angle[tracks.track] > LEAST_ANGLE) & (s.residual < FITS_PX) & (s.z > 0)
 
@@ -59,16 +59,16 @@ class Candidate:
 def against_depth(
     candidate: Candidate, tracks: Tracks, at: NDArray[np.float64], scale: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """How far (M,) each point's distance is from that of the depth: median of the logarithms' distance.
+    """How far (M,) each point's distance is from that of the depth: the median absolute difference of their logarithms.
 
-    0 where the point does not tell its distance. What moves along with the camera looks as if it stood still at
-    another distance: only this shows it.
+    0 if the point does not determine its distance. Something that moves along with the camera looks static, but at
+    another distance, and only this reveals it.
 
     Args:
         candidate: the camera with its points.
         tracks: their sightings.
         at: (N,) depth at each.
-        scale: (T,) by what the depth of each frame is multiplied, of `depth_scale`.
+        scale: (T,) factor for the depth of each frame, from `depth_scale`.
     """
     good = np.flatnonzero(candidate.tells_depth(tracks))
     off = np.abs(np.log(candidate.structure.z[good] / (at[good] * scale[tracks.frame[good]])))
@@ -81,9 +81,10 @@ def against_depth(
 
 
 def depth_scale(candidate: Candidate, tracks: Tracks, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """By what the depth of each frame (T,) is to be multiplied to fit a candidate's points, and how far it is off then.
+    """The factor (T,) that fits the depth of each frame to a candidate's points, and how far it is off then.
 
-    The second is the median distance of the logarithms of the two: 0.1 is about a tenth of the distance.
+    The second is the median absolute difference of the logarithms of the two: 0.1 is about a tenth of the distance. It
+    is NaN if too few points determine their distance.
 
     Args:
         candidate: the camera with its points.

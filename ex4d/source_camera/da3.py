@@ -1,8 +1,9 @@
-"""Depth Anything 3 in its base size, which sees cameras and lens in pictures: what it is and needs. Imports no torch.
+"""Depth Anything 3, base size, which infers cameras and lens from pictures: its files and needs. Does not import torch.
 
-The network is in the file beside. Of the models that do this it is the one with a small, plain network and weights
-under a free licence. MapAnything, which has such weights too and takes the clip's depth, comes in no package on PyPI,
-and its code needs hydra, rerun, tensorboard and a library of networks; weights of VGGT and Pi3 have other licences.
+The network is in `da3_network`. Of the models that do this, it is the one with a small, plain network and weights
+under a free licence. MapAnything, whose weights are also free and which accepts the clip's depth, has no package on
+PyPI, and its code needs hydra, rerun, tensorboard and a library of networks; weights of VGGT and Pi3 have other
+licences.
 """
 
 from dataclasses import dataclass
@@ -34,16 +35,16 @@ PART = store.Part(
 PACKAGES = (Package("torch", "depth"), Package("safetensors", "depth"))
 
 MOST, MOST_ON_CPU = 60, 24
-"""So many frames are shown to it at most: all of them see one another, which takes time with their square."""
+"""Maximum number of frames given to it: all of them attend to one another, so the time grows with their square."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the model sees in K pictures.
+    """The cameras that the model infers from K pictures.
 
     Attributes:
-        camera_to_world: (K,4,4) in a world and a unit of its own; not finite where the model gives no rotation.
-        focal_px: (K,) in pixels of the pictures that were given; NaN where it is that of no lens.
+        camera_to_world: (K,4,4) in a world and a unit of its own; not finite if the model returns no valid rotation.
+        focal_px: (K,) in pixels of the given pictures; NaN if it is not that of any lens.
     """
 
     camera_to_world: NDArray[np.float64]
@@ -51,15 +52,15 @@ class Seen:
 
 
 def missing() -> str:
-    """A sentence about what it lacks here, or "" where it can run."""
+    """A sentence about what it lacks here, or "" if it can run."""
     try:
         return lacking(TITLE, PACKAGES, (PART,))
-    except (EX4DError, OSError) as error:  # such as a folder of models that is gone
+    except (EX4DError, OSError) as error:  # such as a missing model folder
         return str(error)
 
 
 def file_shown() -> str:
-    """What tells its file from another one, or "" where it cannot run."""
+    """A text that identifies the model's file, or "" if it cannot run."""
     if missing():
         return ""
     about = store.places(PART, store.folder())[0].stat()
@@ -67,7 +68,7 @@ def file_shown() -> str:
 
 
 def most_frames(device: str) -> int:
-    """How many frames to show it at most on a device of torch, or on "auto"."""
+    """Maximum number of frames to give it on a torch device, or on "auto"."""
     return MOST_ON_CPU if torch_device(device) == "cpu" else MOST
 
 
@@ -75,7 +76,7 @@ def seen(frames: NDArray[np.uint8], device: str, progress: Progress) -> Seen:
     """Cameras and lens of some frames (K,H,W,3).
 
     Raises:
-        InputError: the file is damaged, or of another model.
+        InputError: the file is damaged, or belongs to another model.
     """
     from ex4d.source_camera import da3_network as network
 

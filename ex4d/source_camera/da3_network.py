@@ -1,11 +1,12 @@
 """Depth Anything 3 (arXiv 2511.10647, Apache-2.0 in its base size): cameras and lens of several pictures of a shot.
 
-A DINOv2 looks at the pictures; from its fifth block on every second block lets all of them see one another. A camera
-token of each picture is read in the end: place, rotation and field of view. What makes depth and rays of the other
-tokens is in the file too and not needed here, since the shot has a depth. The classes bear the names of the published
-file, so it loads without renaming.
+A DINOv2 encodes the pictures; from its fifth block on, every second block lets all pictures attend to one another. A
+camera token of each picture is decoded at the end into position, rotation and field of view. The file also has the
+heads that make depth and rays from the other tokens; they are not needed here, because the shot has depth. The classes
+use the names of the published file, so it loads without renaming.
 
-The publisher's package is no dependency: it demands open3d, xformers, numpy below 2, a server and evo, which is GPL.
+The publisher's package is not a dependency: it requires open3d, xformers, numpy below 2, a server and evo, which is
+GPL.
 """
 
 from dataclasses import dataclass
@@ -26,30 +27,31 @@ from ex4d.source_camera.da3 import Seen
 from ex4d.weights.tensors import read_tensors
 
 NAME = "Depth Anything 3 weights"
-"""What messages call the file."""
+"""Name of the file in messages."""
 
 LONG_SIDE = 504
-"""Pixels of the longer side that the model is shown, as published."""
+"""Longer side in pixels of the model's input, as published."""
 
 UNUSED = ("model.head.", "model.cam_enc.")
-"""Names of tensors that begin so belong to what makes depth and rays, and to what takes known cameras."""
+"""Prefixes of the tensors that make depth and rays, or encode known cameras."""
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _FREQUENCY = 100.0
 _AT_ONCE = 8
-"""Pictures that go together through what looks at each for itself, for the sake of memory."""
+"""Pictures processed together by the blocks that encode each picture separately, to limit memory."""
 
 Turns = tuple[Tensor, Tensor]
-"""Cosines and sines (N,C) by which the features of tokens are turned."""
+"""Cosines and sines (N,C) that rotate the features of tokens."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of the network; the defaults are the base size.
+    """Shape of the network; the defaults are the base size.
 
     Attributes:
         backbone: of the image encoder.
-        together: from this block on tokens know where they lie, and every odd block lets all pictures see one another.
+        together: from this block on, tokens know their positions, and every odd block lets all pictures attend to one
+            another.
     """
 
     backbone: BackboneShape = SHAPES["dinov2_vitb14"]
@@ -68,18 +70,18 @@ def cameras(
     long_side: int = LONG_SIDE,
     progress: Progress = silent,
 ) -> Seen:
-    """Cameras and lens of pictures that show the same place. Time grows with the square of how many they are.
+    """Cameras and lens of pictures that show the same place. Time grows with the square of the number of pictures.
 
     Args:
         frames: (K,H,W,3) uint8 RGB.
         weights: the published file.
         device: of torch: "cpu", "cuda", "mps".
-        shape: default: the base size.
-        long_side: pixels of the longer side that the model is shown.
+        shape: of the network; None is the base size.
+        long_side: longer side of the model's input in pixels.
         progress: called after each block; raises `Cancelled` to stop.
 
     Raises:
-        InputError: the file is missing, damaged, cut off, or of another model.
+        InputError: the file is missing, damaged, truncated, or belongs to another model.
     """
     model = load(weights, device, shape)
     pictures = shown(frames, long_side).to(device)
@@ -89,11 +91,11 @@ def cameras(
 
 
 def decoded(encoded: NDArray[np.float64], width: int, height: int) -> Seen:
-    """Cameras and lens of what the network gives.
+    """Cameras and lens from the output of the network.
 
     Args:
-        encoded: (K,9): where the camera is, its rotation to the world as a quaternion of any length with the real part
-            last, and the vertical and horizontal field of view in radians.
+        encoded: (K,9): position of the camera, its rotation to the world as an unnormalised quaternion with the real
+            part last, and the vertical and horizontal field of view in radians.
         width, height: of the pictures.
     """
     poses = np.tile(np.eye(4), (len(encoded), 1, 1))
@@ -107,14 +109,14 @@ def decoded(encoded: NDArray[np.float64], width: int, height: int) -> Seen:
 
 
 def working_size(height: int, width: int, long_side: int = LONG_SIDE) -> tuple[int, int]:
-    """Height and width that the model is shown: multiples of 14, the longer one near `long_side`."""
+    """Height and width of the model's input: multiples of 14, the longer one near `long_side`."""
     scale = long_side / max(height, width)
     rows, columns = (max(1, int(round(side * scale) / PATCH + 0.5)) * PATCH for side in (height, width))
     return rows, columns
 
 
 def shown(frames: NDArray[np.uint8], long_side: int = LONG_SIDE) -> Tensor:
-    """What the model is shown of frames (K,H,W,3): (K,3,h,w) float32, normalised."""
+    """The model's input from frames (K,H,W,3): (K,3,h,w) float32, normalised."""
     import cv2
 
     height, width = working_size(frames.shape[1], frames.shape[2], long_side)
@@ -129,15 +131,15 @@ def shown(frames: NDArray[np.uint8], long_side: int = LONG_SIDE) -> Tensor:
 
 
 def load(path: Path, device: str = "cpu", shape: Shape | None = None) -> "DepthAnything3":
-    """The network of the published file, as far as it is needed for cameras.
+    """The network of the published file, without the parts that cameras do not need.
 
     Args:
         path: the file.
         device: of torch.
-        shape: default: the base size.
+        shape: of the network; None is the base size.
 
     Raises:
-        InputError: missing, damaged, cut off, or of another model.
+        InputError: the file is missing, damaged, truncated, or belongs to another model.
     """
     tensors = {name: t for name, t in read_tensors(path, NAME).items() if not name.startswith(UNUSED)}
     with torch.device("meta"):
@@ -150,7 +152,7 @@ def load(path: Path, device: str = "cpu", shape: Shape | None = None) -> "DepthA
 
 
 class DepthAnything3(nn.Module):
-    """Cameras of pictures; the names of its parts are the file's."""
+    """Cameras of pictures; its parts are named as in the file."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -160,7 +162,7 @@ class DepthAnything3(nn.Module):
         self.model.cam_dec = _Reader(2 * shape.backbone.dim)
 
     def forward(self, pictures: Tensor, progress: Progress = silent) -> Tensor:
-        """Cameras (K,9) as `decoded` takes them, of normalised pictures (K,3,h,w), both sides multiples of 14."""
+        """Cameras (K,9), as `decoded` expects them, from normalised pictures (K,3,h,w); h, w are multiples of 14."""
         return self.model.cam_dec(self.model.backbone.pretrained(pictures, progress))
 
 
@@ -180,10 +182,10 @@ class _Encoder(nn.Module):
             Block(shape.backbone, _PlacedAttention(shape.backbone) if number >= shape.together else None)
             for number in range(shape.backbone.depth)
         )
-        self.norm = nn.LayerNorm(dim)  # of the tokens that depth is made of
+        self.norm = nn.LayerNorm(dim)  # of the tokens that make depth
 
     def forward(self, pictures: Tensor, progress: Progress) -> Tensor:
-        """Camera tokens (K,2C): after the last block that looks at each picture for itself, and after the last."""
+        """Camera tokens (K,2C): after the last block that encodes each picture separately, and after the last block."""
         rows, columns = (side // PATCH for side in pictures.shape[-2:])
         alone, among = (
             tuple(part.to(pictures) for part in turns(places, self.features)) for places in _places(rows, columns)
@@ -196,7 +198,7 @@ class _Encoder(nn.Module):
             if number == self.together - 1:
                 first = reference(x[:, 0].float())
             if number == self.together:
-                # The world is that of one picture: it alone gets the first token.
+                # The world is that of one picture, which alone gets the first token.
                 x[:, 0] = self.camera_token[0, 1]
                 x[first, 0] = self.camera_token[0, 0]
             if number >= self.together and number % 2:
@@ -210,14 +212,14 @@ class _Encoder(nn.Module):
 
 
 class _PlacedAttention(Attention):
-    """Attention by queries and keys of one size, turned by where their tokens lie."""
+    """Attention with normalised queries and keys, rotated by the positions of their tokens."""
 
     def __init__(self, shape: BackboneShape) -> None:
         super().__init__(shape)
         self.q_norm, self.k_norm = (nn.LayerNorm(shape.dim // shape.heads) for _ in range(2))
 
     def forward(self, x: Tensor, places: Turns | None = None) -> Tensor:
-        """The same size (B,N,C)."""
+        """Output of the same shape (B,N,C)."""
         q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = self.q_norm(q), self.k_norm(k)
         if places is not None:
@@ -226,7 +228,7 @@ class _PlacedAttention(Attention):
 
 
 class _Reader(nn.Module):
-    """Reads cameras from camera tokens."""
+    """Decodes cameras from camera tokens."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -240,7 +242,7 @@ class _Reader(nn.Module):
 
 
 def _all(block: Block, x: Tensor, places: Turns) -> Tensor:
-    """One block in which the tokens of all pictures (K,N,C) see one another."""
+    """One block in which the tokens of all pictures (K,N,C) attend to one another."""
     cosines, sines = (table.repeat(len(x), 1) for table in places)
     flat = x.flatten(0, 1)[None]
     x = x + block.ls1(block.attn(block.norm1(flat), (cosines, sines))).view_as(x)
@@ -248,10 +250,10 @@ def _all(block: Block, x: Tensor, places: Turns) -> Tensor:
 
 
 def reference(tokens: Tensor) -> int:
-    """The picture in whose world the others are placed: the most usual one, by its class token.
+    """Index of the picture whose world the others are placed in: the most typical one, by its class token.
 
-    How much a token is like the others, how long it is and how much it varies are each brought to 0 to 1; the picture
-    nearest to the middle of all three is taken (the publisher's "saddle_balanced").
+    Similarity to the other tokens, norm and variance are each normalised to 0 to 1; the picture nearest to the middle
+    of all three is taken (the publisher's "saddle_balanced").
 
     Args:
         tokens: (K,C) float32.
@@ -269,9 +271,9 @@ def reference(tokens: Tensor) -> int:
 
 
 def _places(rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """Where tokens lie (1 + rows * columns, 2), row and column: in their own picture, and among all pictures.
+    """Positions (1 + rows * columns, 2) of tokens, row and column: within their own picture, and among all pictures.
 
-    The camera token lies at 0, the others begin at 1. Among all pictures all of these lie at the same place.
+    The camera token is at 0, the others start at 1. Among all pictures, all of these are at the same position.
     """
     grid = torch.cartesian_prod(torch.arange(1.0, rows + 1), torch.arange(1.0, columns + 1))
     camera = torch.zeros(1, 2)
@@ -279,12 +281,12 @@ def _places(rows: int, columns: int) -> tuple[Tensor, Tensor]:
 
 
 def turns(places: Tensor, features: int) -> Turns:
-    """Rotary embedding in two dimensions (RoPE, arXiv 2104.09864): rows turn the first half of features, columns the
+    """Rotary embedding in two dimensions (RoPE, arXiv 2104.09864): rows rotate the features' first half, columns the
     second.
 
     Args:
         places: (N,2) row and column.
-        features: of a token, a multiple of 4.
+        features: per token, a multiple of 4.
     """
     half = features // 2
     speeds = _FREQUENCY ** (-torch.arange(0, half, 2) / half)
@@ -293,7 +295,7 @@ def turns(places: Tensor, features: int) -> Turns:
 
 
 def turned(x: Tensor, places: Turns) -> Tensor:
-    """Features (...,N,C) turned: in each half, those of its first quarter with those of its second."""
+    """Features (...,N,C), rotated: in each half, those of its first half with those of its second."""
     cosines, sines = places
     a, b, c, d = x.chunk(4, -1)
     return x * cosines + torch.cat((-b, a, -d, c), -1) * sines

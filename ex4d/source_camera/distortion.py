@@ -1,6 +1,7 @@
-"""Distortion of a lens by one term: seen = true * (1 + k * r^2), r from the axis in focal lengths (SIMPLE_RADIAL).
+"""Lens distortion with one term: seen = true * (1 + k * r^2), with r from the axis in focal lengths (SIMPLE_RADIAL).
 
-It is found so that camera and lens come out right, and told. Pictures are not changed: the mesh has no distortion.
+It is estimated so that camera and lens come out right, and reported. Pictures are not undistorted, because the mesh
+has no distortion.
 """
 
 from dataclasses import replace
@@ -14,15 +15,15 @@ from ex4d.source_camera.tracks import Tracks
 STEPS = 8
 
 TURN_STEPS, TURN_PAIRS = (0.02, 0.01, 0.005, 0.0025), 5000
-"""Shifts of the corners between which the distortion of a camera that turns is looked for, round after round, by so
-many pairs of sightings."""
+"""Step sizes, as shifts of the corners, in which the distortion of a turning camera is searched for, and the number of
+pairs of sightings used."""
 
 
 def at_corner(distortion: float, intrinsics: NDArray[np.float64]) -> float:
-    """How far the corner of a picture is shifted, as a part of its distance from the centre: below 0 for a barrel.
+    """How far the corner of a picture is shifted, as a fraction of its distance from the centre; negative for a barrel.
 
     Args:
-        distortion: k, see above.
+        distortion: k, see the module.
         intrinsics: (3,3).
     """
     x, y = intrinsics[:2, 2] / intrinsics[[0, 1], [0, 1]]
@@ -30,7 +31,7 @@ def at_corner(distortion: float, intrinsics: NDArray[np.float64]) -> float:
 
 
 def undistorted(tracks: Tracks, intrinsics: NDArray[np.float64], distortion: float) -> Tracks:
-    """Sightings where a lens without distortion would have them; `intrinsics` (T,3,3)."""
+    """The sightings as a lens without distortion would show them; `intrinsics` (T,3,3)."""
     if distortion == 0:
         return tracks
     k = intrinsics[tracks.frame]
@@ -50,13 +51,13 @@ def of_turn(
     lens_known: bool,
     loss: float,
 ) -> float:
-    """The distortion with which sightings fit a camera that only turns best.
+    """The distortion k with which sightings best fit a camera that only turns.
 
     Args:
         tracks: sightings in pixels.
         camera_to_world: (T,4,4) as found without distortion.
-        intrinsics: (T,3,3), likewise; the distortion is for these.
-        lens_known: whether the focal length is kept.
+        intrinsics: (T,3,3), likewise; the distortion applies to these.
+        lens_known: whether to keep the focal length.
         loss: scale of the Cauchy loss in pixels.
     """
     k, near, unit = intrinsics[0], camera_to_world[:, :3, :3], at_corner(1.0, intrinsics[0])
@@ -76,7 +77,7 @@ def of_turn(
         return np.inf if made is None else made.cost
 
     best = 0.0
-    for step in TURN_STEPS:  # the minimum of a parabola through three
+    for step in TURN_STEPS:  # the minimum of a parabola through three points
         before, here, after = (cost(best + shift) for shift in (-step, 0.0, step))
         bend = before - 2 * here + after
         best += float(np.clip(0.5 * step * (before - after) / bend, -2 * step, 2 * step)) if bend > 0 else 0.0

@@ -1,7 +1,7 @@
-"""How wrong a found camera is: figures against the true one.
+"""How wrong a found camera is, compared with the true one.
 
 ATE and RPE are those of Sturm et al. 2012 ("A Benchmark for the Evaluation of RGB-D SLAM Systems"), after the
-similarity of Umeyama 1991 since nobody knows the unit of a camera that was found from pictures.
+similarity of Umeyama 1991, because the unit of a camera found from pictures is unknown.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ex4d.geometry import transforms
 
 STANDS = 1e-6
-"""A path shorter than this, in metres, is none."""
+"""Paths shorter than this, in metres, count as none."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Similarity:
     shift: NDArray[np.float64]
 
     def points(self, points: NDArray) -> NDArray[np.float64]:
-        """Points (...,3), mapped."""
+        """Points (...,3), transformed."""
         return self.scale * points @ self.rotation.T + self.shift
 
 
 def fitted(found: NDArray, true: NDArray) -> Similarity:
-    """The similarity that brings points (N,3) nearest to others (N,3), by least squares (Umeyama 1991).
+    """The similarity that best maps points (N,3) to others (N,3), by least squares (Umeyama 1991).
 
-    Where the found points are one point, its scale is 0; the true ones are then best met by their mean.
+    If the found points coincide, its scale is 0, and their mean is mapped to that of the true points.
     """
     mean_found, mean_true = found.mean(axis=0), true.mean(axis=0)
     a, b = found - mean_found, true - mean_true
@@ -44,14 +44,14 @@ def fitted(found: NDArray, true: NDArray) -> Similarity:
 
 
 def path_length(poses: NDArray) -> float:
-    """Length of the way of a camera, of camera-to-world poses (T,4,4)."""
+    """Length of a camera's path, from camera-to-world poses (T,4,4)."""
     return float(np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).sum())
 
 
 def absolute(found: NDArray, true: NDArray) -> float | None:
-    """ATE: root mean square distance of the places after `fitted`, as a part of the true path's length.
+    """ATE: root mean square distance of the positions after `fitted`, as a fraction of the true path's length.
 
-    None if the true camera stays in its place: there the length of the found path says more.
+    None if the true camera does not change position; the length of the found path then says more.
     """
     length = path_length(true)
     if length < STANDS:
@@ -61,9 +61,9 @@ def absolute(found: NDArray, true: NDArray) -> float | None:
 
 
 def relative(found: NDArray, true: NDArray) -> tuple[float | None, float]:
-    """RPE from frame to frame: root mean square of shift (part of the mean true step) and of rotation (degrees).
+    """RPE from frame to frame: root mean square of translation (fraction of the mean true step) and rotation (degrees).
 
-    The found shifts are scaled as `fitted` scales them. The first is None if the true camera stays in its place.
+    Found translations are scaled as in `fitted`. The first is None if the true camera does not change position.
     """
     length = path_length(true)
     scale = fitted(found[:, :3, 3], true[:, :3, 3]).scale if length >= STANDS else 1.0
@@ -76,13 +76,13 @@ def relative(found: NDArray, true: NDArray) -> tuple[float | None, float]:
 
 
 def rotation_at_end(found: NDArray, true: NDArray) -> float:
-    """Degrees between the rotations of the last frame against the first."""
+    """Degrees between the found and the true rotation of the last frame, each relative to the first frame."""
     turned = [transforms.inverse(poses[:1]) @ poses[-1:] for poses in (found, true)]
     return float(angles(*turned)[0])
 
 
 def focal(found: NDArray, true: NDArray) -> float:
-    """Largest relative error of the focal length over intrinsics (T,3,3), with its sign: 0.1 is 10 % too long."""
+    """Signed relative error of the focal length that is largest over intrinsics (T,3,3): 0.1 is 10 % too long."""
     ratio = found[:, 0, 0] / true[:, 0, 0] - 1
     return float(ratio[np.abs(ratio).argmax()])
 
@@ -90,7 +90,7 @@ def focal(found: NDArray, true: NDArray) -> float:
 def angles(a: NDArray, b: NDArray) -> NDArray[np.float64]:
     """Degrees (N,) between the rotations of transforms (N,4,4)."""
     between = np.swapaxes(a[:, :3, :3], 1, 2) @ b[:, :3, :3]
-    # By the arc tangent: the arc cosine of the trace has no digits left near 0.
+    # With the arc tangent, because the arc cosine of the trace has no precision left near 0.
     sine = np.stack([between[:, i, j] - between[:, j, i] for i, j in ((2, 1), (0, 2), (1, 0))], axis=1)
     return np.degrees(np.arctan2(np.linalg.norm(sine, axis=1), np.trace(between, axis1=1, axis2=2) - 1))
 
@@ -104,9 +104,9 @@ class Points:
     """Static points that two frames see.
 
     Attributes:
-        first, second: (N,) their frames.
-        at_first, at_second: (N,2) where they truly are in those pictures, in pixels.
-        depth: (N,) along the axis of the first frame, as the depth under test has it.
+        first, second: (N,) numbers of the two frames.
+        at_first, at_second: (N,2) their true positions in those pictures, in pixels.
+        depth: (N,) along the axis of the first frame, according to the depth under test.
     """
 
     first: NDArray[np.int64]
@@ -117,14 +117,14 @@ class Points:
 
 
 def drift(points: Points, poses: NDArray, lenses: NDArray) -> NDArray[np.float64]:
-    """How far points (N,) are from where they should be, in pixels, seen through a found camera.
+    """Distance in pixels (N,) of points from their true positions, as seen by a found camera.
 
-    Each is placed in the world from its first frame, and projected into the second. Infinite where it is behind the
-    camera then.
+    Each point is placed in the world from its first frame and projected into the second. Infinite if it is behind that
+    camera.
 
     Args:
         points: see `Points`.
-        poses: (T,4,4) found camera-to-world, in the unit of the points' depth.
+        poses: (T,4,4) found camera-to-world poses, in the unit of the points' depth.
         lenses: (T,3,3) found intrinsics.
     """
     ones = np.ones((len(points.depth), 1))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 AUTO, STILL, ROTATION, SFM, DEPTH, DA3 = "auto", "still", "rotation", "sfm", "depth", "da3"
-"""All methods, or one of them."""
+"""The methods: all of them, or a single one."""
 
 WHAT_TO_DO = (
     "Track it in Blender or another program and give the camera as a file, or give a mask of moving things (white"
@@ -14,21 +14,21 @@ WHAT_TO_DO = (
 )
 
 WITH_CAMERA = "found with the camera"
-"""What a note about the lens says if nobody knew it."""
+"""Part of every note about a lens that was not known."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is known, and what is wanted.
+    """What is known about a clip, and what is wanted.
 
     Attributes:
-        method: `AUTO` or the one estimator to use.
+        method: `AUTO`, or the only method to use.
         intrinsics: (T,3,3) in pixels of the working picture, known or assumed.
-        lens_known: whether they are known.
-        depth_is_guess: whether nobody measured or estimated the depth.
-        zooms: whether the focal length changes while shooting.
-        moving: (T,h,w) what moves, of any size; None finds it.
-        device: of torch, or "auto", for a model.
+        lens_known: whether the intrinsics are known.
+        depth_is_guess: whether the depth was neither measured nor estimated.
+        zooms: whether the focal length changes during the shot.
+        moving: (T,h,w) moving things, at any size; None finds them.
+        device: of torch, for models; "auto" chooses one.
     """
 
     method: str
@@ -46,14 +46,14 @@ class Found:
 
     Attributes:
         method: the estimator that found it; "still" also if nothing was found.
-        camera_to_world: (T,4,4), the first is the identity, in its own unit; None if it stands still.
-        points: (M,3) what stands still, in its world and unit.
-        lens: (T,3,3) in pixels of the working picture; None if it was known, or is not determined.
-        moving: (T,h,w) what moves by itself, of any size; None if that was not searched for.
+        camera_to_world: (T,4,4), the first is the identity, in its own unit; None if it is still.
+        points: (M,3) static points, in its world and unit.
+        lens: (T,3,3) in pixels of the working picture; None if it was known, or could not be determined.
+        moving: (T,h,w) independently moving things, at any size; None if they were not searched for.
         steady: (T,2) what removes the pumping from the depth, see `steadying`; None if it hardly pumps.
         lens_note: a sentence about the lens that was found, or "".
-        notes: sentences that stay with what is made with this camera.
-        choice_notes: sentences for the user alone: about a camera that stands still, or was not found.
+        notes: sentences that stay with everything made with this camera.
+        choice_notes: sentences for the user only, about a camera that is still or was not found.
     """
 
     method: str
@@ -68,5 +68,5 @@ class Found:
 
 
 def not_found(why: str) -> Found:
-    """Nothing that can be trusted, and why: a part of a sentence."""
+    """A result without a trustworthy camera, and why, as part of a sentence."""
     return Found(STILL, choice_notes=(f"The camera was not found ({why}) and counts as still. {WHAT_TO_DO}",))

@@ -1,6 +1,7 @@
-"""Where to begin: cameras frame after frame from followed points and the clip's depth (perspective-n-point, OpenCV).
+"""Initial cameras, frame by frame, from tracked points and the clip's depth (perspective-n-point, OpenCV).
 
-The depth makes points of the first sightings; each next camera is the one that sees those points where they are seen.
+Depth turns the first sightings into points; each next camera is the one that sees those points where they were
+tracked.
 """
 
 from collections.abc import Callable
@@ -14,14 +15,14 @@ from ex4d.source_camera.tracks import Tracks
 
 INLIER_PX = 3.0
 FEWEST = 12
-"""A camera needs so many points."""
+"""Minimum number of points that determine a camera."""
 
 EDGE = 1.15
-"""Where distances beside a point differ by more than this ratio, its own is unsure."""
+"""If distances next to a point differ by more than this ratio, its own distance is uncertain."""
 
 
 SURFACE = 0.01
-"""Around a point on one surface, the mean disparity differs from its own by less than this part."""
+"""Around a point on a single surface, the mean disparity differs from its own by less than this fraction."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Chain:
 
     Attributes:
         camera_to_world: (T,4,4), in the unit of the depth of frame 0.
-        scale: (T,) by what the depth of each frame has to be multiplied to fit those before.
-        fits: smallest part of the points of a frame, 0 to 1, that agree with its camera.
+        scale: (T,) factor that fits the depth of each frame to the frames before.
+        fits: part of the points, 0 to 1, that agree with the camera, in the frame where it is smallest.
     """
 
     camera_to_world: NDArray[np.float64]
@@ -40,12 +41,12 @@ class Chain:
 
 
 def depth_at(tracks: Tracks, depth: NDArray[np.float32], scale: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Distance (N,) at each sighting, and whether it is sure: not at the edge of something.
+    """Distance (N,) at each sighting, and whether it is certain, which means not at an edge.
 
     Args:
         tracks: sightings in pixels of a picture `scale` times as large as the depth.
-        depth: (T,H,W).
-        scale: see above.
+        depth: (T,H,W) float32.
+        scale: see `tracks`.
     """
     height, width = depth.shape[1:]
     column = np.clip((tracks.xy[:, 0] / scale).astype(np.intp), 0, width - 1)
@@ -60,13 +61,13 @@ def depth_at(tracks: Tracks, depth: NDArray[np.float32], scale: float) -> tuple[
 
 
 def on_surface(tracks: Tracks, depth: NDArray[np.float32], scale: float, half: int) -> NDArray[np.bool_]:
-    """Whether what surrounds each sighting (N,) is one surface: what lies before something else slides over it.
+    """Whether each sighting (N,) is surrounded by a single surface; at an edge, foreground slides over background.
 
-    The disparity of a plane is linear in the picture, so that there its mean around a point is its value.
+    The disparity of a plane is linear in the picture, so its mean around a point equals its value there.
 
     Args:
         tracks, depth, scale: as in `depth_at`.
-        half: pixels to each side that count, of the picture.
+        half: number of pixels of the picture to each side that count.
     """
     import cv2
 
@@ -90,12 +91,12 @@ def chain(
     intrinsics: NDArray[np.float64],
     progress: Progress = silent,
 ) -> Chain | None:
-    """Cameras of all frames one after another, or None if a frame shares too few points with those before.
+    """Cameras of all frames one after another, or None if a frame shares too few points with the frames before.
 
     Args:
         tracks: sightings in pixels.
-        at, sure: of `depth_at`.
-        intrinsics: (T,3,3) of the same pixels.
+        at, sure: from `depth_at`.
+        intrinsics: (T,3,3) in the same pixels.
         progress: called after each frame.
     """
     import cv2
@@ -135,7 +136,7 @@ def chain(
 def _located(
     points: NDArray[np.float64], xy: NDArray[np.float64], k: NDArray[np.float64], guess: tuple[NDArray, NDArray] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], tuple[NDArray, NDArray]] | None:
-    """Camera-to-world (4,4), which points agree, and OpenCV's form of it to begin the next one with."""
+    """Camera-to-world (4,4), which points agree, and OpenCV's form of the pose to start the next frame from."""
     import cv2
 
     solve: Callable = cv2.solvePnPRansac

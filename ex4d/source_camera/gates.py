@@ -1,4 +1,4 @@
-"""What a found camera must reach before it is used: a wrong camera is worse than none. Needs numpy only."""
+"""Thresholds that a found camera must reach, because a wrong camera is worse than none. Needs numpy only."""
 
 from dataclasses import dataclass
 
@@ -9,36 +9,36 @@ from ex4d.source_camera.judge import Evidence
 from ex4d.source_camera.tracks import Tracks
 
 REGISTERED = 0.9
-"""At least this part of the frames must have been placed."""
+"""Minimum part of the frames that must have been placed."""
 
 FITTING = 0.5
-"""At least this part of the points that were kept back must fit. What moves by itself may have the rest."""
+"""Minimum part of the held-out points that must fit. Independently moving things may account for the rest."""
 
 MASKED_FITTING = 0.8
-"""The same once what moves was found and left out. Measured: 0.93 and more where the camera was right, 0.72 and less
-where everything moved."""
+"""The same after moving things were found and left out. Measured: 0.93 and more with a correct camera, 0.72 and less
+if everything moved."""
 
 ANGLE = 0.5
-"""Median angle in degrees at which the rays of a point must meet: below it nothing tells a move from a turn."""
+"""Minimum median angle in degrees at which the rays of a point meet; below it, translation and rotation look alike."""
 
 FOCAL = 0.5, 3.0
-"""Focal length over the longer side: 90 to 19 degrees."""
+"""Range of the focal length over the longer side: 90 to 19 degrees."""
 
 DEPTH_SPREAD = 0.35
-"""Median distance of the logarithms of depth and found points. A depth that is a guess is not asked."""
+"""Maximum median absolute difference of the logarithms of depth and found points. Not used if the depth is a guess."""
 
 BETTER = 0.9
-"""Far frames must differ by less than this part of what they differ by with a still camera."""
+"""The difference of far frames must be less than this fraction of that with a still camera."""
 
 NEARER = 0.8
-"""Points that were kept back must be off by less than this part of what they are off by with a still camera."""
+"""The residuals of held-out points must be less than this fraction of those with a still camera."""
 
 TURN_FITTING = 0.45
 TURN_PX = 3.0
-"""As `FITTING`, and mean distance in pixels of the points that were kept back, for a camera that only turns."""
+"""For a camera that only turns: minimum part that fits, as `FITTING`, and maximum mean residual of held-out points."""
 
 LONG = 5
-"""Points seen in fewer frames are not asked for their angle."""
+"""Points seen in fewer frames than this do not count for the angle."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Figures:
 
     Attributes:
         registered: part of the frames that were placed.
-        fitting: part of the sightings kept back that fit within 2 px.
-        off: their mean distance in pixels, 8 at most.
+        fitting: part of the held-out sightings that fit within 2 px.
+        off: their mean residual in pixels, each capped at 8.
         angle: median angle of rays in degrees.
-        reprojection: median distance in pixels of the sightings that fit.
-        focal: over the longer side.
-        depth_spread: see `DEPTH_SPREAD`; NaN where it cannot be told.
-        evidence: of the judge.
+        reprojection: median residual in pixels of the sightings that fit.
+        focal: focal length over the longer side.
+        depth_spread: see `DEPTH_SPREAD`; NaN if unknown.
+        evidence: from the judge.
     """
 
     registered: float
@@ -69,7 +69,7 @@ class Figures:
 def figures(
     candidate: Candidate, tracks: Tracks, judged: np.ndarray, side: int, depth_spread: float, evidence: Evidence
 ) -> Figures:
-    """The figures of a candidate; `judged` (N,) are the sightings kept back, `side` the longer one of the picture."""
+    """The figures of a candidate; `judged` (N,) are the held-out sightings, `side` the picture's longer side (px)."""
     s = candidate.structure
     long = tracks.lengths() >= min(LONG, len(candidate.camera_to_world))
     fits = s.residual < 2
@@ -86,9 +86,9 @@ def figures(
 
 
 def failures(candidate: Candidate, f: Figures, still: Figures, *, depth_is_guess: bool, masked: bool) -> list[str]:
-    """Why a candidate is not to be trusted, as parts of a sentence; empty if it is.
+    """Why a candidate cannot be trusted, as parts of a sentence; empty if it can.
 
-    `masked` tells whether what moves was left out.
+    `masked` says whether moving things were left out.
     """
     if candidate.name == "still":
         return []
@@ -119,7 +119,7 @@ def failures(candidate: Candidate, f: Figures, still: Figures, *, depth_is_guess
 
 
 def told(candidate: Candidate, f: Figures, still: Figures) -> str:
-    """The figures, as a part of a sentence."""
+    """The figures as part of a sentence."""
     said = [f"{f.fitting:.0%} of the points fit within 2 px (median {f.reprojection:.1f} px)"]
     if candidate.moves:
         said.append(f"seen {f.angle:.1f} degrees apart")

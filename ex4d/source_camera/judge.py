@@ -1,9 +1,9 @@
 """Which camera is right, by evidence that none of them was fitted to: far frames warped onto each other.
 
-A frame is moved onto another one by its depth and a camera, and compared with it in colour. Only pixels are compared
-whose depths agree, and a difference counts at most 40 levels, so what moves by itself has little weight. A depth model
-is right only up to a scale that changes from frame to frame; each camera brings its own points, so the depth of every
-frame is scaled to them first. Where depth or lens are off, they are so for all cameras alike.
+A frame is warped onto another by its depth and a camera, and their colours are compared. Only pixels whose depths
+agree are compared, and a difference is capped at 40 levels, so independently moving things have little weight. A depth
+model is right only up to a scale that changes from frame to frame. Each camera brings its own points, so the depth of
+every frame is first scaled to them. Errors of depth or lens affect all cameras alike.
 """
 
 from dataclasses import dataclass
@@ -12,30 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH = 256
-"""Width at which pictures are compared: what is finer tells about the depth more than about the camera."""
+"""Width at which pictures are compared; finer detail says more about the depth than about the camera."""
 
 APART = (8, 12, 16, 24)
-"""How many frames lie between the two of a pair."""
+"""Numbers of frames between the two frames of a pair."""
 
 PAIRS = 8
-"""So many pairs of each distance, there and back."""
+"""Number of pairs for each distance, in both directions."""
 
 CAP = 40.0
-"""Levels that a difference counts at most."""
+"""Levels at which a difference is capped."""
 
 AGREE = 0.1
-"""Two depths agree where their logarithms differ by less."""
+"""Two depths agree if their logarithms differ by less than this."""
 
 FEWEST_PIXELS = 200
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """How well a camera moves far frames onto each other.
+    """How well a camera warps far frames onto each other.
 
     Attributes:
         levels: mean difference in colour, 0 to `CAP`.
-        compared: part of the pixels that stay in the picture whose depths agree.
+        compared: part of the pixels inside the other picture whose depths agree.
     """
 
     levels: float
@@ -48,7 +48,7 @@ class Judge:
     Args:
         frames: (T,H,W,3) uint8 RGB.
         depth: (T,H,W).
-        static: (T,h,w) what stands still, of any size; None takes everything.
+        static: (T,h,w) what is static, at any size; None uses everything.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class Judge:
     def evidence(
         self, camera_to_world: NDArray[np.float64], intrinsics: NDArray[np.float64], scale: NDArray[np.float64]
     ) -> Evidence:
-        """How well a camera does.
+        """How well a camera does on this clip.
 
         Args:
             camera_to_world: (T,4,4).
             intrinsics: (T,3,3) in pixels of the frames.
-            scale: (T,) by what the depth of each frame is multiplied.
+            scale: (T,) factor for the depth of each frame.
         """
         found = [
             self._pair(i, j, np.linalg.inv(camera_to_world[j]) @ camera_to_world[i], intrinsics, scale)
@@ -117,7 +117,7 @@ class Judge:
 
 
 def far_pairs(count: int) -> list[tuple[int, int]]:
-    """Pairs of frames to compare in a clip of `count` frames, there and back."""
+    """Pairs of frames to compare in a clip of `count` frames, in both directions."""
     distances = [apart for apart in APART if apart < count] or [max(1, count - 1)]
     pairs = []
     for apart in distances:

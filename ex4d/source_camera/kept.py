@@ -1,4 +1,4 @@
-"""Found cameras, kept by what they were found from: the same shot costs a hash the second time."""
+"""Found cameras, cached by their inputs: the same shot costs only a hash the second time."""
 
 import hashlib
 import json
@@ -17,18 +17,18 @@ from ex4d.storage import user_cache
 from ex4d.storage.npz import open_arrays, write_arrays
 
 VERSION = 3
-"""Changes when the same clip would give another camera."""
+"""Increase it when the same clip would give another camera."""
 
 MOST = 500
-"""Most cameras that are kept; what was used least recently goes first."""
+"""Maximum number of cameras in the cache; the least recently used goes first."""
 
 _OPTIONAL = ("camera_to_world", "points", "lens", "moving", "steady")
 
 
 def key(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish) -> str:
-    """Hash of all that a found camera depends on."""
+    """Hash of everything that a found camera depends on."""
     about = [VERSION, wish.method, wish.lens_known, wish.depth_is_guess, wish.zooms, solver.PYCOLMAP.is_there]
-    if wish.method in (AUTO, DA3) and (file := da3.file_shown()):  # without it keys are those of earlier versions
+    if wish.method in (AUTO, DA3) and (file := da3.file_shown()):  # without it, keys are those of earlier versions
         about.append(file)
     digest = hashlib.sha256(json.dumps([*about, frames.shape, wish.moving is not None]).encode())
     digest.update(np.ascontiguousarray(wish.intrinsics).data)
@@ -41,16 +41,16 @@ def key(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish) -> st
 
 
 def kept(name: str, make: Callable[[], Found], again: bool = False) -> Found:
-    """What was kept under a key, or what `make` gives, which is kept. A damaged file is replaced.
+    """The cached result under a key, or that of `make`, which is then cached. A damaged file is replaced.
 
     Args:
         name: from `key`.
         make: finds the camera.
-        again: find it even if there is one already.
+        again: find it even if it is cached.
     """
     try:
         path = user_cache.folder("source_camera") / f"{name}.npz"
-    except InputError:  # nowhere to keep anything
+    except InputError:  # there is no place for a cache
         return make()
     if path.exists() and not again:
         try:

@@ -1,4 +1,4 @@
-"""Masks of what moves by itself that the user gives: white is left out."""
+"""Masks of independently moving things that the user gives: white is ignored."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
 WHITE = 128
-"""From this level on a pixel moves."""
+"""Pixels from this level up are moving."""
 
 
 def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bool_]:
-    """The mask of a clip (T,H,W) at its working size: scaled and cropped as the clip is, unless it has that size.
+    """The mask (T,H,W) of a clip at its working size: scaled and cropped like the clip, unless it has that size.
 
     Args:
-        path: a picture for all frames, whatever is beside it, or a video or a folder of images: one for each frame
-            of the whole source, or of those that are used.
+        path: one image for all frames, whatever is beside it, or a video or a folder of images, with one for each frame
+            of the whole source, or of the frames that are used.
         clip: whose mask it is.
         progress: called after each frame.
 
     Raises:
-        InputError: it cannot be read, or has another number of frames.
+        InputError: it cannot be read, or its number of frames does not match.
     """
     import cv2
 
@@ -54,7 +54,7 @@ def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bo
 
 
 def resized_mask(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.uint8]:
-    """A mask (T,h,w) at another size (T,height,width), 255 where it is set: what a mask video holds."""
+    """A mask (T,h,w) at another size (T,height,width), 255 where it is set, as in a mask video."""
     import cv2
 
     large = np.empty((len(mask), height, width), np.uint8)

@@ -1,4 +1,4 @@
-"""What moves by itself in a clip: where optical flow goes elsewhere than the camera's own motion can send it."""
+"""Independently moving things in a clip: where optical flow differs from anything that camera motion can cause."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,22 +10,22 @@ WIDTH = 384
 """Width at which flow is computed."""
 
 APART = 2
-"""Flow is followed over so many frames, before and after."""
+"""Number of frames, before and after, over which flow is computed."""
 
 DEPTH_OFF = 1.5
-"""The depth may be wrong by this factor: flow that fits any distance in between is the camera's."""
+"""Factor by which the depth may be wrong: flow that fits any distance in between is attributed to the camera."""
 
 LEAST_PX = 1.0
 WORSE = 6.0
-"""Levels by which the camera's motion must explain a pixel's colour worse than flow does: flow errs where nothing has
-texture."""
+"""Levels by which the camera's motion must explain a pixel's colour worse than flow does, because flow fails where
+there is no texture."""
 
 CLOSE_PX, GROW_PX = 5, 4
 SMALLEST = 0.002
-"""Regions below this part of the picture are noise."""
+"""Regions smaller than this fraction of the picture are noise."""
 
 FRAMES = 5
-"""The mask is the median of so many frames."""
+"""The mask is the median over this many frames."""
 
 
 def moving_mask(
@@ -36,15 +36,15 @@ def moving_mask(
     progress: Progress = silent,
     scale: NDArray[np.float64] | None = None,
 ) -> NDArray[np.bool_]:
-    """Where things move by themselves (T,h,w), at most `WIDTH` wide.
+    """Where things move independently (T,h,w), at most `WIDTH` wide.
 
     Args:
         frames: (T,H,W,3) uint8 RGB.
-        depth: (T,H,W); times `scale` in the unit of the camera, and off by `DEPTH_OFF` at most.
+        depth: (T,H,W) float32; times `scale` it is in the unit of the camera, and off by at most `DEPTH_OFF`.
         camera_to_world: (T,4,4).
         intrinsics: (T,3,3) in pixels of (H,W).
         progress: called after each frame.
-        scale: (T,) by what the depth of each frame is multiplied; None leaves it.
+        scale: (T,) factor for the depth of each frame; None leaves it unchanged.
     """
     import cv2
 
@@ -80,7 +80,7 @@ def moving_mask(
 
 
 def small_grey(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A frame (H,W,3) in grey, of another size (width, height)."""
+    """A frame (H,W,3) in grey, resized to (width, height)."""
     import cv2
 
     grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
@@ -88,7 +88,7 @@ def small_grey(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.ui
 
 
 def _sampled(picture: NDArray[np.float32], at: NDArray[np.float64]) -> NDArray[np.float32]:
-    """A picture's values at places (h,w,2), pixel centres at +0.5."""
+    """A picture's values at positions (h,w,2), with pixel centres at +0.5."""
     import cv2
 
     column, row = (np.clip(at[..., c] - 0.5, -1e4, 1e4).astype(np.float32) for c in (0, 1))
@@ -104,9 +104,9 @@ def _nearest_course(
     k_i: NDArray[np.float64],
     k_j: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The place (h,w,2) nearest to where flow sends a pixel of all those to which the camera alone can send it.
+    """The position (h,w,2) nearest to the one given by flow, among those that the camera's motion alone can cause.
 
-    These are a line between the places for the nearest and the farthest distance that the pixel may have.
+    These form a line segment between the positions for the nearest and the farthest distance that the pixel may have.
     """
     rays = pixels @ np.linalg.inv(k_i).T
     ends = []
@@ -122,7 +122,7 @@ def _nearest_course(
 
 
 def _cleaned(votes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The votes without noise, without holes, steady in time, and a little larger."""
+    """The votes without noise and holes, smoothed over time and slightly enlarged."""
     import cv2
 
     count, height, width = votes.shape

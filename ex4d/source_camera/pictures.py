@@ -1,4 +1,4 @@
-"""The pictures on which cameras are found: grey, and of a size at which points can be followed well."""
+"""The pictures in which cameras are found: grey, and of a size at which points can be tracked well."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 768
-"""Longer side in pixels. Smaller clips are scaled up: on one of 256 pixels that made the rotation four times better."""
+"""Longer side in pixels. Smaller clips are scaled up, which made the rotation four times better for 256 pixels."""
 
 MOST_ENLARGED = 3.0
 
@@ -17,7 +17,7 @@ class Pictures:
 
     Attributes:
         grey: (T,h,w) uint8.
-        scale: pixels of them in one of the clip's working picture.
+        scale: pixels of these pictures per pixel of the clip's working picture.
     """
 
     grey: NDArray[np.uint8]
@@ -29,11 +29,11 @@ class Pictures:
         return self.grey.shape[2], self.grey.shape[1]
 
     def intrinsics(self, working: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Intrinsics (T,3,3) of the working picture in pixels of these."""
+        """Intrinsics (T,3,3) of the working picture, converted to pixels of these pictures."""
         return np.diag([self.scale, self.scale, 1.0]) @ working
 
     def working_intrinsics(self, focal: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-        """Intrinsics (T,3,3) of the working picture (width, height) from focal lengths (T,) in pixels of these."""
+        """Intrinsics (T,3,3) of the working picture (width, height) from focal lengths (T,) in these pixels."""
         k = np.zeros((len(focal), 3, 3))
         k[:, 0, 0] = k[:, 1, 1] = focal / self.scale
         k[:, :2, 2], k[:, 2, 2] = np.array(size) / 2, 1.0
@@ -41,7 +41,7 @@ class Pictures:
 
 
 def pictures_of(frames: NDArray[np.uint8]) -> Pictures:
-    """The pictures for a clip's frames (T,H,W,3) RGB."""
+    """The pictures for a clip's frames (T,H,W,3) uint8 RGB."""
     import cv2
 
     height, width = frames.shape[1:3]

@@ -1,9 +1,9 @@
-"""Where the camera of a second clip of the same place stood: a clean plate, of one picture or of many.
+"""Where the camera of a second clip of the same place was: a clean plate of one picture or many.
 
-Features of a few frames of the clip are lifted by its depth into its world, features of the plate are matched to them
-(SIFT, Lowe 2004), and each frame of the plate is placed by what agrees (PnP with RANSAC). The frames of the plate need
-not see one another. Figures of generated scenes: right places have 21 to 530 points in 12 to 55 of 64 parts of the
-picture, wrong ones at most 12 in 5.
+Features of a few frames of the clip are lifted into its world by its depth, features of the plate are matched to them
+(SIFT, Lowe 2004), and each frame of the plate is placed by the matches that agree (PnP with RANSAC). The frames of the
+plate need not overlap. Figures from generated scenes: correct placements have 21 to 530 points in 12 to 55 of 64 parts
+of the picture, wrong ones at most 12 in 5.
 """
 
 from dataclasses import dataclass
@@ -16,37 +16,37 @@ from ex4d.geometry.transforms import inverse
 from ex4d.progress import LOCATING_PLATE, Progress, silent
 
 KEY_FRAMES = 8
-"""Frames of the clip whose features are looked for in the plate."""
+"""Frames of the clip whose features are matched with the plate."""
 
 FEATURES, RATIO = 4000, 0.75
-"""Most features of a frame; a match must be nearer than the second best by this factor."""
+"""Maximum number of features per frame; a match must be nearer than the second best by this factor."""
 
 PIXELS, TRIES = 4.0, 5000
-"""How far a point may be from where it should be, and how many poses are tried."""
+"""Reprojection error in pixels up to which a point agrees, and number of poses that are tried."""
 
 ROUNDS, BEST_PIXELS = 4, 1.0
-"""So often the pose is refined by the better half of the points, or those that are no farther off than this."""
+"""Number of times that the pose is refined by the points within 1.5 times the median residual, or this many pixels."""
 
 LEAST_POINTS, LEAST_PARTS, PARTS = 20, 10, 8
-"""A frame is placed by at least so many different points, in so many of `PARTS` x `PARTS` parts of its picture."""
+"""Minimum number of points that place a frame, and of the `PARTS` x `PARTS` parts of its picture that have some."""
 
 MOST_SPREAD = 0.25
-"""The depth of a frame fits the points if its ratio to theirs differs by no more than this, in the median."""
+"""The depth of a frame fits the points if the median deviation of the logarithm of their ratio is at most this."""
 
 _SMOOTH, _AROUND = 1.1, 9
-"""Points at edges, where depth differs by this factor within 5 pixels, and next to what moves do not count."""
+"""Points do not count at edges, where depth differs by this factor within 5 pixels, or this close to moving things."""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Pictures of which the depth is known.
+    """Pictures with known depth.
 
     Attributes:
         pictures: (T,H,W,3) uint8 RGB.
         depth: (T,H,W) float32.
         intrinsics: (T,3,3) in pixels.
-        camera_to_world: (T,4,4); None if that is to be found.
-        moving: (T,H,W) what moves by itself; None if that is not known.
+        camera_to_world: (T,4,4); None if it has to be found, or is still.
+        moving: (T,H,W) bool, independently moving things; None if unknown.
     """
 
     pictures: NDArray[np.uint8]
@@ -63,8 +63,8 @@ class Placed:
     Attributes:
         frame: its number in the plate.
         camera_to_world: (4,4), in the unit of the clip's depth.
-        scale: by what its depth is multiplied to be in that unit.
-        points: how many agree.
+        scale: factor that brings its depth to that unit.
+        points: number of points that agree.
     """
 
     frame: int
@@ -74,11 +74,11 @@ class Placed:
 
 
 def register(clip: Frames, plate: Frames, progress: Progress = silent) -> list[Placed]:
-    """The frames of a plate that have a place in the world of a clip; none where it shows another place.
+    """The frames of a plate that could be placed in the world of a clip; none if it shows another place.
 
     Args:
-        clip: with its camera; None stands at the origin.
-        plate: whose camera is looked for.
+        clip: with its camera; None is at the origin.
+        plate: without a camera.
         progress: called after each frame of either.
     """
     keys = np.unique(np.linspace(0, len(clip.pictures) - 1, KEY_FRAMES).round().astype(int))
@@ -97,11 +97,11 @@ def register(clip: Frames, plate: Frames, progress: Progress = silent) -> list[P
 
 
 _Points = tuple[NDArray[np.float64], NDArray[np.float32]]
-"""Places (n,3) in the world, and what they look like (n,128)."""
+"""Positions (n,3) in the world, and their descriptors (n,128)."""
 
 
 def _features(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Pixels (n,2), centres at +0.5, and what is there (n,128)."""
+    """Pixels (n,2), with centres at +0.5, and their descriptors (n,128)."""
     grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
     found, looks = cv2.SIFT.create(FEATURES, contrastThreshold=0.02).detectAndCompute(grey, None)
     if looks is None:
@@ -110,7 +110,7 @@ def _features(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[
 
 
 def _points(clip: Frames, t: int) -> _Points:
-    """Features of a frame of the clip that stand still, in the world."""
+    """Static features of a frame of the clip, in the world."""
     at, looks = _features(clip.pictures[t])
     depth, square = clip.depth[t], np.ones((5, 5), np.uint8)
     good = cv2.dilate(depth, square) < _SMOOTH * cv2.erode(depth, square)
@@ -128,7 +128,7 @@ def _points(clip: Frames, t: int) -> _Points:
 
 
 def _placed(plate: Frames, t: int, known: list[_Points]) -> Placed | None:
-    """Where a frame of the plate was taken; None if too little agrees."""
+    """The placement of a frame of the plate; None if too little agrees."""
     at, looks = _features(plate.pictures[t])
     matcher, pixels, places = cv2.BFMatcher(cv2.NORM_L2), [], []
     for points, theirs in known:
@@ -154,7 +154,7 @@ def _placed(plate: Frames, t: int, known: list[_Points]) -> Placed | None:
     agreeing = len(np.unique(pixel))
     if agreeing < LEAST_POINTS or len(parts) < LEAST_PARTS:
         return None
-    for _ in range(ROUNDS):  # those that agree best decide
+    for _ in range(ROUNDS):  # the points that agree best decide
         off = np.linalg.norm(cv2.projectPoints(place, turn, shift, lens, None)[0][:, 0] - at[pixel], axis=1)
         best = off <= max(BEST_PIXELS, 1.5 * float(np.median(off)))
         turn, shift = cv2.solvePnPRefineLM(place[best], at[pixel[best]], lens, None, turn, shift)
@@ -171,6 +171,6 @@ def _placed(plate: Frames, t: int, known: list[_Points]) -> Placed | None:
 
 
 def _pixels(at: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-    """Rows and columns of places (n,2) in a picture."""
+    """Rows and columns of positions (n,2) in a picture."""
     columns, rows = at.astype(int).T
     return np.clip(rows, 0, shape[0] - 1), np.clip(columns, 0, shape[1] - 1)

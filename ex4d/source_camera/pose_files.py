@@ -1,4 +1,4 @@
-"""Where the camera that shot the clip stood in every frame: with it, static things stand still in the world."""
+"""Files that say where the camera that shot the clip was in every frame, which makes static things static."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["MOST_POINTS", "SourceCamera", "in_unit_of", "load", "save"]
 
 FOUND = "found_from_the_clip"
-"""Name of what marks a file whose camera was found from the clip's own pictures."""
+"""Name of the entry that marks a file whose camera was found from the clip's own pictures."""
 
 STEADY = "steady_depth"
-"""Name of what takes the pumping out of the depth, in such a file that is beside the depth as it was."""
+"""Name of the entry that removes the pumping from the depth, in such a file beside the original depth."""
 
 SAME = 2e-3
-"""A scale this near to 1 is 1: a camera scaled to a depth stays as it is beside it, also once the depth was packed."""
+"""A scale this near to 1 counts as 1, so that a camera scaled to a depth stays as it is after the depth was packed."""
 
 LEAST_SEEN = 8
-"""So many times points must be seen in front of the camera before they tell a scale."""
+"""Minimum number of times that points must be seen in front of the camera to determine a scale."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class SourceCamera:
 
     Attributes:
         camera_to_world: (T,4,4) float64, OpenCV axes; the first is the identity.
-        points: (M,3) float64, things that stand still and that the clip shows, in the same world, such as a tracker's
-            bundles; M may be 0.
-        from_file: (4,4) float64, from the world of the file into that of the shot, scale included; None if it came
-            from no file.
-        lens: (T,3,3) float64, the lens that the file tells, in pixels of the working picture; None if it tells none.
+        points: (M,3) float64, static points that the clip shows, in the same world, such as a tracker's bundles; M may
+            be 0.
+        from_file: (4,4) float64, from the world of the file to that of the shot, scale included; None if it came from
+            no file.
+        lens: (T,3,3) float64, the lens given by the file, in pixels of the working picture; None if it gives none.
         notes: sentences about how the file was read.
-        found: whether it was found from the clip's own pictures; then its lens counts where the depth tells none.
-        steady: (T,2) what takes the pumping out of the depth that it was found with, see `steadying`; None if there
-            is nothing to do.
+        found: whether it was found from the clip's own pictures; its lens is then used if the depth gives none.
+        steady: (T,2) what removes the pumping from the depth that it was found with, see `steadying`; None if there is
+            nothing to remove.
     """
 
     camera_to_world: NDArray[np.float64]
@@ -81,14 +81,16 @@ def load(path: Path, clip: "Clip") -> SourceCamera:
     """The source camera from a file.
 
     Args:
-        path: of any format of `ex4d.cameras.registry`. The world may be any: it is turned so that it becomes the
-            camera of the clip's first frame. Points that stand still may be in it, see `SourceCamera`; without them
-            the distances must be in the unit of the clip's depth.
-        clip: whose camera it is. There is a pose for each of its frames, or of those of the whole source, or of the
-            source's pictures where its rate is variable; or else frame numbers or times tell, see `cameras.fitting`.
+        path: of any format in `ex4d.cameras.registry`. Its world may be any: it is transformed so that the pose of the
+            clip's first frame is the identity. It may contain static points, see `SourceCamera`; without them,
+            distances must be in the unit of the clip's depth.
+        clip: whose camera it is. The file has a pose for each of its frames, or for each of the whole source, or for
+            each of the source's pictures if its rate is variable; or else frame numbers or times, see
+            `cameras.fitting`.
 
     Raises:
-        InputError: missing, damaged, without poses or with two kinds that disagree, of another number, or not rigid.
+        InputError: the file is missing or damaged, has no poses or two kinds that disagree, has another number of them,
+            or they are not rigid.
     """
     read = registry.read(path)
     track, notes = source_track(read, clip_frames(clip), str(path))
@@ -106,7 +108,7 @@ def load(path: Path, clip: "Clip") -> SourceCamera:
 
 
 def _when_found(path: Path, frames: int) -> tuple[bool, NDArray[np.float64] | None]:
-    """Whether the camera was found from the clip, and what steadies the depth, where it is of as many frames."""
+    """Whether the camera was found from the clip, and what steadies the depth if it covers as many frames."""
     if path.suffix.lower() != ".npz":
         return False, None
     with open_arrays(path, "camera file") as arrays:
@@ -120,7 +122,7 @@ def _when_found(path: Path, frames: int) -> tuple[bool, NDArray[np.float64] | No
 
 
 def clip_frames(clip: "Clip") -> ClipFrames:
-    """Which frames of a clip are used, for `ex4d.cameras.fitting`."""
+    """The frames of a clip that are used, for `ex4d.cameras.fitting`."""
     return ClipFrames(
         used=len(clip.frames),
         start=clip.start,
@@ -135,12 +137,13 @@ def clip_frames(clip: "Clip") -> ClipFrames:
 
 
 def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = None) -> tuple[SourceCamera, str]:
-    """The camera with its distances in the unit of the depth, and a sentence about how that is known.
+    """The camera with its distances in the unit of the depth, and a sentence about how the scale is known.
 
-    A `scale`, units of the depth in one of the file, counts more than points.
+    A `scale`, in units of the depth per unit of the file, takes precedence over points.
 
-    A tracker's unit is its own. Where its points are seen, the depth tells how far away they are in the other unit: the
-    median of depth over distance, over all points and frames, is the scale. What hides a point, or moves, is outvoted.
+    A tracker's unit is arbitrary. Wherever its points are visible, the depth gives their distance in the other unit;
+    the scale is the median of depth over distance, over all points and frames. Points that are hidden or move are
+    outvoted.
     """
     if scale is not None:
         return _scaled(camera, scale), f"The source camera moves; its distances were scaled by {scale:g}, as requested."

@@ -1,9 +1,9 @@
-"""Followed points made more exact: each sighting is matched once more against one picture of its point.
+"""More exact tracks: each sighting is matched again, to a single picture of its point.
 
-Going from frame to frame, every step adds its error: after 30 frames a point has slid by 1 to 2 pixels, which bends the
-camera and its lens. Here a point's look in the middle of its track is laid onto each of its other sightings: scaled,
-turned and sheared (inverse compositional Lucas-Kanade with an affine warp, Baker and Matthews 2004). What is left is an
-error of 0.3 pixels that does not grow.
+Tracking from frame to frame adds an error with every step: after 30 frames a point has drifted by 1 to 2 pixels, which
+bends the camera and its lens. Here a point's appearance in the middle of its track is aligned with each of its other
+sightings, with scale, rotation and shear (inverse compositional Lucas-Kanade with an affine warp, Baker and Matthews
+2004). This leaves an error of 0.3 pixels that does not grow.
 """
 
 from dataclasses import dataclass
@@ -15,37 +15,37 @@ from ex4d.progress import Progress, silent
 from ex4d.source_camera.tracks import Tracks
 
 HALF = 10
-"""Half the side of what is compared, in pixels. Smaller windows are less exact, larger ones hold more edges."""
+"""Half the side in pixels of the window that is compared. Smaller ones are less exact, larger ones have more edges."""
 
 HALF_OF_CLIP = 5
-"""The same in pixels of the clip, where it was scaled up."""
+"""The same in pixels of the clip, if the clip was scaled up."""
 
 STEPS = 8
 ENOUGH_PX = 0.005
-"""A smaller step is the last."""
+"""Iteration stops at a smaller step, in pixels."""
 
 REACH_PX = 2.0
-"""A sighting moves by so much at most, beside what it moved in the frame before: what goes farther is another point."""
+"""Maximum shift of a sighting in pixels from where it was tracked; anything farther away is another point."""
 
 LEAST_LIKE = 0.75
-"""Correlation of the two pictures below which the point was lost."""
+"""Correlation of the two windows below which the point counts as lost."""
 
 AREA = 0.4, 2.5
-"""Smallest and largest area of a window, in those of its first look."""
+"""Smallest and largest area of a window, relative to that of its reference."""
 
 AT_ONCE = 1000
-"""So many points are worked on at a time, which bounds the memory."""
+"""Number of points processed at a time, which limits memory."""
 
 
 @dataclass(frozen=True)
 class _Looks:
-    """What n points look like where they are seen best, each in a window of p pixels.
+    """The appearance of n points where they are seen best, each in a window of p pixels.
 
     Attributes:
-        x, y: (p,) from the middle of the window.
-        weight: (p,) of each pixel; their sum is 1.
-        values: (n,p) grey, of mean 0.
-        steps: (n,6,p) the step of the warp for a difference in each pixel.
+        x, y: (p,) offsets from the middle of the window.
+        weight: (p,) of each pixel, with sum 1.
+        values: (n,p) grey levels with mean 0.
+        steps: (n,6,p) the step of the warp per difference in each pixel.
     """
 
     x: NDArray[np.float32]
@@ -56,17 +56,17 @@ class _Looks:
 
 
 def half_window(scale: float) -> int:
-    """Pixels to each side of a point that are compared, in pictures `scale` times as large as the clip's."""
+    """Pixels compared to each side of a point, in pictures `scale` times as large as the clip's."""
     return max(HALF, round(HALF_OF_CLIP * scale))
 
 
 def refined(grey: NDArray[np.uint8], tracks: Tracks, scale: float, progress: Progress = silent) -> Tracks:
-    """The sightings that were found again, where they were found.
+    """The sightings that were found again, at their refined positions.
 
     Args:
-        grey: (T,h,w) pictures.
+        grey: (T,h,w) uint8 pictures.
         tracks: sightings in them.
-        scale: pixels of them in one of the clip's working picture.
+        scale: pixels of these pictures per pixel of the clip's working picture.
         progress: called after each part of the points; raises `Cancelled` to stop.
     """
     order = np.argsort(tracks.track, kind="stable")  # by point, then by frame
@@ -90,7 +90,7 @@ def _refine(
     xy: NDArray[np.float64],
     found: NDArray[np.bool_],
 ) -> None:
-    """Move the sightings of some points (n,) in `xy`, and tell which were found: like `best` (n,), one of each."""
+    """Move the sightings of some points (n,) in `xy`, and set `found` for those that match `best` (n,), one each."""
     number = np.full(tracks.count, -1)
     number[points] = np.arange(len(points))
     rows = np.flatnonzero(number[tracks.track] >= 0)
@@ -113,7 +113,7 @@ def _refine(
 
 
 def _looks(grey: NDArray[np.uint8], frame: NDArray[np.intp], xy: NDArray[np.float64], half: int) -> _Looks:
-    """The looks of points at places (n,2) of some frames (n,)."""
+    """The appearance of points at positions (n,2) in some frames (n,)."""
     import cv2
 
     side = np.arange(-half, half + 1, dtype=np.float32)
@@ -141,9 +141,9 @@ def _looks(grey: NDArray[np.uint8], frame: NDArray[np.intp], xy: NDArray[np.floa
 def _laid(
     looks: _Looks, who: NDArray[np.intp], grey: NDArray[np.uint8], xy: NDArray[np.float64], warp: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Where looks `who` (n,) lie in a picture: places (n,2), warps (n,2,2), and how alike (n,) they are, 1 at most.
+    """Where the points `who` (n,) are in a picture: positions (n,2), warps (n,2,2), and correlations (n,), at most 1.
 
-    `xy` and `warp` are where to begin. Brightness and contrast are those of the picture.
+    `xy` and `warp` are the starting point. Brightness and contrast are matched to those of the picture.
     """
     picture, start, like = grey.astype(np.float32), xy, np.zeros(len(who))
     xy, warp, active = xy.copy(), warp.copy(), np.arange(len(who))

@@ -1,7 +1,7 @@
-"""A camera that only turns, as on a tripod: its rotations, and the lens where turning tells it. Needs numpy only.
+"""A camera that only turns, as on a tripod: its rotations, and the lens if they determine it. Needs numpy only.
 
-A point at pixel x of frame i is seen at K_j R_j^T R_i K_i^-1 x of frame j, however far away it is (R camera-to-world).
-Rotations and focal lengths minimise the robust sum over pairs of sightings, by Gauss-Newton.
+A point at pixel x of frame i is seen at K_j R_j^T R_i K_i^-1 x in frame j, however far away it is (R camera-to-world).
+Rotations and focal lengths minimise a robust sum over pairs of sightings, by Gauss-Newton.
 """
 
 from dataclasses import dataclass
@@ -13,26 +13,27 @@ from ex4d.cameras.rotations import from_quaternions
 from ex4d.source_camera.tracks import Tracks
 
 APART = (1, 4, 12, 36)
-"""How many frames lie between the two sightings of a pair."""
+"""Numbers of frames between the two sightings of a pair."""
 
 MOST_PAIRS = 20_000
 ROUNDS, LAST_ROUNDS = (16.0, 8.0, 4.0, 2.0, 1.0), 24
-"""Scale of the Cauchy loss in pixels, a step each, before that of the end; a zoom needs many of those."""
+"""Scales of the Cauchy loss in pixels, one step each, before the final one, and steps with the final one, of which a
+zoom needs many."""
 
 ENOUGH = 1e-5
-"""A smaller step, in radians or of the logarithm of the focal length, is the last."""
+"""Iteration stops at a smaller step, in radians or of the logarithm of the focal length."""
 
 FOCAL_PRIOR = 0.5
-"""The logarithm of the focal length is within so much of that assumed, loosely: it keeps what turning does not tell."""
+"""Standard deviation of a loose prior on the logarithm of the focal length, for turns that do not determine it."""
 
 ZOOM_PRIOR = 0.02
-"""The same for the first frame of a zoom, which without a turn does not tell how long the lens was."""
+"""The same for the first frame of a zoom, because a zoom without rotation does not determine the focal length."""
 
 ZOOM_STEP = 0.003
-"""From frame to frame, a zoom gets faster or slower by about so much of the logarithm of the focal length."""
+"""Approximate change of zoom speed per frame, in units of the logarithm of the focal length."""
 
 FOCAL_KNOWN = 0.03
-"""The focal length counts as found where its standard deviation is below this part of it."""
+"""The focal length counts as found if the standard deviation of its logarithm is below this."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Turning:
         camera_to_world: (T,4,4), all at the origin; the first is the identity.
         focal: (T,) pixels.
         focal_sd: standard deviation of the logarithm of the first focal length.
-        residual: median over pairs that are farthest apart, in pixels.
-        cost: what was minimised, over pairs: mean of the Cauchy loss.
+        residual: median in pixels over the pairs that are farthest apart.
+        cost: the minimised cost, the mean Cauchy loss over pairs.
         degrees: greatest angle from the first frame.
     """
 
@@ -68,18 +69,18 @@ def turning(
     near: NDArray[np.float64] | None = None,
     most: int = MOST_PAIRS,
 ) -> Turning | None:
-    """The rotations of `count` frames, or None if frames share no points.
+    """The rotations of `count` frames, or None if consecutive frames share too few points.
 
     Args:
         tracks: sightings in pixels.
         count: T.
-        focal: in pixels; kept where it is `known`, else where to begin.
+        focal: in pixels; kept if it is `known`, otherwise the starting point.
         centre: (2,) principal point.
         known: whether the focal length is known.
         zooms: whether it changes.
-        loss: scale of the Cauchy loss in pixels in the end.
-        near: (T,3,3) rotations that are nearly right already.
-        most: so many pairs of sightings are used at most.
+        loss: final scale of the Cauchy loss in pixels.
+        near: (T,3,3) rotations that are already nearly right.
+        most: maximum number of pairs of sightings to use.
     """
     pairs = _pairs(tracks, count, most)
     if pairs is None:
@@ -114,7 +115,7 @@ def turning(
 
 
 def _pairs(tracks: Tracks, count: int, most: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]] | None:
-    """Pairs of sightings of the same point: their numbers, and how many frames lie between them."""
+    """Pairs of sightings of the same point: their numbers, and how many frames apart; None if frames share too few."""
     place = np.full((count, tracks.count), -1, np.intp)
     place[tracks.frame, tracks.track] = np.arange(len(tracks.frame))
     found = []
@@ -134,7 +135,7 @@ def _pairs(tracks: Tracks, count: int, most: int) -> tuple[NDArray[np.intp], NDA
 def _chain(
     i: NDArray, j: NDArray, x: NDArray, y: NDArray, apart: NDArray, focal: float, count: int
 ) -> NDArray[np.float64] | None:
-    """Rotations (T,3,3) from each frame to the next one after another: Wahba's problem by singular values, robust."""
+    """Rotations (T,3,3) chained from each frame to the next: Wahba's problem by singular values, robust."""
     rotation = np.tile(np.eye(3), (count, 1, 1))
     rays_i, rays_j = _rays(x, np.full(len(x), focal)), _rays(y, np.full(len(y), focal))
     for t in range(1, count):
@@ -187,7 +188,7 @@ def _linearised(
 
 
 def _cross(v: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Matrices (N,3,3) whose product with a vector is the cross product with v."""
+    """Matrices (N,3,3) whose product with a vector is the cross product of v (N,3) with it."""
     zero = np.zeros(len(v))
     rows = [zero, -v[:, 2], v[:, 1], v[:, 2], zero, -v[:, 0], -v[:, 1], v[:, 0], zero]
     return np.stack(rows, axis=1).reshape(-1, 3, 3)
@@ -196,7 +197,7 @@ def _cross(v: NDArray[np.float64]) -> NDArray[np.float64]:
 def _constrained(
     blocks: NDArray, gradient: NDArray, log_focal: NDArray, start: float, *, known: bool, zooms: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Normal equations (4T,4T), (4T,) with the first rotation held, and what is assumed of the lens."""
+    """Normal equations (4T,4T) and (4T,) with the first rotation fixed and the assumptions about the lens."""
     count = len(gradient)
     normal = blocks.transpose(0, 2, 1, 3).reshape(4 * count, 4 * count).copy()
     right = gradient.reshape(-1).copy()
@@ -206,7 +207,7 @@ def _constrained(
     strength = 1 / (ZOOM_PRIOR if zooms else FOCAL_PRIOR) ** 2 if not known else 1e9
     normal[lens[0], lens[0]] += strength
     right[lens[0]] += strength * (log_focal[0] - start)
-    # A lens that zooms changes evenly, so its second differences are small; else the first ones are 0.
+    # A zoom changes evenly, so its second differences are small; without a zoom the first differences are 0.
     smooth = np.diff(np.eye(count), n=2 if zooms else 1, axis=0) / (ZOOM_STEP if zooms else 3e-5)
     normal[np.ix_(lens, lens)] += smooth.T @ smooth
     right[lens] += smooth.T @ (smooth @ log_focal)

@@ -1,4 +1,4 @@
-"""Which points decide about a camera in the end: those that surely stand still, and lie on one surface."""
+"""Which points decide about a camera in the end: those that are certainly static, and on a single surface."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,30 +10,30 @@ from ex4d.source_camera.refinement import half_window
 from ex4d.source_camera.tracks import Tracks
 
 DEPTH_OFF, DEPTH_TIMES = 0.05, 5.0
-"""A point moves along with the camera where its distance is off by this part, and so many times the usual."""
+"""A point moves along with the camera if its distance is off by this fraction, and by this multiple of the spread."""
 
 FEWEST = 200
-"""Points are left out where so many others are left in each frame."""
+"""Points are only left out if at least this many others remain in each frame."""
 
 
 def outside(mask: NDArray[np.bool_], tracks: Tracks) -> Tracks:
-    """The sightings outside of a mask (T,h,w)."""
+    """The sightings outside a mask (T,h,w)."""
     row, column = (tracks.xy[:, c].astype(np.intp) for c in (1, 0))
     return tracks.kept(~mask[tracks.frame, row, column])
 
 
 def agreeing(task: Task, candidate: Candidate, scale: NDArray[np.float64], spread: float) -> Tracks:
-    """Without the points whose distance is not that of the depth; scale and spread are those of `depth_scale`."""
+    """The sightings without points whose distance differs from the depth's; scale and spread are from `depth_scale`."""
     off = against_depth(candidate, task.tracks, task.depth, scale)
     return _if_enough(task.tracks, off[task.tracks.track] < max(DEPTH_OFF, DEPTH_TIMES * spread), task.count)
 
 
 def on_surfaces(tracks: Tracks, depth: NDArray[np.float32], scale: float) -> Tracks:
-    """Without the sightings at edges of things, where what lies behind slides along; see `from_depth.on_surface`."""
+    """Without the sightings at edges of things, past which the background slides; see `from_depth.on_surface`."""
     return _if_enough(tracks, from_depth.on_surface(tracks, depth, scale, half_window(scale)), len(depth))
 
 
 def _if_enough(tracks: Tracks, keep: NDArray[np.bool_], count: int) -> Tracks:
-    """Those sightings (N,) alone, if enough are left in each of `count` frames; else all."""
+    """Only the sightings to `keep` (N,) if enough are left in each of `count` frames; otherwise all."""
     least = np.bincount(tracks.frame[keep], minlength=count).min()
     return tracks.kept(keep) if least >= FEWEST else tracks

@@ -1,4 +1,4 @@
-"""A rolling shutter, by what is left of the points' motion once the camera is solved. Needs numpy only."""
+"""Rolling shutter, from the residual motion of points once the camera is solved. Needs numpy only."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +10,22 @@ FITS_PX = 1.5
 FEWEST = 500
 
 SHOWS = 0.03
-"""From this on a rolling shutter is told. Most of one goes into the camera: measured on generated clips, 0.06 where the
-rows take 0.3 of a frame's time and 0.13 where they take 0.7; 0.004 at most without. An even motion does not show it."""
+"""Threshold from which a rolling shutter is reported. Most of its effect goes into the camera. Measured on generated
+clips: 0.06 if the rows take 0.3 of a frame's time, 0.13 if they take 0.7, and at most 0.004 without. An even motion
+does not show it."""
 
 
 def rolling(tracks: Tracks, structure: Structure, count: int, height: int) -> float:
-    """By what part of a frame's time the last row seems to be exposed after the first one.
+    """The delay, as a fraction of a frame's time, with which the last row seems to be exposed after the first.
 
-    Points in rows that are exposed later have moved on by then: what is left between sightings and camera is fitted,
-    by least squares, by the points' own motion times their height in the picture.
+    Points in rows that are exposed later have moved further by then. The residuals are fitted, by least squares, with
+    the points' own motion times their height in the picture.
 
     Args:
         tracks: sightings in pixels.
         structure: of the same sightings.
-        count: frames.
-        height: of the picture.
+        count: number of frames.
+        height: of the picture in pixels.
     """
     place = np.full((tracks.count, count + 2), -1)
     place[tracks.track, tracks.frame + 1] = np.arange(len(tracks.track))

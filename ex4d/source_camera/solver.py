@@ -1,4 +1,4 @@
-"""Bundle adjustment and global mapping by pycolmap, in a process of its own that can be killed at any time."""
+"""Bundle adjustment and global mapping by pycolmap, in its own process that can be killed at any time."""
 
 import contextlib
 import queue
@@ -21,10 +21,10 @@ from ex4d.source_camera.tracks import Tracks
 PYCOLMAP = Package("pycolmap", "camera")
 
 TIMEOUT_SECONDS = 600.0
-"""A solve that takes longer is given up."""
+"""A solve that takes longer is abandoned."""
 
 ASKED_EVERY_SECONDS = 0.2
-"""How often it is asked whether to stop."""
+"""How often to check for cancellation."""
 
 ITERATIONS = 60
 
@@ -33,12 +33,12 @@ SCRIPT = Path(__file__).with_name("solver_process.py")
 
 @dataclass(frozen=True)
 class Solved:
-    """What the process gives back.
+    """The result of the process.
 
     Attributes:
         camera_to_world: (T,4,4); NaN in frames that could not be solved.
         focal: (T,) pixels.
-        distortion: of the lens, see `ex4d.source_camera.distortion`; 0 where it was not looked for.
+        distortion: of the lens, see `ex4d.source_camera.distortion`; 0 if it was not solved for.
     """
 
     camera_to_world: NDArray[np.float64]
@@ -64,16 +64,16 @@ def adjusted(
 
     Args:
         tracks: sightings in pixels of `size`.
-        camera_to_world: (T,4,4) where to begin.
-        points: (M,3) where to begin.
+        camera_to_world: (T,4,4) initial poses.
+        points: (M,3) initial points.
         focal: (T,) pixels.
         size: width and height.
-        refine: whether the focal length is found too.
-        zooms: whether each frame has its own.
-        distorts: whether the distortion of the lens is found too; not together with `zooms`.
-        loss: scale of the loss in pixels: sightings that are farther off count less and less.
-        most: so many sightings are used at most.
-        progress: told while it runs.
+        refine: whether to solve for the focal length too.
+        zooms: whether each frame has its own focal length.
+        distorts: whether to solve for lens distortion too; not together with `zooms`.
+        loss: scale of the loss in pixels: sightings with larger residuals count less and less.
+        most: maximum number of sightings to use.
+        progress: called while it runs.
 
     Raises:
         InputError: it fails, or takes too long.
@@ -112,18 +112,18 @@ def mapped(
     overlap: int,
     progress: Progress,
 ) -> Solved:
-    """Cameras of pictures `000000.png` ... in a folder by SIFT and global mapping.
+    """Cameras of the pictures `000000.png` ... in a folder by SIFT and global mapping.
 
     Args:
         pictures: the folder.
-        count: how many there are.
+        count: number of pictures.
         masks: folder with `000000.png.png` ..., black where no features are wanted; None wants them everywhere.
-        focal: in pixels, where to begin.
+        focal: in pixels, the initial value.
         size: width and height.
-        refine: whether the focal length is found too.
-        features: most features in a picture.
-        overlap: with so many following pictures each one is matched, and then with those 2, 4, 8... further.
-        progress: told while it runs.
+        refine: whether to solve for the focal length too.
+        features: maximum number of features per picture.
+        overlap: number of following pictures that each one is matched with, besides those 2, 4, 8... further on.
+        progress: called while it runs.
 
     Raises:
         InputError: it fails, or takes too long.
@@ -146,7 +146,7 @@ def mapped(
 
 
 def fewer(tracks: Tracks, most: int) -> NDArray[np.bool_]:
-    """Which sightings (N,) to use where there are more than `most`: those of every so many-th track of each length."""
+    """Which sightings (N,) to use: only tracks of at least 3, and every n-th of those if there are more than `most`."""
     lengths = tracks.lengths()
     keep = lengths[tracks.track] >= 3
     if keep.sum() > most:
@@ -160,7 +160,7 @@ def fewer(tracks: Tracks, most: int) -> NDArray[np.bool_]:
 
 
 def _run(task: dict[str, NDArray], progress: Progress) -> dict[str, NDArray]:
-    """Let the process do a task.
+    """Run a task in the process.
 
     Raises:
         InputError: it fails, or takes too long.
@@ -193,7 +193,7 @@ def _run(task: dict[str, NDArray], progress: Progress) -> dict[str, NDArray]:
 
 
 def _wait(process: "subprocess.Popen[bytes]", progress: Progress) -> None:
-    """Pass progress on until the process has ended; whatever this raises, the process is killed after it."""
+    """Pass progress on until the process has ended; the caller kills the process if this raises."""
     lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(process, lines), daemon=True).start()
     begun, said = time.monotonic(), ("Solving the camera", 0, 1)
@@ -210,13 +210,13 @@ def _wait(process: "subprocess.Popen[bytes]", progress: Progress) -> None:
         progress(*said)
         if time.monotonic() - begun > TIMEOUT_SECONDS:
             raise InputError(f"Solving the camera took more than {TIMEOUT_SECONDS / 60:.0f} minutes and was stopped.")
-    with contextlib.suppress(subprocess.TimeoutExpired):  # it has said all; if it hangs now, it is killed
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it has reported everything; if it hangs now, it is killed
         process.wait(10)
 
 
 def _listen(process: "subprocess.Popen[bytes]", lines: "queue.SimpleQueue[bytes | None]") -> None:
     assert process.stdout is not None
-    with contextlib.suppress(ValueError, OSError):  # closed under us
+    with contextlib.suppress(ValueError, OSError):  # closed by the other thread
         for line in process.stdout:
             lines.put(line)
     lines.put(None)

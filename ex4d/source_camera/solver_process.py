@@ -1,7 +1,8 @@
-"""What runs pycolmap, as a script in a process of its own: `python solver_process.py TASK.npz RESULT.npz`.
+"""A script that runs pycolmap in its own process: `python solver_process.py TASK.npz RESULT.npz`.
 
-pycolmap and OpenCV in one process corrupt its memory, so this imports numpy and pycolmap alone, and nothing of ex4d.
-It tells its progress by lines `stage|step|steps`, and ends when its input is closed, as when its parent is killed.
+pycolmap and OpenCV in one process corrupt its memory, so this imports only numpy and pycolmap, and nothing of ex4d.
+It reports progress in lines `stage|step|steps`, and ends when its input is closed, for instance because its parent was
+killed.
 """
 
 import itertools
@@ -23,12 +24,12 @@ THREADS = max(1, min(8, os.cpu_count() or 1))
 
 
 def tell(stage: str, step: int, steps: int) -> None:
-    """A line of progress."""
+    """Print a line of progress."""
     print(f"{stage}|{step}|{steps}", flush=True)
 
 
 def adjust(task: Task) -> dict[str, NDArray]:
-    """Bundle adjustment with free points: cameras, points and, if wanted, the focal length and distortion."""
+    """Bundle adjustment with free points: cameras, points and, if requested, the focal length and distortion."""
     model, points = _model(task)
     options = pycolmap.BundleAdjustmentOptions()
     options.refine_focal_length = bool(task["refine"])
@@ -39,7 +40,7 @@ def adjust(task: Task) -> dict[str, NDArray]:
     ceres.loss_function_scale = float(task["loss"])
     ceres.solver_options.max_num_iterations = int(task["iterations"])
     ceres.solver_options.num_threads = THREADS
-    ceres.solver_options.function_tolerance = 1e-6  # pycolmap's 0 makes every adjustment the longest there can be
+    ceres.solver_options.function_tolerance = 1e-6  # with pycolmap's 0, every adjustment takes the maximum time
     config = pycolmap.BundleAdjustmentConfig()
     for image in model.images:
         config.add_image(image)
@@ -60,7 +61,7 @@ def adjust(task: Task) -> dict[str, NDArray]:
 
 
 def _model(task: Task) -> tuple[Any, list[int | None]]:
-    """A reconstruction of cameras, points and sightings; the key of each point, None of those seen once."""
+    """A reconstruction of cameras, points and sightings; and the key of each point, None for those seen only once."""
     track, frame, xy = task["track"], task["frame"], task["xy"]
     width, height = (int(side) for side in task["size"])
     model, count = pycolmap.Reconstruction(), len(task["poses"])
@@ -91,7 +92,7 @@ def _model(task: Task) -> tuple[Any, list[int | None]]:
 
 
 def map_globally(task: Task) -> dict[str, NDArray]:
-    """SIFT, matching of neighbours and global mapping (GLOMAP) of the pictures in a folder; no poses where it fails."""
+    """SIFT, sequential matching and global mapping (GLOMAP) of the pictures in a folder; NaN poses where it fails."""
     width, height = (int(side) for side in task["size"])
     pictures = str(task["pictures"])
     with tempfile.TemporaryDirectory(prefix="ex4d-") as temporary:
@@ -151,7 +152,7 @@ def _end_with_input() -> None:
 
 
 def main(task_file: str, result_file: str) -> None:
-    """Run the task that a file describes."""
+    """Run the task in a file."""
     threading.Thread(target=_end_with_input, daemon=True).start()
     pycolmap.logging.minloglevel = int(pycolmap.logging.Level.ERROR)
     with np.load(task_file, allow_pickle=False) as arrays:

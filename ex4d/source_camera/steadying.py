@@ -1,9 +1,9 @@
-"""Depth without its pumping: the disparity of each frame fitted to points that stand still. Needs numpy only.
+"""Depth without its pumping: the disparity of each frame fitted to static points. Needs numpy only.
 
-Models that look at one frame, or at a few, give every frame a scale and shift of disparity of its own, so that the
-scene breathes. Each point has one true distance in every frame, by the camera that was found; what changes from frame
-to frame in the depth at its sightings is the depth's error. Only what is faster than `TREND_FRAMES` is taken out: a
-slow error differs from place to place in the picture, and one scale and shift for all of it makes it no smaller.
+Models that look at one frame, or a few, give the disparity of every frame its own scale and shift, so the scene
+pulsates. According to the found camera, each point has one true distance in every frame; what changes from frame to
+frame in the depth at its sightings is the error of the depth. Only changes faster than `TREND_FRAMES` are removed. A
+slow error varies across the picture, and a single scale and shift does not make it smaller.
 """
 
 from dataclasses import replace
@@ -16,34 +16,34 @@ from ex4d.source_camera.candidate import Candidate
 from ex4d.source_camera.tracks import Tracks
 
 TREND_FRAMES = 15
-"""Frames over which the scale and shift of the depth are taken for right on average."""
+"""Number of frames over which scale and shift of the depth are assumed to be right on average."""
 
 FEWEST_POINTS = 50
-"""A frame with fewer points stays as it is."""
+"""A frame with fewer points is left unchanged."""
 
 LEAST_SPREAD = 1.5
-"""A shift is fitted where the far points (9 of 10 are nearer) are so many times as far as the near ones, else scale
-alone."""
+"""A shift is fitted if the far points (9 of 10 are nearer) are at least this many times as far away as the near ones,
+otherwise only a scale."""
 
 PUMPS = 0.005
-"""Depth that pumps by less is left as it is. Measured: 0.0005 at most where the depth is true."""
+"""Depth that pumps by less is left unchanged. Measured: 0.0005 at most with true depth."""
 
 ROUNDS = 30
 
 PUMPED = "The depth's scale pumped by"
-"""How the note about it begins."""
+"""The beginning of the note about pumping."""
 
 FARTHEST_OFF = 2.0
-"""The shift changes a distance by this factor at most: it says little about what is farther than all points."""
+"""Maximum factor by which the shift changes a distance, because it says little about anything beyond all points."""
 
 
 def steadying(
     candidate: Candidate, tracks: Tracks, at: NDArray[np.float64], sure: NDArray[np.bool_]
 ) -> NDArray[np.float64] | None:
-    """Scale and shift of each frame's disparity that keep points where they stand; None if the depth hardly pumps.
+    """Scale and shift of each frame's disparity that keep points in place; None if the depth hardly pumps.
 
-    Points and frames are fitted in turn: for each point how far off the depth is at its place as a rule, for each frame
-    what it is off on top of that, by iteratively reweighted least squares.
+    Points and frames are fitted in turn, by iteratively reweighted least squares: for each point the usual error of the
+    depth there, and for each frame the error on top of that.
 
     Args:
         candidate: the camera with its points.
@@ -52,7 +52,7 @@ def steadying(
         sure: (N,) whether that is not at an edge.
 
     Returns:
-        (T,2) float64: disparity becomes `scale / depth + shift`, the shift in one over the depth's unit.
+        (T,2) float64: disparity becomes `scale / depth + shift`, with the shift in 1 / unit of the depth.
     """
     count = len(candidate.camera_to_world)
     good = candidate.tells_depth(tracks) & sure
@@ -85,9 +85,9 @@ def steadying(
 
 
 def steadied(depth: DepthVideo, steady: NDArray[np.float64], already: range = range(0)) -> DepthVideo:
-    """Depth with the (T,2) of `steadying`, and a note with the root mean square of what it changes halfway away.
+    """Depth with the (T,2) of `steadying`, and a note with the root mean square change of the median distance.
 
-    Frames that are steady `already` stay to the bit; the note is about the others, and takes the place of an earlier
+    Frames that are `already` steady stay unchanged bit for bit; the note is about the others, and replaces an earlier
     one.
     """
     made, changes = depth.depth.copy(), []
@@ -106,7 +106,7 @@ def steadied(depth: DepthVideo, steady: NDArray[np.float64], already: range = ra
 
 
 def _robust(design: NDArray[np.float64], off: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Least squares that outliers hardly pull, with Cauchy's weights."""
+    """Least squares with Cauchy weights, hardly affected by outliers."""
     weight = np.ones(len(off))
     for _ in range(3):
         weighted = (design * weight[:, None]).T
@@ -117,7 +117,7 @@ def _robust(design: NDArray[np.float64], off: NDArray[np.float64]) -> NDArray[np
 
 
 def _trend(of_frame: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(T,n) averaged over the `known` frames about each, with a Gaussian as wide as `TREND_FRAMES` evenly weighted."""
+    """(T,n) averaged over the `known` frames around each, by a Gaussian as wide as a box of `TREND_FRAMES`."""
     t = np.arange(len(of_frame))
     weight = np.exp(-0.5 * ((t[:, None] - t) / (TREND_FRAMES / np.sqrt(12))) ** 2) * known
     return np.asarray(weight @ of_frame / weight.sum(1, keepdims=True), np.float64)

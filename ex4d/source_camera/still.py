@@ -1,4 +1,4 @@
-"""Whether the camera stands still: tested on the pictures, not assumed."""
+"""Whether the camera is still: tested on the pictures, not assumed."""
 
 from dataclasses import dataclass
 
@@ -8,32 +8,33 @@ from numpy.typing import NDArray
 from ex4d.source_camera.tracks import BACK_PX, lucas_kanade
 
 COMPARED = 10
-"""So many frames, spread over the clip, are compared with the first, and with the middle one."""
+"""Number of frames, spread over the clip, that are compared with the first frame, and with the middle one."""
 
 STAYS_PX = 0.5
-"""A point that ends within so many pixels of the working picture stays where it is."""
+"""A point that ends within this many pixels of the working picture has not moved."""
 
 CELLS = 8, 6
-"""The picture is cut into so many columns and rows: what moves has most of the corners, but not most of the picture."""
+"""Columns and rows into which the picture is divided, because moving things may have most of the corners, but not most
+of the picture."""
 
 CELL_POINTS = 4
-"""A cell with fewer points is not looked at."""
+"""A cell with fewer points is ignored."""
 
 ENOUGH_STAYS = 0.15
-"""The camera is still where at least this part of the cells stays in every frame compared. Measured: 0.25 and more in
-still clips whose hands and people cover most of what has texture; 0.02 and less where the camera moves or turns."""
+"""The camera is still if at least this part of the cells does not move in any frame compared. Measured: 0.25 and more
+in still clips in which hands and people cover most of the texture; 0.02 and less if the camera moves or turns."""
 
 FEWEST_CELLS = 6
-"""With fewer cells nothing can be told."""
+"""Minimum number of cells for a decision."""
 
 
 @dataclass(frozen=True)
 class Stillness:
-    """What the test found.
+    """Result of the test.
 
     Attributes:
-        cells: how many cells have texture.
-        stays: smallest part of them, 0 to 1, that stayed in a frame compared.
+        cells: number of cells with texture.
+        stays: smallest part of them, 0 to 1, that did not move in a frame compared.
     """
 
     cells: int
@@ -41,21 +42,21 @@ class Stillness:
 
     @property
     def can_tell(self) -> bool:
-        """Whether there is enough to look at."""
+        """Whether there is enough texture to decide."""
         return self.cells >= FEWEST_CELLS
 
     @property
     def is_still(self) -> bool:
-        """Whether the camera stands still."""
+        """Whether the camera is still."""
         return self.can_tell and self.stays >= ENOUGH_STAYS
 
 
 def stillness(grey: NDArray[np.uint8], scale: float) -> Stillness:
-    """Compare pictures (T,h,w) with the first and the middle one.
+    """Compare pictures (T,h,w) uint8 with the first and the middle one.
 
     Args:
         grey: the pictures.
-        scale: pixels of them in one of the working picture.
+        scale: pixels of these pictures per pixel of the working picture.
     """
     import cv2
 
@@ -85,7 +86,7 @@ def stillness(grey: NDArray[np.uint8], scale: float) -> Stillness:
 
 
 def _cells(p: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.intp]:
-    """The cell that each point lies in."""
+    """The cell (n,) that contains each point (n,2)."""
     (columns, rows), (height, width) = CELLS, size
     column = np.clip(p[:, 0] * columns / width, 0, columns - 1).astype(np.intp)
     return np.clip(p[:, 1] * rows / height, 0, rows - 1).astype(np.intp) * columns + column

@@ -1,4 +1,4 @@
-"""Where followed points stand in the world, given cameras, and how well the two agree. Needs numpy only."""
+"""Positions of tracked points in the world, given cameras, and how well the two agree. Needs numpy only."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,12 +20,12 @@ FARTHEST = 1e4
 
 @dataclass(frozen=True)
 class Structure:
-    """Points that cameras and their sightings give.
+    """Points triangulated from cameras and sightings.
 
     Attributes:
         points: (M,3) float64 in the world of the cameras.
-        angle: (M,) radians between the two rays that are farthest apart; about 0 where nothing tells the distance.
-        off: (N,2) pixels from where the point would be seen to each sighting.
+        angle: (M,) radians between the two rays that are farthest apart; about 0 if nothing determines the distance.
+        off: (N,2) pixels from the projection of the point to each sighting.
         z: (N,) distance along the optical axis of each sighting's camera.
     """
 
@@ -41,15 +41,15 @@ class Structure:
 
 
 def triangulated(tracks: Tracks, camera_to_world: NDArray[np.float64], intrinsics: NDArray[np.float64]) -> Structure:
-    """Points that fit their sightings best: rays' nearest point (least squares), refined in pixels.
+    """Points that best fit their sightings: the point nearest to all rays (least squares), refined in pixels.
 
-    Where cameras hardly move between the sightings, the point is put far away along its ray: then the residual tells
+    If cameras hardly move between the sightings, the point is placed far away along its ray; the residual then shows
     how well a camera that only turns explains it.
 
     Args:
         tracks: sightings in pixels.
         camera_to_world: (T,4,4).
-        intrinsics: (T,3,3) of the same pixels.
+        intrinsics: (T,3,3) in the same pixels.
     """
     t, frames, count = tracks.track, tracks.frame, tracks.count
     k, pose = intrinsics[frames], camera_to_world[frames]
@@ -64,7 +64,7 @@ def triangulated(tracks: Tracks, camera_to_world: NDArray[np.float64], intrinsic
     mean_eye = _sums(t, eye, count) / np.maximum(np.bincount(t, minlength=count), 1)[:, None]
     across = np.eye(3) - ray[:, :, None] * ray[:, None, :]
     normal = _sums(t, across, count)
-    # A weak pull to a far point keeps it solvable where all rays are parallel.
+    # A weak pull towards a far point keeps the system solvable if all rays are parallel.
     far = mean_eye + mean_ray * extent * FARTHEST
     weak = 1e-12 * np.eye(3)
     right = _sums(t, np.einsum("nij,nj->ni", across, eye), count) + 1e-12 * far
@@ -86,7 +86,7 @@ def triangulated(tracks: Tracks, camera_to_world: NDArray[np.float64], intrinsic
 def _refined(
     points: NDArray[np.float64], tracks: Tracks, poses: NDArray[np.float64], k: NDArray[np.float64], extent: float
 ) -> NDArray[np.float64]:
-    """Gauss-Newton on inverse distance would be more exact far away; these points need only the near ones."""
+    """Gauss-Newton. On inverse distance it would be more exact far away, but only near points need refinement."""
     count = len(points)
     for _ in range(STEPS):
         residual, z, local, rotation = _seen(points, tracks, poses, k)
@@ -111,7 +111,7 @@ def _refined(
 def _seen(
     points: NDArray[np.float64], tracks: Tracks, poses: NDArray[np.float64], k: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Residuals (N,2) in pixels, distances (N,), local points (N,3), rotations (N,3,3) from the world."""
+    """Residuals (N,2) in pixels, distances (N,), points in camera axes (N,3), and rotations (N,3,3) from the world."""
     pose = poses[tracks.frame]
     rotation = pose[:, :3, :3].transpose(0, 2, 1)
     local = np.einsum("nij,nj->ni", rotation, points[tracks.track] - pose[:, :3, 3])

@@ -1,5 +1,5 @@
-"""Generated footage with the truth about it, and depth that is wrong as depth models make it.
+"""Generated footage with its ground truth, and depth with the errors that depth models make.
 
-Scenes are made of textured solids and ray cast; `scenes.make(name)` is the way in. They serve tests, benchmarks and
-training. Needs the extra `render` (numba, OpenCV).
+Scenes consist of textured solids and are ray cast; the entry point is `scenes.make(name)`. They are used by tests,
+benchmarks and training. Needs the extra `render` (numba, OpenCV).
 """

@@ -1,4 +1,4 @@
-"""True depth made wrong in the ways in which depth models are wrong."""
+"""True depth with errors like those of depth models."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SHAPE_CELLS = (4, 5)
-"""Rows and columns of the coarse grid of the smooth error of shape."""
+"""Rows and columns of the coarse grid of the smooth shape error."""
 
 _SHAPE_FRAMES = 24
-"""Frames in which the error of shape becomes another one."""
+"""Frames over which the shape error changes into another one."""
 
 _LEAST = 0.02
-"""Disparity never falls below this part of its median, whatever the shift."""
+"""Disparity never falls below this fraction of its median, whatever the shift."""
 
 
 @dataclass(frozen=True)
 class DepthErrors:
-    """How depth is wrong. A model of affine disparity gives scale * disparity * (1 + errors) + shift, at soft edges.
+    """Errors of depth. A model of affine disparity gives scale * (disparity * (1 + errors) + shift), with soft edges.
 
     Attributes:
-        scale: of all disparities; a depth in metres comes out 1 / scale times as large.
-        shift: added to all disparities, as a part of their spread (from the 2nd to the 98th percentile) in the clip.
-        jitter: standard deviation of each frame's own factor: the pumping of models that see one frame at a time.
-        shape: root mean square of a smooth error over the picture, which changes slowly with time.
+        scale: of all disparities; a depth in metres becomes 1 / scale times as large.
+        shift: added to all disparities, as a fraction of their spread (from the 2nd to the 98th percentile) in the
+            clip.
+        jitter: standard deviation of the logarithm of each frame's own factor: the pumping of models that see one frame
+            at a time.
+        shape: root mean square of a smooth error over the picture, which changes slowly over time.
         edge: standard deviation in pixels, at a width of 512, of the blur of edges.
     """
 
@@ -36,18 +38,18 @@ class DepthErrors:
 
 
 def usual(seed: int) -> DepthErrors:
-    """What is to be expected of models: unknown scale (0.4 to 2.5) and shift (up to 8 %), and the usual rest."""
+    """Errors to expect of models: unknown scale (0.4 to 2.5) and shift (up to 8 %), and the defaults otherwise."""
     random = np.random.default_rng((seed, 1))
     return DepthErrors(scale=float(np.exp(random.uniform(-0.9, 0.9))), shift=float(random.uniform(-0.08, 0.08)))
 
 
 def wrong(depth: NDArray[np.float32], errors: DepthErrors, seed: int) -> NDArray[np.float32]:
-    """Depth (T,H,W) as a model would have made it, float32 and above 0; the same for the same seed.
+    """Depth (T,H,W) as a model would have estimated it, float32 and above 0; the same for the same seed.
 
     Args:
-        depth: true, along the optical axis.
+        depth: (T,H,W) true depth along the optical axis.
         errors: see `DepthErrors`.
-        seed: of the jitter and the shape.
+        seed: of the jitter and the shape error.
     """
     random = np.random.default_rng((seed, 2))
     count, height, width = depth.shape
@@ -67,7 +69,7 @@ def wrong(depth: NDArray[np.float32], errors: DepthErrors, seed: int) -> NDArray
 
 
 def _shape(grids: NDArray[np.float64], t: int, height: int, width: int, size: float) -> NDArray[np.float32]:
-    """The smooth error of a frame (H,W), of mean 0 and root mean square `size`."""
+    """The smooth error of a frame (H,W), with mean 0 and root mean square `size`."""
     place = t / _SHAPE_FRAMES
     way = place - int(place)
     grid = np.cos(way * np.pi / 2) * grids[int(place)] + np.sin(way * np.pi / 2) * grids[int(place) + 1]

@@ -1,4 +1,4 @@
-"""Shooting a generated world: what a camera records of it, and the truth about every pixel."""
+"""Shooting a generated world: what a camera records of it, and the ground truth of every pixel."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -18,29 +18,29 @@ from ex4d.synthetic import shading
 from ex4d.synthetic.world import Motion, World, solids_at
 
 SHARP_RAY = ((0.0, 0.0, 0.0),)
-"""Rays of each pixel: to the right, down, in pixels, and when, in exposures from the middle of it. Textures need no
-more for being smooth, edges and motion do."""
+"""Rays of each pixel: offset to the right and down in pixels, and time in exposures from its middle. Textures are
+smooth and need no more rays; edges and motion do."""
 
 BLURRED_RAYS = ((-0.25, 0.125, -0.25), (0.25, -0.125, 0.25))
-"""Those of an exposure that takes time."""
+"""The rays if the exposure takes time."""
 
 EDGE_RAYS = ((0.375, 0.375, -0.375), (-0.375, -0.375, 0.375), (0.125, -0.375, 0.125), (-0.125, 0.25, -0.125))
-"""More of them, where the first saw edges or their neighbours did."""
+"""Additional rays where the first ones, or those of neighbouring pixels, hit an edge."""
 
 FPS = Fraction(24)
 
 
 @dataclass(frozen=True)
 class Footage:
-    """What one camera saw, and the truth.
+    """What one camera saw, and the ground truth.
 
     Attributes:
         frames: (T,H,W,3) uint8, sRGB.
-        depth: (T,H,W) float32, metres along the optical axis, at the pixels' centres in the middle of the exposure.
-        things: (T,H,W) uint16, the number of the thing seen; 0 is the sky.
+        depth: (T,H,W) float32, metres along the optical axis, at the pixel centres in the middle of the exposure.
+        things: (T,H,W) uint16, the number of the visible thing; 0 is the sky.
         moving: (T,H,W) bool, whether that thing moves.
-        cameras: where the camera stood in the middle of each exposure, and its lens; as everywhere, the world is the
-            source camera of frame 0, or of the first frame after the last cut.
+        cameras: pose of the camera in the middle of each exposure, and its lens; as everywhere, the world is the source
+            camera of frame 0, or of the first frame after the last cut.
     """
 
     frames: NDArray[np.uint8]
@@ -55,13 +55,13 @@ class Footage:
 
 @dataclass(frozen=True)
 class Example:
-    """A generated clip and its truth.
+    """A generated clip and its ground truth.
 
     Attributes:
         name: of the scene.
         source: the clip, with motion blur and noise.
-        second: the same moments from another camera, sharp and clean, in the same world.
-        cuts: the first frame of each take but the first; empty if the clip is one take.
+        second: the same moments from another camera, sharp and without noise, in the same world.
+        cuts: the first frame of each shot except the first; empty if the clip is a single shot.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Example:
 
     @cached_property
     def clip(self) -> Clip:
-        """The source as a clip that was read."""
+        """The source as if it had been read from a file."""
         count, height, width = self.source.depth.shape
         fit = fit_frame(width, height, multiple=1)
         return Clip(self.source.frames, FPS, f"{self.name}.mp4", 0, fit, (), count)
@@ -88,13 +88,12 @@ class Recording:
 
     Attributes:
         width, height: in pixels.
-        frames: how many.
-        shutter: part of a frame's time that is exposed; 0 is sharp.
-        noise: strength of the sensor's noise: standard deviation in levels of 255, at middle grey.
+        frames: number of frames.
+        shutter: exposed fraction of a frame's time; 0 is sharp.
+        noise: strength of the sensor noise: standard deviation in levels of 255, at middle grey.
         seed: of the noise.
-        rolling: part of a frame's time that passes from the first to the last row, of a rolling shutter; poses are
-            those of the middle row, depth is along the axis of each row's own. Things that move do so between frames
-            only.
+        rolling: for a rolling shutter, the fraction of a frame's time from the first row to the last; poses are those
+            of the middle row, and depth is along the axis of each row's own camera. Things move between frames only.
         distortion: of the lens, see `tracing.undistorted`; intrinsics are those without it.
     """
 
@@ -109,14 +108,14 @@ class Recording:
 
 
 def shoot(world: World, recording: Recording) -> tuple[Footage, Footage]:
-    """The footage of the source camera, and that of the second camera, which neither blurs nor has noise."""
+    """The footage of the source camera, and that of the second camera, without blur and noise."""
     clean = Recording(recording.width, recording.height, recording.frames, shutter=0, noise=0)
     to_first = transforms.inverse(world.camera(0.0))
     return film(world, recording), _shot(world, world.second_camera, to_first, clean)
 
 
 def film(world: World, recording: Recording) -> Footage:
-    """The footage of the source camera alone."""
+    """The footage of the source camera only."""
     return _shot(world, world.camera, transforms.inverse(world.camera(0.0)), recording)
 
 
@@ -138,7 +137,7 @@ def _shot(world: World, camera: Motion, to_first: NDArray, recording: Recording)
             things[t],
         )
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # compiled kernels let go of the interpreter
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # compiled kernels release the interpreter lock
         list(pool.map(expose, range(count)))
     poses = to_first @ np.stack([camera(t) for t in range(count)])
     lenses = np.stack([_lens(world, t, recording) for t in range(count)])
@@ -146,7 +145,7 @@ def _shot(world: World, camera: Motion, to_first: NDArray, recording: Recording)
 
 
 def _exposed(world: World, camera: Motion, t: int, recording: Recording) -> NDArray[np.float64]:
-    """Linear light (H,W,3)."""
+    """Linear light (H,W,3) float64."""
     size = (recording.height, recording.width)
     total, count = np.zeros((*size, 3)), np.zeros(size)
     rays = BLURRED_RAYS if recording.shutter else SHARP_RAY
@@ -171,7 +170,7 @@ def _exposed(world: World, camera: Motion, t: int, recording: Recording) -> NDAr
 
 
 def _edges(seen: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(H,W), where the solids (n,H,W) that rays saw differ, or differ from a neighbour's."""
+    """Where (H,W) the solids (n,H,W) that rays hit differ from each other, or from a neighbouring pixel's."""
     edges = seen[0] != seen[-1]
     down, right = seen[0, 1:] != seen[0, :-1], seen[0, :, 1:] != seen[0, :, :-1]
     edges[1:] |= down
@@ -182,7 +181,7 @@ def _edges(seen: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _rows(camera: Motion, time: float, recording: Recording) -> NDArray[np.float64]:
-    """Where the camera stands in each row (H,4,4)."""
+    """The pose of the camera in each row (H,4,4)."""
     if not recording.rolling:
         return np.broadcast_to(camera(time), (recording.height, 4, 4)).copy()
     rows = (np.arange(recording.height) + 0.5) / recording.height - 0.5
@@ -195,9 +194,9 @@ def _lens(world: World, time: float, recording: Recording) -> NDArray[np.float64
 
 
 def _developed(light: NDArray[np.float64], noise: float, random: np.random.Generator) -> NDArray[np.uint8]:
-    """sRGB bytes of linear light, with the noise of a sensor: of photons, which grows with the light, and of reading.
+    """sRGB bytes of linear light, with sensor noise: photon noise, which grows with the light, and read noise.
 
-    Highlights roll off, as film's do, so that sunlit walls keep their texture.
+    Highlights roll off as on film, so that sunlit walls keep their texture.
     """
     level = 255 * (light / (light + 0.8) * 1.5).clip(0, 1) ** (1 / 2.2)
     if noise:

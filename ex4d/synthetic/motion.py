@@ -12,10 +12,10 @@ _WAVES = 9
 
 
 def wandering(seed: int, axes: int, longest: float = 60.0, shortest: float = 5.0) -> Motion:
-    """Smooth noise about 0, of about 1 in size: for a time in frames an array (axes,).
+    """Smooth noise around 0, with a size of about 1, as a function from a time in frames to an array (axes,).
 
-    Waves of periods from `longest` to `shortest` frames, each as strong as its period is long to the power 0.8: a
-    slow drift with some tremor, as of a hand.
+    It sums waves with periods from `longest` to `shortest` frames and amplitudes proportional to the period to the
+    power of 0.8: a slow drift with some tremor, like a hand's.
     """
     random = np.random.default_rng(seed)
     periods = np.geomspace(longest, shortest, _WAVES) * random.uniform(0.85, 1.15, (axes, _WAVES))
@@ -26,7 +26,7 @@ def wandering(seed: int, axes: int, longest: float = 60.0, shortest: float = 5.0
 
 
 def hand_held(steady: Motion, seed: int, metres: float = 0.02, degrees: float = 0.6) -> Motion:
-    """A camera move with the unrest of a hand: so much in place and in direction."""
+    """A camera move with hand-held shake, of about this size in position and in direction."""
     shake = wandering(seed, 6)
 
     def camera(t: float) -> NDArray[np.float64]:
@@ -39,7 +39,7 @@ def hand_held(steady: Motion, seed: int, metres: float = 0.02, degrees: float = 
 
 
 def walk(start: Triple, end: Triple, target: Triple, target_end: Triple, frames: int) -> Motion:
-    """From place to place, looking from target to target, with a step's bob every 12 frames."""
+    """From one position to another, looking from one target to another, with a step's bob every 12 frames."""
 
     def camera(t: float) -> NDArray[np.float64]:
         way = t / max(frames - 1, 1)
@@ -51,7 +51,7 @@ def walk(start: Triple, end: Triple, target: Triple, target_end: Triple, frames:
 
 
 def on_tripod(place: Triple, target: Triple, pan: float, frames: int, tilt: float = 0.0) -> Motion:
-    """One place, turning about itself by `pan` degrees to the right and `tilt` up, slow at both ends."""
+    """A fixed position, panning by `pan` degrees to the right and tilting by `tilt` up, slow at both ends."""
     first = transforms.look_at(np.array(place), np.array(target))
 
     def camera(t: float) -> NDArray[np.float64]:
@@ -65,7 +65,7 @@ def on_tripod(place: Triple, target: Triple, pan: float, frames: int, tilt: floa
 
 
 def arc(centre: Triple, radius: float, height: float, first: float, last: float, frames: int) -> Motion:
-    """About a centre, from `first` to `last` degrees (0: on its -z side, growing to the right)."""
+    """Around a centre, from `first` to `last` degrees (0 is on its -z side, and angles grow to the right)."""
 
     def camera(t: float) -> NDArray[np.float64]:
         angle = np.radians(first + (last - first) * t / max(frames - 1, 1))
@@ -77,15 +77,15 @@ def arc(centre: Triple, radius: float, height: float, first: float, last: float,
 
 @dataclass(frozen=True)
 class Beside:
-    """A second camera: it leaves the first one and turns about the target's vertical axis.
+    """A second camera, which leaves the first one and orbits the target's vertical axis.
 
     Attributes:
-        camera: the first one.
-        target: what it turns about.
-        degrees: where it is at the end.
-        frames: how many the way takes.
-        rise: how far it rises on the way, as a part of the distance.
-        begin: where it is at the beginning, in degrees; 0 is the first camera itself.
+        camera: the first camera.
+        target: the centre of the orbit.
+        degrees: angle at the end.
+        frames: duration of the move.
+        rise: how far it rises during the move, as a fraction of the distance.
+        begin: angle at the start, in degrees; 0 is the first camera itself.
     """
 
     camera: Motion
@@ -107,7 +107,7 @@ class Beside:
         eye = turned(angle)[:3, :3] @ away + np.array(self.target)
         eye[1] -= up * np.linalg.norm(away)
         pose = np.eye(4)
-        # Orbiting turns the source's direction along, so that at first both cameras are one.
+        # The orbit also rotates the source's direction, so that both cameras coincide at first.
         pose[:3, :3] = turned(angle)[:3, :3] @ source[:3, :3]
         pose[:3, :3] = pose[:3, :3] @ _rotation(np.array([-np.arctan(up), 0, 0]))[:3, :3]
         pose[:3, 3] = eye
@@ -115,7 +115,8 @@ class Beside:
 
 
 def beside(camera: Motion, target: Triple, degrees: float, frames: int, rise: float = 0.1) -> Beside:
-    """A second camera: it leaves the first one and reaches `degrees` about the target's vertical axis at the end."""
+    """A second camera, which leaves the first one and orbits to `degrees` around the target's vertical axis at the
+    end."""
     return Beside(camera, target, degrees, frames, rise)
 
 
@@ -125,7 +126,7 @@ def _eased(way: float) -> float:
 
 
 def _rotation(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(4,4) of a rotation vector in radians (Rodrigues)."""
+    """(4,4) rotation matrix of a rotation vector in radians (Rodrigues)."""
     angle = float(np.linalg.norm(vector))
     x, y, z = vector / angle if angle > 1e-12 else np.zeros(3)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

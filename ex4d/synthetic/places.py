@@ -1,4 +1,4 @@
-"""Places that stand still, in which scenes are set: lists of things, to which a scene adds what moves."""
+"""Static places in which scenes are set: lists of things, to which a scene adds moving ones."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def street(seed: int) -> list[Thing]:
     ]
     for n in range(5):
         for side, kind in ((-1, 0), (1, 3)):
-            # Every other house is the same one.
+            # Every other house looks the same.
             things.append(props.building((side * 9.6, 0, 2 + 9.0 * n), (8, 8.6 + 1.5 * ((n + kind) % 2), 8.9),
                                          kind + (n % 2), 0.04))  # fmt: skip
     things.append(props.building((0, 0, 52), (34, 12, 8), 7, 0.1))
@@ -37,7 +37,7 @@ def street(seed: int) -> list[Thing]:
 
 
 def market(seed: int) -> list[Thing]:
-    """A square of slabs with stalls, trees, a well and crates, and houses behind it."""
+    """A square paved with slabs, with stalls, trees, a well and crates, and houses behind it."""
     things = [
         Thing((props.ground(props.paving(seed, 0.45, 0.35)),)),
         *(
@@ -63,7 +63,7 @@ def market(seed: int) -> list[Thing]:
 
 
 def village(seed: int) -> list[Thing]:
-    """Cottages, trees and fences at a road."""
+    """Cottages, trees and fences along a road."""
     random = np.random.default_rng(seed + 7)
     fence = Surface(PLANKS, (0.40, 0.30, 0.18), (0.1, 0.07, 0.04), 0.2, 0.5, 0.6, seed)
     field = Surface(GRAIN, (0.30, 0.24, 0.12), (0.44, 0.40, 0.18), 1.2, strength=0.9, seed=seed)
@@ -87,7 +87,7 @@ def village(seed: int) -> list[Thing]:
 
 
 def room(wall: Surface, floor: Surface) -> list[Thing]:
-    """Four walls, a ceiling and a floor, each a thing; nothing of them throws a shadow."""
+    """Four walls, a ceiling and a floor, each its own thing; none of them casts a shadow."""
     sides = [
         ((0, -1.5, 6.5), (8, 3.4, 0.2), wall),
         ((0, -1.5, -3.0), (8, 3.4, 0.2), wall),

@@ -1,4 +1,4 @@
-"""Things that scenes are furnished with. Positions are on the ground, in metres; y points down."""
+"""Things to furnish scenes with. Positions are on the ground, in metres; y points down."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,8 @@ def grass(seed: int) -> Surface:
 
 
 def building(centre: Triple, size: Triple, seed: int, variety: float = 0.3, window: float = 2.6) -> Thing:
-    """A block with windows all around, a plinth and a cornice; `centre` is on the ground, `size` wide, high, deep."""
+    """A block with windows all around, a plinth and a cornice; `centre` is on the ground, `size` is width, height,
+    depth."""
     random = np.random.default_rng(seed)
     wall = WALLS[int(random.integers(len(WALLS)))]
     x, y, z = centre
@@ -65,7 +66,7 @@ def building(centre: Triple, size: Triple, seed: int, variety: float = 0.3, wind
 
 
 def cottage(centre: Triple, size: Triple, turn: float, seed: int) -> Thing:
-    """A house with a gable roof of tiles, a door and a chimney."""
+    """A house with a tiled gable roof, a door and a chimney."""
     random = np.random.default_rng(seed)
     x, y, z = centre
     wide, high, deep = size
@@ -90,7 +91,7 @@ def cottage(centre: Triple, size: Triple, turn: float, seed: int) -> Thing:
 
 
 def tree(x: float, z: float, high: float, seed: int) -> Thing:
-    """A trunk and a crown of several balls of leaves."""
+    """A trunk, and a crown of several balls of leaves."""
     random = np.random.default_rng(seed)
     bark = Surface(GRAIN, (0.16, 0.11, 0.07), (0.30, 0.23, 0.16), 0.3, strength=0.9, seed=seed)
     green = random.uniform(0.7, 1.3)
@@ -104,7 +105,7 @@ def tree(x: float, z: float, high: float, seed: int) -> Thing:
 
 
 def lamp(x: float, z: float, high: float = 4.5) -> Thing:
-    """A street lamp; all look the same."""
+    """A street lamp; all of them look the same."""
     iron = Surface(PLAIN, (0.05, 0.06, 0.06))
     glass = Surface(PLAIN, (0.75, 0.70, 0.55))
     return Thing(
@@ -117,7 +118,7 @@ def lamp(x: float, z: float, high: float = 4.5) -> Thing:
 
 
 def car(seed: int, motion: Motion | None = None, at: Motion | None = None) -> Thing:
-    """A car of 4.3 m along its z axis; `motion` drives it, or `at` parks it."""
+    """A car, 4.3 m long along its z axis; `motion` drives it, or `at` parks it."""
     random = np.random.default_rng(seed)
     paint = Surface(GRAIN, CLOTHES[seed % len(CLOTHES)], CLOTHES[seed % len(CLOTHES)], 1.5, strength=0.25, seed=seed)
     glass, rubber = Surface(GRAIN, GLASS, (0.2, 0.24, 0.28), 0.8, strength=0.5, seed=seed), Surface(first=(0.03,) * 3)
@@ -145,7 +146,7 @@ def car(seed: int, motion: Motion | None = None, at: Motion | None = None) -> Th
 
 
 def person(seed: int, motion: Motion, stride: float = 22.0) -> Thing:
-    """Somebody 1.75 m tall who walks along the z axis of `motion`; legs and arms swing once in `stride` frames."""
+    """A person 1.75 m tall walking along the z axis of `motion`; legs and arms swing once per `stride` frames."""
     random = np.random.default_rng(seed)
     shirt_colour, other = CLOTHES[seed % len(CLOTHES)], CLOTHES[(seed + 2) % len(CLOTHES)]
     pattern = (STRIPES, GRAIN, PATCHES)[seed % 3]
@@ -211,7 +212,7 @@ def stall(x: float, z: float, turn: float, seed: int) -> Thing:
 
 
 def ball(size: float, seed: int, motion: Motion | None = None, centre: Triple = (0, 0, 0)) -> Thing:
-    """A ball of many colours."""
+    """A multicoloured ball."""
     return Thing(
         (Solid(BALL, centre, (size,) * 3, Surface(PATCHES, (0.5, 0.5, 0.5), width=size / 5, variety=1.0, seed=seed)),),
         motion,
@@ -219,7 +220,7 @@ def ball(size: float, seed: int, motion: Motion | None = None, centre: Triple = 
 
 
 def straight(start: Triple, step: Triple, turn: float | None = None) -> Motion:
-    """From `start`, by `step` a frame, looking where it goes, or turned by `turn` degrees."""
+    """From `start` by `step` per frame, facing the direction of travel, or turned by `turn` degrees."""
     heading = np.degrees(np.arctan2(step[0], step[2])) if turn is None else turn
     placed = turned(float(heading))
 

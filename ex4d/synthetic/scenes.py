@@ -18,7 +18,7 @@ from ex4d.synthetic.tracing import BALL, BOX, CYLINDER
 from ex4d.synthetic.world import Motion, Solid, Surface, Thing, Triple, World, daylight
 
 SECOND_DEGREES = 20.0
-"""How far the second camera has turned about the scene at the end."""
+"""Angle by which the second camera has orbited the scene at the end."""
 
 
 def make(
@@ -33,13 +33,13 @@ def make(
     rolling: float = 0.0,
     distortion: float = 0.0,
 ) -> Example:
-    """A scene of `SCENES`, shot.
+    """Generate a scene of `SCENES`.
 
     Args:
         name: of the scene.
-        frames: how many; None takes the scene's usual number.
+        frames: number of frames; None uses the scene's usual number.
         width, height: in pixels.
-        seed: changes the hand's unrest, the noise, and how things look; not where they are.
+        seed: varies hand-held shake, noise, and the look of things, but not their positions.
         noise, shutter, rolling, distortion: of the source camera, see `footage.Recording`. The second has none of them.
 
     Raises:
@@ -70,7 +70,7 @@ def street(frames: int, seed: int) -> World:
 
 
 def tripod(frames: int, seed: int) -> World:
-    """A pan of 28 degrees on a tripod across a market, by a long lens; people pass."""
+    """A pan of 28 degrees on a tripod across a market with a long lens; people walk past."""
     things = places.market(seed)
     things += [
         props.person(seed + 1, straight((-1.7, 0, 4.4), (0.05, 0, 0.0))),
@@ -83,7 +83,7 @@ def tripod(frames: int, seed: int) -> World:
 
 
 def drone(frames: int, seed: int) -> World:
-    """An arc of 32 degrees above a village, by a short lens; cars drive."""
+    """An arc of 32 degrees above a village with a short lens; cars drive."""
     things = places.village(seed)
     things += [
         props.car(seed + 1, straight((-9.0, 0, -7.5), (0.26, 0, 0.0))),
@@ -96,7 +96,7 @@ def drone(frames: int, seed: int) -> World:
 
 
 def still(frames: int, seed: int) -> World:
-    """A camera that stands still at a market; people near by fill a third of the picture."""
+    """A still camera at a market; people nearby fill a third of the picture."""
     things = places.market(seed + 20)
     things += [
         props.person(seed + 1, straight((-1.0, 0, 2.1), (0.03, 0, 0.0)), 24),
@@ -109,7 +109,7 @@ def still(frames: int, seed: int) -> World:
 
 
 def telephoto(frames: int, seed: int) -> World:
-    """A hand-held truck of 1.6 m along a market, by a long lens; people cross close by."""
+    """A hand-held truck of 1.6 m along a market with a long lens; people cross close to the camera."""
     things = places.market(seed + 40)
     things += [
         props.person(seed + 1, straight((-1.6, 0, 8.0), (0.05, 0, 0.0)), 22),
@@ -123,7 +123,7 @@ def telephoto(frames: int, seed: int) -> World:
 
 
 def blank_room(frames: int, seed: int) -> World:
-    """A hand-held walk in a room of bare walls: nothing to hold on to. A ball of one colour moves."""
+    """A hand-held walk in a room with bare walls and nothing to track. A ball of one colour moves."""
     things = [
         *places.room(Surface(PLAIN, (0.62, 0.61, 0.58)), Surface(PLAIN, (0.50, 0.48, 0.45))),
         Thing((Solid(BOX, (1.0, -0.5, 4.2), (1.0, 1.0, 1.0), Surface(PLAIN, (0.60, 0.59, 0.57))),)),
@@ -140,7 +140,7 @@ def blank_room(frames: int, seed: int) -> World:
 
 
 def all_moving(frames: int, seed: int) -> World:
-    """A hand-held walk among things that all move, and fill the picture: balls, boards, and a wall that slides by."""
+    """A hand-held walk among things that all move and fill the picture: balls, boards, and a wall that slides past."""
     random = np.random.default_rng(seed)
     wall = Surface(PATCHES, (0.3, 0.3, 0.3), width=0.7, variety=1.0, strength=0.6, seed=seed)
     things = [
@@ -157,7 +157,7 @@ def all_moving(frames: int, seed: int) -> World:
 
 
 def zoom(frames: int, seed: int) -> World:
-    """A still camera whose lens goes from 58 to 34 degrees while it shoots; people pass."""
+    """A still camera whose field of view zooms from 58 to 34 degrees during the shot; people walk past."""
     things = places.market(seed + 60)
     things += [
         props.person(seed + 1, straight((-1.4, 0, 5.6), (0.04, 0, 0.0)), 22),
@@ -180,20 +180,20 @@ SCENES: dict[str, Callable[[int, int], World]] = {
     "three_frames": street,
     "cut": street,
 }
-"""For a number of frames and a seed. `cut` is the street, and from the middle on the drone's shot."""
+"""Worlds for a number of frames and a seed. `cut` is the street, then from the middle on the drone's shot."""
 
 
 def clean_plate(name: str, frames: int = 4, width: int = 512, height: int = 288, *, movers: bool = False) -> Footage:
-    """The place of a scene once more, by a camera on the way of the second one and a little higher.
+    """The place of a scene once more, from a camera along the path of the second one and slightly higher.
 
     Args:
-        name: of the scene, whose usual length this goes by.
-        frames: how many.
+        name: of the scene, whose usual length sets the times.
+        frames: number of frames.
         width, height: in pixels.
-        movers: whether that which moves is there again, at the same times.
+        movers: whether moving things are there again, at the same times.
 
     Returns:
-        What the camera saw; its poses are in the world of the scene, whose origin is the source camera of frame 0.
+        The footage; its poses are in the world of the scene, whose origin is the source camera of frame 0.
     """
     world, middle = SCENES[name](49, 0), 24.0
     things = world.things if movers else tuple(thing for thing in world.things if thing.motion is None)
@@ -210,7 +210,7 @@ def clean_plate(name: str, frames: int = 4, width: int = 512, height: int = 288,
 
 
 def _with_cut(recording: Recording) -> Example:
-    """Two scenes in one clip, and where it changes; each begins in a world of its own."""
+    """Two scenes in one clip, and the frame where it changes; each starts in its own world."""
     first = recording.frames // 2
     counts = (first, recording.frames - first)
     parts = [
@@ -242,7 +242,7 @@ def _lamp_light() -> Light:
 
 
 def _bouncing(start: Triple, step: Triple) -> Motion:
-    """A ball that jumps 0.9 m high, twice a second, and rolls on."""
+    """A ball that bounces 0.9 m high, twice a second, and travels on."""
     along = straight(start, step, 0)
 
     def move(t: float) -> NDArray[np.float64]:

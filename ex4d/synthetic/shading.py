@@ -1,4 +1,4 @@
-"""Pictures of solids: light, shadow and sky, and the kernels that go over the pixels. Compiled by numba."""
+"""Pictures of solids: light, shadow and sky, and the kernels that loop over pixels. Compiled by numba."""
 
 import hashlib
 import math
@@ -26,19 +26,19 @@ from ex4d.synthetic.tracing import (
 
 
 class Solids(NamedTuple):
-    """N solids at one moment, in the order in which they were made.
+    """N solids at one moment, in the order in which they were created.
 
     Attributes:
         shapes: (N,) int64, see `ex4d.synthetic.tracing`.
         to_unit: (N,3,4) float64, from the world to the coordinates in which the solid is its unit shape.
-        centres, halves: (N,3) float64 in metres: middle, and half of the size along the solid's axes.
+        centres, halves: (N,3) float64 in metres: centre, and half of the size along the solid's axes.
         radii: (N,) float64, of the bounding spheres.
         things: (N,) int64, the thing that each belongs to.
         patterns: (N,) int64, see `ex4d.synthetic.textures`.
         colours: (N,2,3) float64, linear.
         numbers: (N,3) float64, see `textures.colour`.
         seeds: (N,) int64.
-        throws: (N,) bool, whether it throws a shadow.
+        throws: (N,) bool, whether it casts a shadow.
     """
 
     shapes: NDArray[np.int64]
@@ -58,11 +58,11 @@ class Light(NamedTuple):
     """Sun and sky.
 
     Attributes:
-        sun: (3,3) float64, rows: towards the sun, and two axes across it.
+        sun: (3,3) float64, rows: towards the sun, and two axes perpendicular to it.
         colours: (5,3) float64, linear: sun, light from above, light from below, zenith, horizon.
-        clouds: how much of the sky is cloud, 0 to 1.
+        clouds: fraction of the sky that is covered by clouds, 0 to 1.
         sky: distance of the sky from the world's origin, in metres.
-        extent: half of the width of the area that has shadows, in metres.
+        extent: half the width of the area that has shadows, in metres.
     """
 
     sun: NDArray[np.float64]
@@ -74,7 +74,7 @@ class Light(NamedTuple):
 
 @jit
 def _nearest(shapes, to_unit, origins, sky, p, d, tile, starts, found, nearest):  # type: ignore[no-untyped-def]
-    """The solid that a ray meets first, the way there, and the face; -1 where it is the sky."""
+    """The solid that a ray hits first, the distance along the ray, and the face; -1 for the sky."""
     a, b = d[0] * d[0] + d[1] * d[1] + d[2] * d[2], d[0] * p[0] + d[1] * p[1] + d[2] * p[2]
     c = p[0] * p[0] + p[1] * p[1] + p[2] * p[2] - sky * sky
     length = math.sqrt(a)
@@ -97,7 +97,7 @@ def _sky(light, d):  # type: ignore[no-untyped-def]
     high = min(1.0, max(0.0, up) * 2.2) ** 0.7
     cloud = 0.0
     if light.clouds > 0:
-        # Clouds of a flat layer would shrink to nothing at the horizon; this one is bent.
+        # Clouds in a flat layer would shrink to nothing at the horizon, so this layer is curved.
         u, v = d[0] / length / (abs(up) + 0.35), d[2] / length / (abs(up) + 0.35)
         g = grain(u, v, 0.0, False, 0.9, 77, 0.004)
         cloud = max(0.0, min(1.0, 2.2 * (g + light.clouds - 0.5)))
@@ -110,7 +110,7 @@ def _sky(light, d):  # type: ignore[no-untyped-def]
 
 @jit
 def _lit(solids, light, n, face, p, d, way, pixel, shadow_starts, shadow_found):  # type: ignore[no-untyped-def]
-    """Linear colour of the solid `n` where a ray meets it."""
+    """Linear colour of the solid `n` where a ray hits it."""
     q = (p[0] + way * d[0], p[1] + way * d[1], p[2] + way * d[2])
     o = point_in(solids.to_unit, n, q[0], q[1], q[2])
     x, y, z, high = (
@@ -119,7 +119,7 @@ def _lit(solids, light, n, face, p, d, way, pixel, shadow_starts, shadow_found):
         o[2] * solids.halves[n, 2],
         solids.halves[n, 1],
     )
-    a, b, c = 0.0, 0.0, 0.0  # the slope across the face, of the unit shape
+    a, b, c = 0.0, 0.0, 0.0  # the slope across the face of the unit shape
     u, v, w, is_solid = x, y, z, solids.shapes[n] == BALL
     if is_solid:
         a, b, c = o
@@ -134,7 +134,7 @@ def _lit(solids, light, n, face, p, d, way, pixel, shadow_starts, shadow_found):
     else:
         a, b = math.copysign(1.0, o[0]), -0.5
         u, v = z, math.sqrt(x * x + (y + high) * (y + high))
-    m = solids.to_unit  # whose transpose turns slopes back
+    m = solids.to_unit  # its transpose transforms slopes back
     normal = (
         m[n, 0, 0] * a + m[n, 1, 0] * b + m[n, 2, 0] * c,
         m[n, 0, 1] * a + m[n, 1, 1] * b + m[n, 2, 1] * c,
@@ -144,12 +144,12 @@ def _lit(solids, light, n, face, p, d, way, pixel, shadow_starts, shadow_found):
     normal = (normal[0] * norm, normal[1] * norm, normal[2] * norm)
     length = math.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
     facing = abs(normal[0] * d[0] + normal[1] * d[1] + normal[2] * d[2]) / length
-    size = way * length * pixel / math.sqrt(max(facing, 0.06))  # between the footprint's two sides
+    size = way * length * pixel / math.sqrt(max(facing, 0.06))  # between the two sides of the footprint
     kind = solids.patterns[n]
     side = face if face != 5 else 4
     red, green, blue = colour(kind, u, v, w, is_solid, side, solids.colours, solids.numbers, n, solids.seeds[n], size)
     sun = normal[0] * light.sun[0, 0] + normal[1] * light.sun[0, 1] + normal[2] * light.sun[0, 2]
-    if kind == LEAVES:  # leaves look every way
+    if kind == LEAVES:  # leaves face in all directions
         sun = 0.35 + 0.65 * sun
     sun = max(0.0, sun)
     if sun > 0:
@@ -168,17 +168,17 @@ def _lit(solids, light, n, face, p, d, way, pixel, shadow_starts, shadow_found):
 
 @jit
 def _add_rays(poses, k, distortion, solids, light, right, down, where, total, seen):  # type: ignore[no-untyped-def]
-    """Add one ray a pixel to a picture, for the pixels `where`.
+    """Add one ray per pixel to a picture, for the pixels `where`.
 
     Args:
         poses: (H,4,4) camera-to-world of each row.
         k: (3,3) intrinsics.
         distortion: of the lens, see `tracing.undistorted`.
-        solids, light: what is seen.
-        right, down: of the ray from the pixel's centre, in pixels.
+        solids, light: the scene.
+        right, down: offset of the ray from the pixel's centre, in pixels.
         where: (H,W) bool.
-        total: (H,W,3) float64, to which the linear colours are added.
-        seen: (H,W) int64, becomes the solid seen, -1 the sky.
+        total: (H,W,3) float64; the linear colours are added to it.
+        seen: (H,W) int64; set to the visible solid, -1 for the sky.
     """
     height, width = where.shape
     starts, found, nearest = tile_lists(poses, k, distortion, width, solids.centres, solids.radii)
@@ -216,7 +216,7 @@ def _add_rays(poses, k, distortion, solids, light, right, down, where, total, se
 
 @jit
 def _depth_and_things(poses, k, distortion, solids, light, depth, things):  # type: ignore[no-untyped-def]
-    """Fill in depth (H,W) float32 along the axis, and things (H,W) uint16, at the pixels' centres; sky is thing 0."""
+    """Fill in depth (H,W) float32 along the axis, and things (H,W) uint16, at the pixel centres; the sky is thing 0."""
     height, width = depth.shape
     starts, found, nearest = tile_lists(poses, k, distortion, width, solids.centres, solids.radii)
     across = (width + TILE - 1) // TILE
@@ -243,10 +243,10 @@ def _depth_and_things(poses, k, distortion, solids, light, depth, things):  # ty
 
 
 def _cached(sources: str) -> tuple[Callable[..., None], Callable[..., None]]:
-    """The kernels, kept compiled on disk.
+    """The kernels, with the compiled code cached on disk.
 
-    Numba knows by itself only that this file has changed. What a function closes over is part of its key, so a hash of
-    all files does the rest.
+    Numba only notices when this file changes. What a function closes over is part of its cache key, so a hash of all
+    files covers the rest.
     """
 
     @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,6 +1,6 @@
 """Procedural textures, compiled by numba: a linear colour for a point on a face.
 
-All are filtered by the footprint of a pixel on the face (`size`, in metres): what is finer than a pixel fades into its
+All are filtered by the footprint of a pixel on the face (`size`, in metres): anything finer than a pixel fades into its
 mean, so that distant walls do not flicker. Noise is value noise (a hash at each lattice point, joined by smoothstep).
 """
 
@@ -9,21 +9,22 @@ import math
 from numba import njit
 
 PLAIN, GRAIN, BRICK, FACADE, PAVING, LEAVES, STRIPES, PATCHES, PLANKS = range(9)
-"""Kinds: nothing at all; plaster, earth or asphalt; brick wall; wall with windows; slabs; foliage; stripes of cloth;
-a mosaic of colours, as of posters and stalls; boards."""
+"""Patterns: plain; plaster, earth or asphalt; brick wall; wall with windows; slabs; foliage; striped cloth; a mosaic of
+colours, as on posters and stalls; boards."""
 
 jit = njit(nogil=True, forceinline=True, error_model="numpy", fastmath={"contract", "arcp", "nsz", "reassoc"})
-"""Inlined by force: else the arrays of all solids are handed on at each pixel, an eighth of all time. Not cached: what
-is compiled into others would be cached there without being looked at again, see `shading`."""
+"""Forced inlining: otherwise the arrays of all solids are passed on at each pixel, which takes an eighth of all time.
+Not cached, because code compiled into other functions would be cached there without being checked again, see
+`shading`."""
 
 _OCTAVES = 6
 _GAIN = 0.62
-"""Amplitude of each octave against the one before: much fine detail, as photographs have."""
+"""Amplitude of each octave relative to the previous one: much fine detail, as in photographs."""
 
 
 @jit
 def random_at(i, j, k, seed):  # type: ignore[no-untyped-def]
-    """A number in [0, 1) for integers; the same for the same."""
+    """A number in [0, 1) for integers; the same integers give the same number."""
     h = (i * 73856093) ^ (j * 19349663) ^ (k * 83492791) ^ (seed * 2654435761)
     h = ((h ^ (h >> 15)) & 0xFFFFFFFF) * 0x2C1B3C6D
     h = ((h ^ (h >> 12)) & 0xFFFFFFFF) * 0x297A2D39
@@ -32,7 +33,7 @@ def random_at(i, j, k, seed):  # type: ignore[no-untyped-def]
 
 @jit
 def _noise(u, v, w, seed):  # type: ignore[no-untyped-def]
-    """Value noise in [0, 1); `w` moves between independent layers, and is used whole where it is an integer."""
+    """Value noise in [0, 1); `w` moves between independent layers, and selects a single one if it is an integer."""
     i, j, k = math.floor(u), math.floor(v), math.floor(w)
     a, b, c = u - i, v - j, w - k
     a, b, c = a * a * (3 - 2 * a), b * b * (3 - 2 * b), c * c * (3 - 2 * c)
@@ -49,7 +50,7 @@ def _noise(u, v, w, seed):  # type: ignore[no-untyped-def]
 
 @jit
 def grain(u, v, w, is_solid, scale, seed, size):  # type: ignore[no-untyped-def]
-    """Noise of many octaves about 0, the coarsest `scale` metres wide; in a plane, or in space where `is_solid`."""
+    """Noise of many octaves around 0, the coarsest `scale` metres wide; in a plane, or in space if `is_solid`."""
     total, amplitude, wave = 0.0, 1.0, scale
     for octave in range(_OCTAVES):
         shown = min(1.0, wave / (1.5 * size) - 0.7)
@@ -64,7 +65,7 @@ def grain(u, v, w, is_solid, scale, seed, size):  # type: ignore[no-untyped-def]
 
 @jit
 def _cover(x, first, last, period, size):  # type: ignore[no-untyped-def]
-    """How much of a pixel about `x` in [0, period) lies between `first` and `last`."""
+    """How much of a pixel around `x` in [0, period) lies between `first` and `last`."""
     size = max(size, 1e-6)
     sharp = max(0.0, min(1.0, (min(last, x + size / 2) - max(first, x - size / 2)) / size))
     blurred = max(0.0, min(1.0, 1.5 * size / period - 0.5))
@@ -73,7 +74,7 @@ def _cover(x, first, last, period, size):  # type: ignore[no-untyped-def]
 
 @jit
 def _rows(u, v, wide, high, joint, shift, seed, size):  # type: ignore[no-untyped-def]
-    """Bricks, slabs, boards: how much is brick and not joint, and the brick's own number."""
+    """Bricks, slabs, boards: how much of a pixel is brick rather than joint, and the number of the brick."""
     row = math.floor(v / high)
     u = u + shift * wide * (row % 2)
     column = math.floor(u / wide)
@@ -109,9 +110,9 @@ def colour(  # type: ignore[no-untyped-def]
 ):
     """Linear red, green, blue at (u, v) of a face, or at (u, v, w) in a solid, all in metres.
 
-    `colours` (N,2,3) are two of each surface; `numbers` (N,3) are the pattern's width in metres, how unlike its
-    repetitions are (0: the same), and how strong the grain on it is; `n` tells which surface. `face` tells the sides
-    of a solid apart.
+    `colours` (N,2,3) are two for each surface; `numbers` (N,3) are the pattern's width in metres, the variety of its
+    repetitions (0: identical), and the strength of its grain; `n` selects the surface. `face` distinguishes the sides
+    of a solid.
     """
     if not is_solid:
         u, v = u + 13.7 * face, v + 3.1 * face if kind != FACADE else v

@@ -1,9 +1,9 @@
 """Ray casting of solids, compiled by numba.
 
-A ray is not of unit length but goes one metre along the optical axis, so the distance along it is the depth that we
-store. Solids are met in their own coordinates, where each is a unit shape. Two lists keep it fast: which solids may be
-seen in a tile of the picture (the tile's cone against the solid's bounding sphere, nearest first), and which may throw
-a shadow on a cell of the plane that the sun shines through.
+Rays do not have unit length but go one metre along the optical axis, so the distance along them is the depth that we
+store. Solids are intersected in their own coordinates, where each is a unit shape. Two lists make it fast: the solids
+that may be visible in a tile of the picture (the tile's cone against the solid's bounding sphere, nearest first), and
+those that may cast a shadow on a cell of the plane that the sun shines through.
 """
 
 import math
@@ -13,17 +13,18 @@ import numpy as np
 from ex4d.synthetic.textures import jit
 
 BOX, BALL, CYLINDER, GABLE = range(4)
-"""Unit shapes: |x|, |y|, |z| <= 1; the unit ball; round about y; a roof with its ridge along z, at y = -1 (up)."""
+"""Unit shapes: |x|, |y|, |z| <= 1; the unit ball; a cylinder around y; a roof with its ridge along z, at y = -1
+(up)."""
 
 TILE = 16
 SUN_CELLS = 48
 NOTHING = 1e30
-"""The way to a solid that a ray does not meet."""
+"""The distance to a solid that a ray does not hit."""
 
 
 @jit
 def undistorted(x, y, distortion):  # type: ignore[no-untyped-def]
-    """The direction (x, y, 1) of a point of the picture, of a lens of one term: seen = true * (1 + distortion * r^2).
+    """The direction (x, y, 1) of a picture point, for a lens with one term: seen = true * (1 + distortion * r^2).
 
     `r` is the true distance from the axis, in focal lengths: COLMAP's SIMPLE_RADIAL.
     """
@@ -37,16 +38,16 @@ def undistorted(x, y, distortion):  # type: ignore[no-untyped-def]
 
 @jit
 def moves(poses, row):  # type: ignore[no-untyped-def]
-    """Whether the camera is elsewhere in this row of the picture than in the one before."""
+    """Whether the camera has moved between the previous row of the picture and this one."""
     here, before = poses[row], poses[row - 1]
     return here[0, 3] != before[0, 3] or here[1, 3] != before[1, 3] or here[2, 3] != before[2, 3]
 
 
 @jit
 def tile_lists(poses, k, distortion, width, centres, radii):  # type: ignore[no-untyped-def]
-    """Which solids may be seen in each tile: (start of each tile's list, solids, nearest distance of each).
+    """Which solids may be visible in each tile: (start of each tile's list, solids, nearest distance of each).
 
-    `poses` are those of each row; places count as that of the middle row, so solids are made larger by the way between.
+    `poses` are those of each row. The position of the middle row is used, so solids are enlarged by the distance moved.
     """
     height = len(poses)
     pose = poses[height // 2]
@@ -101,7 +102,7 @@ def tile_lists(poses, k, distortion, width, centres, radii):  # type: ignore[no-
 
 @jit
 def sun_lists(sun, extent, centres, radii, throws):  # type: ignore[no-untyped-def]
-    """Which solids may stand between the sun and each cell of the plane across it: (starts, solids)."""
+    """Which solids may be between the sun and each cell of the plane across it: (starts, solids)."""
     starts = np.zeros(SUN_CELLS * SUN_CELLS + 1, np.int64)
     found = np.empty(SUN_CELLS * SUN_CELLS * len(radii), np.int64)
     size = 2 * extent / SUN_CELLS
@@ -125,7 +126,7 @@ def sun_lists(sun, extent, centres, radii, throws):  # type: ignore[no-untyped-d
 
 @jit
 def meet(shape, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
-    """Where a ray from outside enters a unit shape: the way to it, and the face (0, 1, 2: axis; 3: round; 4: slope)."""
+    """Where a ray from outside enters a unit shape: the distance, and the face (0, 1, 2: axis; 3: round; 4: slope)."""
     if shape == BALL:
         a, b, c = dx * dx + dy * dy + dz * dz, ox * dx + oy * dy + oz * dz, ox * ox + oy * oy + oz * oz - 1
         root = b * b - a * c
@@ -179,7 +180,7 @@ def meet(shape, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
 
 @jit
 def is_in_shadow(x, y, z, sun, extent, starts, found, shapes, to_unit):  # type: ignore[no-untyped-def]
-    """Whether a solid stands between a point and the sun."""
+    """Whether a solid is between a point and the sun."""
     u = x * sun[1, 0] + y * sun[1, 1] + z * sun[1, 2]
     v = x * sun[2, 0] + y * sun[2, 1] + z * sun[2, 2]
     column, row = int((u + extent) / (2 * extent) * SUN_CELLS), int((v + extent) / (2 * extent) * SUN_CELLS)
@@ -197,7 +198,7 @@ def is_in_shadow(x, y, z, sun, extent, starts, found, shapes, to_unit):  # type:
 
 @jit
 def point_in(to_unit, n, x, y, z):  # type: ignore[no-untyped-def]
-    """A point of the world in the coordinates of the solid `n`, of `to_unit` (N,3,4)."""
+    """A point of the world in the coordinates of the solid `n` of `to_unit` (N,3,4)."""
     return (
         to_unit[n, 0, 0] * x + to_unit[n, 0, 1] * y + to_unit[n, 0, 2] * z + to_unit[n, 0, 3],
         to_unit[n, 1, 0] * x + to_unit[n, 1, 1] * y + to_unit[n, 1, 2] * z + to_unit[n, 1, 3],

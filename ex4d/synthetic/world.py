@@ -1,4 +1,4 @@
-"""What a generated scene is made of: solids that make up things, how they move, light, and cameras."""
+"""The contents of a generated scene: solids that make up things, their motion, light, and cameras."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ from ex4d.synthetic.tracing import BALL, CYLINDER
 
 Triple = tuple[float, float, float]
 Motion = Callable[[float], NDArray[np.float64]]
-"""A (4,4) transform for a time in frames, of which fractions are moments within the exposure."""
+"""A (4,4) transform as a function of the time in frames, where fractions are moments within the exposure."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """How a solid looks.
+    """Appearance of a solid.
 
     Attributes:
         pattern: see `ex4d.synthetic.textures`.
         first, second: linear colours.
         width: of the pattern, in metres.
-        variety: how unlike its repetitions are; 0: the same.
-        strength: of the grain on it.
+        variety: of its repetitions; 0 means identical.
+        strength: of its grain.
         seed: of its randomness.
     """
 
@@ -39,15 +39,15 @@ class Surface:
 
 @dataclass(frozen=True)
 class Solid:
-    """One shape, placed in its thing.
+    """One shape, placed within its thing.
 
     Attributes:
         shape: see `ex4d.synthetic.tracing`.
-        centre, size: in metres, the size being that of the box around it.
-        surface: how it looks.
+        centre, size: in metres; the size is that of its bounding box.
+        surface: its appearance.
         turn: in degrees about the vertical axis.
-        motion: of its own, within its thing, such as a leg's swing; None if it is still.
-        throws_shadow: whether it does.
+        motion: its own, within its thing, such as a leg's swing; None if it is static.
+        throws_shadow: whether it casts a shadow.
     """
 
     shape: int
@@ -61,11 +61,11 @@ class Solid:
 
 @dataclass(frozen=True)
 class Thing:
-    """Solids that belong together and bear one number.
+    """Solids that belong together and share one number.
 
     Attributes:
         solids: its parts.
-        motion: places them in the world; None if it stands still, and its parts with it.
+        motion: places them in the world; None if the thing and its parts are static.
     """
 
     solids: tuple[Solid, ...]
@@ -77,7 +77,7 @@ class World:
     """A scene and the cameras in it. OpenCV axes, y down; the ground is at y = 0; metres.
 
     Attributes:
-        things: of which the first has the number 1.
+        things: the first has the number 1.
         light: sun and sky.
         camera, second_camera: camera-to-world (4,4) for a time in frames.
         field_of_view: horizontal, in degrees, for a time in frames.
@@ -91,7 +91,7 @@ class World:
 
     @property
     def moving(self) -> NDArray[np.bool_]:
-        """Whether the thing of each number moves, (number of things + 1,); number 0 is the sky."""
+        """Whether the thing with each number moves, (number of things + 1,) bool; number 0 is the sky."""
         return np.array([False, *(thing.motion is not None for thing in self.things)])
 
 
@@ -141,6 +141,6 @@ def solids_at(world: World, time: float) -> Solids:
 
 
 def turned(degrees: float) -> NDArray[np.float64]:
-    """(4,4) about the vertical axis; positive turns +z towards +x."""
+    """(4,4) rotation about the vertical axis; positive angles turn +z towards +x."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return np.array([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1.0]])

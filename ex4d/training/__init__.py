@@ -1,1 +1,1 @@
-"""Making an EX-4D adapter: ordinary videos with simulated masks, and the training itself."""
+"""Making an EX-4D adapter: simulated masks for ordinary videos, and the training itself."""

@@ -8,27 +8,27 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 
 ANGLES = (15.0, 90.0)
-"""Degrees that an orbit turns by, on either side."""
+"""Range of an orbit in degrees, to either side."""
 
 STRAIGHT_PART, WANDERING_PART = 0.3, 0.35
-"""How many of the paths go along or across the axis, and how many wander; the others are the release's orbits."""
+"""Fractions of the paths that move along or across the axis, and that wander; the others are the release's orbits."""
 
 FARTHEST_PIVOT = 0.3
-"""The pivot lies between the nearest surface and the distance that this part of the first frame is nearer than."""
+"""The pivot is between the nearest surface and this quantile of the distances in the first frame."""
 
 _STRAIGHT = {"zoom_in": (0.1, 0.5), "zoom_out": (0.1, 0.7), "dolly": (-0.5, 0.4), "truck": (0.1, 0.5),
              "crane": (0.1, 0.5)}  # fmt: skip
-"""Moves and their range, in distances to the pivot."""
+"""Moves and the ranges of their amounts, in distances to the pivot."""
 
 _BOTH_WAYS = frozenset({"truck", "crane"})
 
 
 def sampled(mesh: DWMesh, random: np.random.Generator) -> tuple[CameraPath, str]:
-    """A path of one camera a frame that begins at the source camera, and what it is called.
+    """A random path with one camera per frame that begins at the source camera, and its name.
 
     Args:
-        mesh: of the clip, whose size the pictures have; its source camera counts as still.
-        random: where it is drawn from.
+        mesh: of the clip, which gives the size of the pictures; its source camera counts as still.
+        random: the source of all random numbers.
     """
     frames, height, width = mesh.depth.shape
     near = presets.pivot_distance(mesh.depth[0])
@@ -54,7 +54,7 @@ def sampled(mesh: DWMesh, random: np.random.Generator) -> tuple[CameraPath, str]
 
 
 def _wandering(frames: int, angle: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """Positions (T,3) about the pivot (0, 0, 1) that reach this yaw in degrees, with some pitch and distance."""
+    """Positions (T,3) around the pivot (0, 0, 1) that reach this yaw in degrees, with varying pitch and distance."""
     yaw = np.radians(angle) * _wave(frames, [random.uniform(-0.5, 1), random.uniform(0, 1), 1.0], random)
     pitch = np.radians(_wave(frames, random.uniform(-15, 25, 3), random))
     distance = np.exp(_wave(frames, random.uniform(-0.35, 0.35, 3), random))
@@ -63,7 +63,7 @@ def _wandering(frames: int, angle: float, random: np.random.Generator) -> NDArra
 
 
 def _wave(frames: int, through: NDArray | list[float], random: np.random.Generator) -> NDArray[np.float64]:
-    """Numbers (T,) from 0 smoothly through those given, at uneven times."""
+    """Numbers (T,) that go smoothly from 0 through the given values, at uneven times."""
     times = np.concatenate([[0], np.cumsum(random.uniform(0.5, 1.5, len(through)))])
     values = np.concatenate([[0], through])
     at = np.linspace(0, times[-1], frames)

@@ -1,4 +1,4 @@
-"""Clips of a video: square, of so many frames, and without cuts."""
+"""Clips of a video: square, of a fixed number of frames, and without cuts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,13 +16,13 @@ from ex4d.source_camera.tracks import Tracks
 from ex4d.training.trackers import lucas_kanade
 
 CHANGE, CHANGE_TIMES = 8.0, 3.0
-"""At a cut the small picture changes by more than so many levels of 255, and so many times as much as it does usually.
+"""At a cut, the downscaled picture changes by more than this many levels of 255, and this many times as much as usual.
 Measured: up to 3 levels in a walk through a bare room, 4 in real clips, 39 where one scene follows another."""
 
 _SMALL = 32
 
 BARE = 1.0
-"""Below this standard deviation, in levels of 255, a picture is one colour, such as black before a title."""
+"""A picture whose standard deviation is below this, in levels of 255, is one colour, such as black before a title."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Piece:
 
     Attributes:
         clip: its frames, square.
-        tracks: points followed through them by `lucas_kanade`.
-        cuts: how many cuts were found since the piece before.
+        tracks: points tracked through them by `lucas_kanade`.
+        cuts: number of cuts found since the previous piece.
     """
 
     clip: Clip
@@ -41,21 +41,20 @@ class Piece:
 
 
 def pieces(path: Path, frames: int, size: int, most: int) -> Iterator[Piece]:
-    """Clips of a video that are each one shot, one after the other.
+    """Clips of a video one after another, each of them a single shot.
 
-    Each picture is scaled until its shorter side is `size`, and cropped about the centre. Where the points that are
-    followed get lost together and the picture changes, there is a cut, and the next clip begins behind it.
+    Each picture is scaled until its shorter side is `size`, and cropped around the centre. There is a cut where the
+    tracked points are lost together and the picture changes; the next clip begins after it. Parts in which every
+    picture is a single colour are left out, because there is nothing to learn from them.
 
     Args:
         path: the video.
         frames: of each clip.
         size: side of its pictures in pixels.
-        most: so many clips at most; 0 for all.
-
-    Parts in which every picture is of one colour are left out: there is nothing in them to learn.
+        most: maximum number of clips; 0 for all.
 
     Raises:
-        InputError: it cannot be read, is too short or too small, or holds no shot that is long enough and shows
+        InputError: the video cannot be read, is too short or too small, or has no shot that is long enough and shows
             something.
     """
     source = open_source(path)
@@ -85,11 +84,11 @@ def pieces(path: Path, frames: int, size: int, most: int) -> Iterator[Piece]:
 
 
 def true_cuts(frames: NDArray[np.uint8], suspected: list[int]) -> list[int]:
-    """Those of some frames at which the picture as a whole changes: on bare walls points get lost without any cut.
+    """Those of the suspected frames at which the whole picture changes: on bare walls points get lost without any cut.
 
     Args:
         frames: (T,H,W,3) uint8.
-        suspected: numbers of frames in which hardly a point of the frame before was found.
+        suspected: numbers of frames in which hardly any point of the previous frame was found.
     """
     if not suspected:
         return []
@@ -100,7 +99,7 @@ def true_cuts(frames: NDArray[np.uint8], suspected: list[int]) -> list[int]:
 
 
 def _read(source: ClipSource, start: int, frames: int, size: int) -> Clip:
-    """So many frames from `start` on."""
+    """The `frames` frames from `start` on, scaled and cropped."""
     info = source.info
     longest = -(-size * max(info.width, info.height) // min(info.width, info.height))
     whole = source.fit(longest, multiple=1)

@@ -1,13 +1,13 @@
 """A dataset of clips with simulated masks, on disk.
 
-dataset.json                what it was made with, its clips, and the videos that gave none
+dataset.json                the settings, the clips, and the videos that gave none
 contact_sheet.png           some clips with their masks, to look at
-videos/<hash>.json          what one video gave: how an interrupted run knows what is done
+videos/<hash>.json          the result for one video, which tells an interrupted run what is done
 clips/<hash>-<start>/       a clip: the first 16 digits of its video's hash, and its first frame
     clip.json               where it is from, its caption, and what each mask is
     frames.mkv              FFV1, RGB of 8 bits, lossless
-    masks.npz               one array a mask, (T, bytes) uint8: 1 where the clip is known, eight pixels a byte
-    colour_<mask>.mkv       FFV1, where the colours are not the clip's own but of a render with wrong depth
+    masks.npz               one array per mask, (T, bytes) uint8: 1 where the clip is known, eight pixels per byte
+    colour_<mask>.mkv       FFV1, if the colours are not the clip's own but those of a render with wrong depth
 """
 
 import json
@@ -35,7 +35,7 @@ ABOUT, CLIPS, VIDEOS, SHEET = "dataset.json", "clips", "videos", "contact_sheet.
 CLIP, FRAMES, MASKS = "clip.json", "frames.mkv", "masks.npz"
 
 LIMIT_JSON = 1 << 28
-"""Most bytes of a description that is read; a million clips take 60 MB."""
+"""Maximum size in bytes of a description that is read; a million clips take 60 MB."""
 
 _AGAIN = "delete this clip's folder and run the same `ex4d train masks` again, which makes what is missing."
 
@@ -44,15 +44,15 @@ ClipName = Annotated[str, matches(r"[0-9a-f]{16}-[0-9]{6,9}", "the name of a cli
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """What a dataset is made with.
+    """Settings of a dataset.
 
     Attributes:
         frames: of each clip.
         size: side of its pictures in pixels.
         masks: of each clip.
-        clips_a_video: so many clips of a video at most; 0 for all.
+        clips_a_video: maximum number of clips per video; 0 for all.
         depth_estimator, tracker: by name.
-        seed: of all that is drawn at random.
+        seed: of all random numbers.
     """
 
     frames: Annotated[int, between(2, 1025)] = 49
@@ -66,13 +66,13 @@ class DatasetSettings:
 
 @dataclass(frozen=True)
 class Given:
-    """What became of a video.
+    """The result for one video.
 
     Attributes:
-        video: its name, for people.
-        clips: made of it.
-        cuts: found in it.
-        why: a sentence about why there are no clips; empty where there are.
+        video: its name, for display.
+        clips: names of the clips made from it.
+        cuts: number of cuts found in it.
+        why: why there are no clips; empty if there are some.
         notes: sentences about its clips.
     """
 
@@ -89,10 +89,10 @@ class About:
 
     Attributes:
         version: of this format.
-        settings: what it is made with.
-        finished: whether all videos were gone through; there are no clips before.
+        settings: of the dataset.
+        finished: whether all videos were processed; until then `clips` is empty.
         clips: names of the clips in order.
-        videos: what became of each video.
+        videos: the result for each video.
     """
 
     version: int
@@ -104,7 +104,7 @@ class About:
 
 @dataclass(frozen=True)
 class AboutMask:
-    """One mask: its kind, what its camera does, whether its colours are the clip's own, and how much it knows."""
+    """One mask: its kind, what its camera does, whether its colours are the clip's own, and the part that is known."""
 
     kind: Kind
     camera: str
@@ -114,7 +114,7 @@ class AboutMask:
 
 @dataclass(frozen=True)
 class AboutClip:
-    """`clip.json`: where a clip is from, by which depth its masks were made, its caption, and its masks."""
+    """`clip.json`: where a clip is from, which depth its masks were made with, its caption, and its masks."""
 
     video: str
     start: int
@@ -134,7 +134,7 @@ def write_clip(
         frames: (T,H,W,3) uint8 sRGB.
         fps: frame rate.
         facts: where it is from.
-        made: its masks, which are written as they come.
+        made: its masks, which are written one by one as they are made.
 
     Raises:
         InputError: it cannot be written (disk full, no permission).
@@ -156,7 +156,7 @@ def write_clip(
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a clip has all its files, none of them empty or cut off at the description or the masks."""
+    """Whether a clip has all its files, no video empty, and its description and masks not truncated."""
     try:
         about: AboutClip = read_json(folder / CLIP, AboutClip, "clip's description")
         with open_arrays(folder / MASKS, "masks file") as arrays:
@@ -171,7 +171,7 @@ def is_whole(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What `write_clip` is told of a clip: see `AboutClip`."""
+    """Facts about a clip for `write_clip`; see `AboutClip`."""
 
     video: str
     start: int
@@ -190,12 +190,12 @@ def write_json(path: Path, thing: Any) -> None:
 
 
 def read_json(path: Path, kind: type, what: str) -> Any:
-    """Read what `write_json` wrote, checked in every field.
+    """Read a file written by `write_json`, and check every field.
 
     Args:
         path: of the file.
-        kind: its class.
-        what: it is, for the message.
+        kind: class of the content.
+        what: name of the content in messages.
 
     Raises:
         InputError: missing, damaged, too large, or of another version.
@@ -229,10 +229,10 @@ def read_about(folder: Path) -> About:
 
 
 class Dataset:
-    """`ex4d.training.sample.Samples` of a folder; made by `open`.
+    """`ex4d.training.sample.Samples` from a folder; created by `open`.
 
     Attributes:
-        folder: where it lies.
+        folder: of the dataset.
         about: its description.
     """
 
@@ -300,7 +300,7 @@ class Dataset:
         return self.folder / CLIPS / clip
 
     def _movie(self, path: Path) -> NDArray[np.uint8]:
-        """Frames (T,H,W,3) of a video of the dataset's size, which is checked before they are decoded."""
+        """Frames (T,H,W,3) uint8 of a video, whose size is checked against the dataset's before decoding."""
         count, size = self.about.settings.frames, self.about.settings.size
         source = open_source(path)
         if (info := source.info).frames != count or (info.width, info.height) != (size, size):

@@ -1,11 +1,11 @@
-"""Distilling an adapter to the few steps of a draft, by DiffSynth's DMD2 (improved distribution matching).
+"""Distilling an adapter to the few steps of a draft with DiffSynth's DMD2 (improved distribution matching).
 
-DMD2 has three models: the teacher, a student that makes the video in four steps, and a critic that follows what the
-student makes. DiffSynth holds each as a model of its own, three times 33 GB. Here they are one frozen video model with
-a LoRA for each: a block switches to it when it runs, also when it runs again in the backward pass.
+DMD2 has three models: the teacher, a student that makes the video in four steps, and a critic that follows the
+student's output. DiffSynth holds each as a separate model, three times 33 GB. Here they are one frozen video model with
+a LoRA for each: a block switches to it when it runs, and again when it is rerun in the backward pass.
 
-DMD2's second part, a discriminator, needs features of the teacher and a network that DiffSynth has in no package; it is
-left out, as by others who distil video models (CausVid, Self Forcing).
+DMD2's second part, a discriminator, needs features of the teacher and a network that is not in any package of
+DiffSynth. It is left out, as in other distillations of video models (CausVid, Self Forcing).
 """
 
 import copy
@@ -24,19 +24,19 @@ from ex4d.training.network import LAYERS, Encoded, Network, seeded, training_lib
 from ex4d.training.settings import DistilSettings
 
 TEACHER, STUDENT, CRITIC = "default", "student", "critic"
-"""Names of the LoRAs; the first is the adapter's own, which the other two come on top of."""
+"""Names of the LoRAs; the first is the adapter's own, on top of which come the other two."""
 
 SHIFT = 5.0
-"""Of the schedule towards noise, the generator's."""
+"""Shift of the noise schedule, as in the generator."""
 
 
 class Distillation(nn.Module):
     """A student and a critic on top of an adapter; `forward` is the loss of the one whose turn it is.
 
     Args:
-        network: with the adapter that is distilled; it is frozen.
-        negative: (1,512,text_dim), the embedded prompt that the teacher is guided away from.
-        settings: how.
+        network: with the adapter to distil; it is frozen.
+        negative: (1,512,text_dim), the embedded negative prompt for the teacher's guidance.
+        settings: of the distillation.
     """
 
     def __init__(self, network: Network, negative: Tensor, settings: DistilSettings) -> None:
@@ -56,7 +56,7 @@ class Distillation(nn.Module):
                 parameter.requires_grad_(True)
         roles = {name: Role(dit, name) for name in (TEACHER, STUDENT, CRITIC)}
         self.pipe = SimpleNamespace(scheduler=network.pipe.scheduler, **roles)
-        # What DiffSynth's loss looks for in the module that it is given:
+        # Attributes that DiffSynth's loss expects of its module:
         self.dmd2_teacher_model_name, self.dmd2_student_model_name = TEACHER, STUDENT
         self.dmd2_fake_score_model_name, self.dmd2_discriminator_model_name = CRITIC, None
         self._dmd2_student_param_names = {name for name, _ in roles[STUDENT].named_parameters()}
@@ -72,11 +72,11 @@ class Distillation(nn.Module):
         self._loss = lib.dmd2.DMD2Loss(config)
 
     def begin(self, step: int) -> None:
-        """The first of each few steps is the student's, the others are the critic's."""
+        """Set the step: the first of every `settings.every` steps trains the student, the others the critic."""
         self._step = step
 
     def forward(self, sample: Encoded, seed: int) -> Tensor:
-        """The loss of a sample, with the noise and the times that a seed gives."""
+        """The loss of a sample, with noise and times determined by a seed."""
         with seeded(seed, self.network.pipe.device):
             with torch.no_grad():
                 added = self.network.camera_tokens(sample.colour, sample.mask)
@@ -86,15 +86,15 @@ class Distillation(nn.Module):
             return loss
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """The LoRAs of student and critic, by the names that they have in the model."""
+        """The LoRAs of student and critic, by their names in the model."""
         return {n: p for n, p in self.network.pipe.dit.named_parameters() if _of(n) in (STUDENT, CRITIC)}
 
     def student(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Of weights by the names of `trained` those of the student, by the names of a LoRA's file."""
+        """The student's weights among those of `trained`, by the names used in a LoRA file."""
         return {n.replace(f".{STUDENT}.", ".default."): w for n, w in weights.items() if _of(n) == STUDENT}
 
     def share(self) -> str:
-        """A sentence about what is trained."""
+        """A sentence about how much is trained."""
         count = sum(parameter.numel() for parameter in self.trained().values())
         return f"Trained: {count / 1e6:.1f} million weights, half of them the student's, half the critic's."
 
@@ -124,14 +124,14 @@ class Distillation(nn.Module):
 
 
 class Role(nn.Module):
-    """The video model as one of the three sees it: the weights are the same, the LoRAs are not.
+    """The video model in one of the three roles: the same weights with other LoRAs.
 
     Args:
-        dit: with the LoRAs of all.
-        name: of the role's own.
+        dit: with the LoRAs of all roles.
+        name: of the role's own LoRA.
 
     Attributes:
-        view: what predicts.
+        view: the model that predicts.
     """
 
     def __init__(self, dit: Any, name: str) -> None:
@@ -140,14 +140,14 @@ class Role(nn.Module):
         names = [TEACHER] if name == TEACHER else [TEACHER, name]
         view = copy.copy(dit)
         view._modules = {**dit._modules, "blocks": nn.ModuleList(_Switched(block, names) for block in dit.blocks)}
-        self.__dict__["view"] = view  # not as a part: its weights are another module's
+        self.__dict__["view"] = view  # not as a submodule, because its weights belong to another module
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
-        """Those of the role's LoRA alone: DiffSynth freezes the others of whatever it is shown."""
+        """Only the role's LoRA, because DiffSynth freezes all other parameters that it finds."""
         yield from self._own.items()
 
     def train(self, mode: bool = True) -> "Role":
-        """The blocks are the same in training and out of it."""
+        """Do nothing: the blocks are the same in training and evaluation mode."""
         return self
 
 
@@ -166,7 +166,7 @@ class _Switched(nn.Module):
 
 @contextmanager
 def _active(layers: list[Any], names: list[str]) -> Iterator[None]:
-    # peft's own `set_adapter` also says which weights are trained, in the middle of a step.
+    # peft's own `set_adapter` would also change which weights are trained, in the middle of a step.
     before = [layer._active_adapter for layer in layers]
     for layer in layers:
         layer._active_adapter = names
@@ -178,13 +178,13 @@ def _active(layers: list[Any], names: list[str]) -> Iterator[None]:
 
 
 def draft_sigmas() -> list[float]:
-    """Parts of noise at which the steps of a draft begin, and 0: what the student meets when it is used."""
+    """Noise levels at which the steps of a draft begin, followed by 0; the student meets the same ones in use."""
     steps = QUALITIES["draft"].steps
     even = [1 - n / steps for n in range(steps)]
     return [*(SHIFT * s / (1 + (SHIFT - 1) * s) for s in even), 0.0]
 
 
 def _of(name: str) -> str:
-    """Which LoRA a weight belongs to, by its name; empty for those of none."""
+    """Name of the LoRA that a weight belongs to, from the weight's name; empty if it belongs to none."""
     parts = name.split(".")
     return parts[-2] if len(parts) > 2 and parts[-3] in ("lora_A", "lora_B") else ""

@@ -1,4 +1,4 @@
-"""What a training tells: a line for each step in `losses.jsonl`, the same for TensorBoard, and sentences."""
+"""The log of a training: a line for each step in `losses.jsonl`, the same for TensorBoard, and sentences."""
 
 import json
 import time
@@ -14,21 +14,21 @@ from ex4d.storage.atomic import replacing
 
 FILE = "losses.jsonl"
 LINE_EVERY = 10
-"""Steps from one sentence to the next."""
+"""Steps between two sentences."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step was like.
+    """Figures of one step.
 
     Attributes:
-        step: its number, from 1.
-        loss: mean of its samples.
+        step: its number, counted from 1.
+        loss: mean over its samples.
         rate: the learning rate.
-        norm: length of the gradient before it was shortened.
-        seconds: that a sample took, on all GPUs together.
-        gigabytes: most that torch had on the GPU so far; 0 on the CPU.
-        validation: mean loss on the clips that are held back, where it was taken.
+        norm: of the gradient before clipping.
+        seconds: per sample, on all GPUs together.
+        gigabytes: peak of torch's memory on the GPU so far; 0 on the CPU.
+        validation: mean loss on the held-back clips; None if not measured in this step.
     """
 
     step: int
@@ -41,13 +41,13 @@ class Step:
 
 
 class Journal:
-    """Keeps a record of the steps of a training.
+    """Records the steps of a training.
 
     Args:
         out: folder of the training.
-        done: so many steps were done before; what is written of later ones is of a killed process and is made again.
+        done: number of steps done before; records of later steps come from a killed process and are replaced.
         steps: of the whole training.
-        say: told a sentence every few steps.
+        say: called with a sentence every few steps.
     """
 
     def __init__(self, out: Path, done: int, steps: int, say: Callable[[str], None]) -> None:
@@ -57,7 +57,7 @@ class Journal:
         self._board = _tensorboard(out / "tensorboard", done, say)
 
     def note(self, step: Step) -> None:
-        """Write down a step."""
+        """Record a step."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({k: v for k, v in asdict(step).items() if v is not None}) + "\n")
         if self._board:
@@ -68,7 +68,7 @@ class Journal:
             self._say(self._sentence(step))
 
     def close(self) -> None:
-        """Write what is held back."""
+        """Write everything that is still buffered."""
         if self._board:
             self._board.close()
 
@@ -84,7 +84,7 @@ class Journal:
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """The lines of a training, by step; a last one that a kill cut off is left out."""
+    """The lines of a training, by step; without a last line that was cut off when the process was killed."""
     path, found = out / FILE, []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
@@ -95,7 +95,7 @@ def read(out: Path) -> list[dict[str, Any]]:
 
 
 def _cut(path: Path, done: int) -> None:
-    """Leave the lines of the first steps only."""
+    """Keep only the lines of the first `done` steps."""
     lines = [line for line in read(path.parent) if line["step"] <= done]
     with replacing(path) as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -1,10 +1,10 @@
-"""Samples as the frozen models see them, encoded once and kept as .safetensors.
+"""Samples as the frozen models see them, encoded once and stored as .safetensors.
 
 clips/<clip>.safetensors            the clip's own latents, those of its first frame, and its image feature
 masks/<clip>-<mask>.safetensors     the latents of a condition: its colours and its mask
 prompts/<hash>.safetensors          an embedded caption
 
-A clip is encoded once however many masks it has. 49 frames of 512x512 take 5 MB, and 3.4 MB more for each mask.
+A clip is encoded once, whatever its number of masks. 49 frames of 512x512 take 5 MB, and 3.4 MB more for each mask.
 """
 
 import gc
@@ -36,9 +36,9 @@ class Latents:
     """A folder of encoded samples.
 
     Args:
-        folder: where they are kept.
-        samples: what is encoded.
-        area: about so many pixels has a picture inside the model.
+        folder: where they are stored.
+        samples: the samples to encode.
+        area: approximate number of pixels of a picture inside the model.
     """
 
     def __init__(self, folder: Path, samples: Samples, area: int) -> None:
@@ -54,11 +54,11 @@ class Latents:
 
         Args:
             todo: clips and numbers of their masks.
-            load: gives diffsynth's pipeline with VAE and image encoder; called only if there is something to do.
-            progress: told after each; raises `Cancelled` to stop.
+            load: returns diffsynth's pipeline with VAE and image encoder; called only if there is something to do.
+            progress: called after each sample; raises `Cancelled` to stop.
 
         Raises:
-            InputError: a sample is damaged or none that the model can take, or the disk is full.
+            InputError: a sample is damaged or does not suit the model, or the disk is full.
         """
         pipe = load() if todo else None
         for count, (clip, mask) in enumerate(todo):
@@ -73,7 +73,7 @@ class Latents:
         gc.collect()
 
     def captions(self, clips: Iterable[str]) -> dict[str, str]:
-        """What the text encoder is given for each clip: its caption, or what the release asks for where it has none."""
+        """The text encoder's input for each clip: its caption, or the release's prompt if it has none."""
         return {clip: _facts(self._clip(clip)).get("caption") or PROMPT for clip in clips}
 
     def embed(self, texts: Iterable[str], embed: Callable[[list[str]], list[Tensor]]) -> None:
@@ -81,7 +81,7 @@ class Latents:
 
         Args:
             texts: captions and prompts.
-            embed: gives (1,512,text_dim) of each; called only if there is something to do.
+            embed: returns (1,512,text_dim) for each; called only if there is something to do.
         """
         todo = [text for text in dict.fromkeys(texts) if not self._prompt(text).is_file()]
         for text, embedded in zip(todo, embed(todo) if todo else [], strict=True):
@@ -112,7 +112,7 @@ class Latents:
 
 @torch.no_grad()
 def encoded_clip(pipe: Any, sample: Sample, area: int) -> dict[str, Tensor]:
-    """What all samples of a clip have in common: `video`, `image` and `feature` of `Encoded`."""
+    """What all samples of a clip share: `video`, `image` and `feature` of `Encoded`."""
     frames = _tensor(_fitted(sample.frames, area, sample.clip))
     first = torch.zeros_like(frames)
     first[0] = frames[0]
@@ -123,16 +123,16 @@ def encoded_clip(pipe: Any, sample: Sample, area: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def encoded_mask(pipe: Any, sample: Sample, area: int) -> dict[str, Tensor]:
-    """The condition: `colour` and `mask` of `Encoded`, with the values that the generator gives the VAE."""
+    """The condition: `colour` and `mask` of `Encoded`, with the same values that the generator passes to the VAE."""
     known = np.where(_fitted(sample.mask.astype(np.uint8) * 255, area, sample.clip) > 127, 255, 0).astype(np.uint8)
     colour = _fitted(sample.colour, area, sample.clip) * (known[..., None] > 0)
     mask = torch.from_numpy(known).float() / 255 * 4 - 3  # -3 in holes, 1 elsewhere
-    # The dataset's masks have lost their rim already, so nothing more is eroded here.
+    # The rim of the dataset's masks is already eroded, so nothing more is eroded here.
     return {"colour": encode(pipe, _tensor(colour)), "mask": encode(pipe, mask[:, None].expand(-1, 3, -1, -1))}
 
 
 def _fitted(pictures: NDArray[np.uint8], area: int, clip: str) -> NDArray[np.uint8]:
-    """Pictures (T,...) in the size that the generator would take for them."""
+    """Pictures (T,...) at the size that the generator would use for them."""
     count, height, width = pictures.shape[:3]
     if count % STRIDE != 1:
         raise InputError(f"The clip {clip} has {count} frames, and the model takes 4k+1: make the dataset with 49.")
@@ -144,12 +144,12 @@ def _fitted(pictures: NDArray[np.uint8], area: int, clip: str) -> NDArray[np.uin
 
 
 def _tensor(pictures: NDArray[np.uint8]) -> Tensor:
-    """(T,3,H,W) in [-1,1] of pictures (T,H,W,3)."""
+    """Pictures (T,H,W,3) as (T,3,H,W) float32 in [-1,1]."""
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 * 2 - 1
 
 
 def _name(text: str) -> str:
-    """A file's name that stands for a text, whatever is in it."""
+    """A file name that stands for any text."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The training itself: steps of AdamW on any number of GPUs, which go on after a kill as if there had been none."""
+"""The training itself: steps of AdamW on any number of GPUs, which resume after a kill as if nothing had happened."""
 
 import math
 import time
@@ -19,24 +19,24 @@ from ex4d.training.network import Encoded
 from ex4d.training.settings import LoopSettings
 
 PARTS = tuple((n / 4, (n + 1) / 4) for n in range(4))
-"""Parts of the schedule, from most noise to least, each of which is validated."""
+"""Parts of the schedule, from most noise to least, each of which is validated separately."""
 
 
 class Learner(Protocol):
-    """What can be trained: a torch module whose `forward` gives the loss of a sample."""
+    """Anything that can be trained: a torch module whose `forward` returns the loss of a sample."""
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """The weights that are, by the names of the result."""
+        """The trained weights, by their names in the result."""
 
     def begin(self, step: int) -> None:
-        """Told before each step, counted from 0."""
+        """Called before each step; `step` is counted from 0."""
 
 
 class Material(Protocol):
-    """What is learned from."""
+    """The samples of a training."""
 
     def training(self, number: int) -> tuple[Encoded, int]:
-        """A sample by its number from the start of the training, and the seed of its noise."""
+        """A sample by its number since the start of the training, and the seed of its noise."""
 
     def validation(self) -> Iterable[tuple[Encoded, int]]:
         """Samples that are not trained on, with the seeds of their noise; may be empty."""
@@ -54,24 +54,25 @@ def train(
     progress: Progress = silent,
     say: Callable[[str], None] = print,
 ) -> dict[str, Tensor]:
-    """Train, from the start or from where the training in a folder stands.
+    """Train from the start, or resume the training in a folder.
 
     Args:
         learner: a `Learner` on the accelerator's device.
-        material: to learn from.
-        settings: how.
+        material: the samples.
+        settings: of the training.
         out: folder for the checkpoint and the journal.
         accelerator: accelerate's.
-        write_result: given the average of the weights with each checkpoint.
-        validate_every: steps; 0 validates never.
-        progress: told after each step; raises `Cancelled` to stop.
-        say: told a sentence every few steps.
+        write_result: called with the average of the weights at each checkpoint.
+        validate_every: number of steps; 0 never validates.
+        progress: called after each step; raises `Cancelled` to stop.
+        say: called with a sentence every few steps.
 
     Returns:
         The average of the weights.
 
     Raises:
-        InputError: the folder has a training with other settings, or the disk is full.
+        InputError: the folder has a training with other settings, the batch does not divide among the GPUs, the loss
+            is not finite, or the disk is full.
     """
     gpus, rank, main = accelerator.num_processes, accelerator.process_index, accelerator.is_main_process
     if settings.batch % gpus:
@@ -82,7 +83,7 @@ def train(
     average = {name: weight.detach().clone() for name, weight in weights.items()}
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.rate, weight_decay=settings.weight_decay)
     done = _resumed(out / states.FILE, settings, weights, average, optimizer)
-    # Each process has read the same frozen weights: data parallelism need not send 33 GB around.
+    # Each process has read the same frozen weights, so data parallelism need not send 33 GB around.
     trained = {id(weight) for weight in weights.values()}
     learner._ddp_params_and_buffers_to_ignore = [
         *(name for name, parameter in learner.named_parameters() if id(parameter) not in trained),
@@ -130,7 +131,7 @@ def train(
 
 
 def rate_at(step: int, settings: LoopSettings) -> float:
-    """Part of the rate that a step takes, from 0: a line up to 1, then half a cosine down to 0."""
+    """Fraction of the learning rate for a step, from 0 on: a linear rise to 1, then half a cosine down to 0."""
     if step < settings.warm_up:
         return (step + 1) / settings.warm_up
     return (1 + math.cos(math.pi * (step - settings.warm_up) / max(settings.steps - settings.warm_up, 1))) / 2
@@ -138,9 +139,9 @@ def rate_at(step: int, settings: LoopSettings) -> float:
 
 @torch.no_grad()
 def validate(learner: Any, material: Material, average: Mapping[str, Tensor], accelerator: Any) -> float | None:
-    """Mean loss of the averaged weights on what is not trained on, in all parts of the schedule, always the same noise.
+    """Mean loss of the averaged weights on held-back samples, in all parts of the schedule, always with the same noise.
 
-    None where nothing is held back.
+    None if no samples are held back.
     """
     weights = learner.trained()
     kept = {name: weight.detach().clone() for name, weight in weights.items()}
@@ -159,7 +160,7 @@ def validate(learner: Any, material: Material, average: Mapping[str, Tensor], ac
 
 @torch.no_grad()
 def _follow(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
-    # Young averages forget faster, so that the random start is soon gone.
+    # Young averages forget faster, so that the random start soon vanishes.
     for name, weight in weights.items():
         average[name].lerp_(weight, 1 - decay)
 
@@ -171,7 +172,7 @@ def _resumed(
     average: Mapping[str, Tensor],
     optimizer: Any,
 ) -> int:
-    """How many steps are done already; weights, average and optimiser are brought there."""
+    """Number of steps already done; weights, average and optimiser are set to that state."""
     found = states.read(path)
     if found is None:
         return 0

@@ -1,4 +1,4 @@
-"""Making a dataset of videos: clips, their depth and tracks, and simulated masks, in several processes."""
+"""Making a dataset from videos: clips, their depth and tracks, and simulated masks, in several processes."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ from ex4d.training.workers import in_processes
 
 @dataclass(frozen=True)
 class _Item:
-    """One video for a process, with what it needs besides."""
+    """One video for a process, with the settings."""
 
     video: Video
     out: Path
@@ -54,23 +54,23 @@ def make(
     accept_licence: bool = False,
     progress: Progress = silent,
 ) -> Dataset:
-    """Make a dataset, or go on with one that was interrupted.
+    """Make a dataset, or resume one that was interrupted.
 
-    A video that cannot be used is left out, and the description says why. What is made depends on the videos' content,
-    the settings and the estimator alone, not on how many processes make it or how often they were interrupted.
+    A video that cannot be used is left out, and the description says why. The result depends only on the content of the
+    videos, the settings and the estimator, not on the number of processes or interruptions.
 
     Args:
-        videos: what it is made of.
+        videos: to make it from.
         out: its folder.
-        settings: what it is made with; those of an unfinished one that goes on.
-        processes: each needs 0.7 GB of memory at the usual size, and what the depth estimator does; None takes one
-            where depth comes from a model, and else one for two cores.
+        settings: of the dataset; when resuming, they must be those of the unfinished one.
+        processes: number of processes, each of which needs 0.7 GB of memory at the usual size, plus that of the depth
+            estimator; None uses one if depth comes from a model, otherwise one per two cores.
         accept_licence: the user accepts the terms of the depth estimator.
-        progress: told after each video.
+        progress: called after each video.
 
     Raises:
-        InputError: the folder holds something else, a setting cannot be used, no video gave a clip, or the
-            disk is full.
+        InputError: the folder contains something else, a setting cannot be used, no video gave a clip, or the disk is
+            full.
     """
     spec = registry.choose(settings.depth_estimator).spec if settings.depth_estimator != "file" else None
     if spec is not None and spec.terms and not accept_licence:
@@ -94,7 +94,7 @@ def make(
 
 
 def left_out(about: About) -> tuple[str, ...]:
-    """Sentences about the videos that gave no clip: how many, and why; those with one reason together."""
+    """Sentences about the videos that gave no clip: how many, and why, grouped by reason."""
     without = [video for video in about.videos if not video.clips]
     sentences = []
     for why, count in Counter(video.why for video in without).most_common():
@@ -107,7 +107,7 @@ def left_out(about: About) -> tuple[str, ...]:
 
 
 def _begin(out: Path, settings: DatasetSettings) -> None:
-    """Make the folder, or see that it holds the beginning of this dataset."""
+    """Create the folder, or check that it contains the beginning of this dataset."""
     if (out / ABOUT).exists():
         there = read_about(out).settings
         if there != settings:
@@ -117,7 +117,7 @@ def _begin(out: Path, settings: DatasetSettings) -> None:
     try:
         for folder in (out / CLIPS, out / VIDEOS):
             folder.mkdir(parents=True, exist_ok=True)
-            for half in folder.glob(".*.*.*"):  # of a process that was killed, see `ex4d.storage.atomic.replacing`
+            for half in folder.glob(".*.*.*"):  # left by a process that was killed, see `ex4d.storage.atomic.replacing`
                 shutil.rmtree(half, ignore_errors=True) if half.is_dir() else half.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"The folder {out} cannot be made: {error.strerror}; choose another one.") from error
@@ -126,7 +126,7 @@ def _begin(out: Path, settings: DatasetSettings) -> None:
 
 
 def _all_of(given: Sequence[Given], settings: DatasetSettings) -> About:
-    """The description of the whole, in the order of the videos; the second of two with the same clips gives none."""
+    """The description of the whole dataset, in the order of the videos; duplicates give no clips."""
     videos: list[Given] = []
     clips: dict[str, str] = {}
     for one in given:
@@ -138,7 +138,7 @@ def _all_of(given: Sequence[Given], settings: DatasetSettings) -> About:
 
 
 def _of_video(item: _Item) -> Given:
-    """Make the clips of a video, unless that was done before.
+    """Make the clips of a video, unless that was already done.
 
     Raises:
         InputError: they cannot be written.
@@ -156,14 +156,14 @@ def _of_video(item: _Item) -> Given:
         return replace(kept, video=name)
     try:
         given = _made(item, content)
-    except PluginError as error:  # which may be gone the next time, so that nothing is kept of it
+    except PluginError as error:  # it may not occur the next time, so nothing is recorded
         return Given(name, why=_why(error, item.video.path))
     write_json(record, given)
     return given
 
 
 def _kept(record: Path) -> Given | None:
-    """What a video gave before; None where nothing was kept of it, or what was kept is damaged."""
+    """The recorded result for a video; None if there is no record, or it is damaged."""
     if not record.exists():
         return None
     try:
@@ -174,7 +174,7 @@ def _kept(record: Path) -> Given | None:
 
 
 def _why(error: EX4DError, path: Path) -> str:
-    """An error as the reason behind a video's name, so that all videos with one reason are listed together."""
+    """An error as a reason without the video's name, so that all videos with the same reason are listed together."""
     return str(error).replace(str(path), "it").replace(path.name, "it").removesuffix(".")
 
 
@@ -188,7 +188,7 @@ def _made(item: _Item, content: str) -> Given:
         try:
             piece = next(every, None)
             source, depth = (None, "") if piece is None else _known(item, piece)
-        except InputError as error:  # of this video; those of writing come from below
+        except InputError as error:  # of this video; errors of writing come from further down
             why = _why(error, item.video.path)
             if not clips:
                 return Given(name, cuts=cuts, why=why)
@@ -198,7 +198,7 @@ def _made(item: _Item, content: str) -> Given:
             break
         start = piece.clip.start
         folder = item.out / CLIPS / f"{content[:16]}-{start:06d}"
-        if not is_whole(folder):  # of another run, or of this video, some of whose clips were deleted
+        if not is_whole(folder):  # it is whole if another run made it, or only other clips were deleted
             draw = seeded(settings.seed, content, start)
             made = (simulate(source, draw(number)) for number in range(settings.masks))
             write_clip(folder, source.frames, piece.clip.fps, ClipFacts(name, start, item.video.caption, depth), made)
@@ -210,7 +210,7 @@ def _made(item: _Item, content: str) -> Given:
 
 
 def _known(item: _Item, piece: Piece) -> tuple[Source, str]:
-    """A clip with its depth and tracks, and which estimator the depth is of."""
+    """A clip with its depth and tracks, and the name of the depth estimator."""
     clip, settings = piece.clip, item.settings
     depth = registry.estimate(
         settings.depth_estimator, clip, video=item.video.path, accept_licence=item.accept_licence

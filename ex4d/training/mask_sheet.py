@@ -1,4 +1,4 @@
-"""A contact sheet of a dataset: what is known of some clips at several frames, to see that holes stick to surfaces."""
+"""A contact sheet of a dataset: known parts of some clips at several frames, to check that holes stick to surfaces."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from ex4d.render.contact_sheet import GAP, LABEL, write_picture
 from ex4d.training.dataset import Dataset
 
 ROWS, COLUMNS = 8, 6
-"""Most clips, and frames of each."""
+"""Maximum number of rows, and number of frames in each."""
 
 SIDE = 224
-"""Pixels of each picture."""
+"""Side of each picture in pixels."""
 
 
 def mask_sheet(dataset: Dataset, path: Path) -> None:
-    """Write the sheet as PNG: a row for a clip with one of its masks, each row with another.
+    """Write the sheet as PNG: each row shows one clip with one of its masks, with another mask in each row.
 
     Args:
         dataset: with clips.

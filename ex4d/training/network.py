@@ -1,8 +1,8 @@
-"""What is trained: a LoRA in the video model and the camera encoder; everything else is frozen.
+"""The trained parts: a LoRA in the video model, and the camera encoder; everything else is frozen.
 
 LoRA injection, quantisation, noise, times, their weights and the loss are DiffSynth's. Its `WanTrainingModule` belongs
-to an example, not to the package, and none of its pipeline's units knows our camera latent, so what a prediction is
-conditioned by is put in here, with the hook that the generator uses.
+to an example, not to the package, and none of its pipeline's units supports our camera latent. So the conditions of a
+prediction are added here, with the hook that the generator uses.
 """
 
 from collections.abc import Iterator
@@ -26,10 +26,10 @@ from ex4d.generate.wan.camera_encoder import CameraEncoder, camera_latent
 from ex4d.training.settings import Quantisation
 
 LAYERS = (*TARGETS, "ffn.0", "ffn.2")
-"""What of each block the LoRA changes: 10 layers of a block, as two attentions have the first four."""
+"""Layers of each block that the LoRA changes: 10 per block, because both attentions have the first four."""
 
 ALL_NOISE = (0.0, 1.0)
-"""Part of the schedule that times are drawn from: from most noise (0) to none (1)."""
+"""Range of the schedule from which times are drawn, from most noise (0) to none (1)."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Encoded:
     """A sample as the frozen models see it; T' latent frames of h x w.
 
     Attributes:
-        video: (1,16,T',h,w), latents of what is to be made.
-        image: (1,16,T',h,w), latents of the first frame and of nothing behind it.
-        feature: (1,257,1280), the image encoder's of the first frame.
+        video: (1,16,T',h,w), latents of the target.
+        image: (1,16,T',h,w), latents of the first frame followed by empty frames.
+        feature: (1,257,1280), of the first frame from the image encoder.
         colour, mask: (1,16,T',h,w), latents of the condition.
         prompt: (1,512,text_dim), embedded.
     """
@@ -57,7 +57,7 @@ class Encoded:
 
     @property
     def y(self) -> Tensor:
-        """(1,20,T',h,w): the image latents behind four channels that are 1 where the picture is given."""
+        """(1,20,T',h,w): four channels that are 1 where the picture is given, followed by the image latents."""
         known = torch.zeros_like(self.image[:, :4])
         known[:, :, 0] = 1
         return torch.cat([known, self.image], dim=1)
@@ -70,7 +70,7 @@ def training_library() -> SimpleNamespace:
     Raises:
         InputError: a package is not installed.
     """
-    library()  # sees to torchvision first
+    library()  # prepares torchvision first
     try:
         import accelerate
         import peft
@@ -85,14 +85,14 @@ class Network(nn.Module):
     """A video model with a fresh adapter; `forward` is the loss.
 
     Args:
-        dit: the video model as DiffSynth loads it; it is changed.
+        dit: the video model as DiffSynth loads it; it is modified.
         rank: of the LoRA.
-        seed: of the first weights.
-        quant: how the frozen weights are kept.
+        seed: of the initial weights.
+        quant: how the frozen weights are stored.
         offload: keep activations in main memory until the backward pass.
-        device: where it is computed.
+        device: for the computation.
         hidden: width of the camera encoder.
-        checkpointing: compute each block again in the backward pass in place of keeping what is in it.
+        checkpointing: recompute each block in the backward pass instead of keeping its activations.
 
     Raises:
         InputError: a package is not installed.
@@ -119,14 +119,14 @@ class Network(nn.Module):
         if self.light:
             quantise(dit, device)
         dit.to(device)
-        with seeded(seed, "cpu"):  # drawn on the CPU, so that the first weights are the same on every device
+        with seeded(seed, "cpu"):  # drawn on the CPU, so that the initial weights are the same on every device
             self.encoder = CameraEncoder(dit.dim, hidden).to(device)
             lora_into(dit, rank)
         for layer in dit.modules():
             if self.light and (hasattr(layer, "lora_A") or type(layer).__name__ == "BitsAndBytesLinear4bit"):
                 layer.register_forward_pre_hook(self._in_model_dtype)
             if type(layer).__name__ == "RMSNorm":
-                layer.use_torch_norm = True  # the same values, with half of what the backward pass has to keep
+                layer.use_torch_norm = True  # the same values, with half the activations for the backward pass
         self.pipe = library().wan_video.WanVideoPipeline(device=device, torch_dtype=torch.float32)
         self.pipe.dit, self.pipe.model_fn = dit.train(), self.predict
         settle(self.pipe, [dit], self.dtype, in_float32=not self.light)
@@ -134,7 +134,7 @@ class Network(nn.Module):
         self._loss = lib.loss.FlowMatchSFTLoss
 
     def forward(self, sample: Encoded, seed: int, part: tuple[float, float] = ALL_NOISE) -> Tensor:
-        """The loss of a sample, with the noise and the time that a seed gives."""
+        """The loss of a sample, with noise and time determined by a seed."""
         with seeded(seed, self.pipe.device):
             loss: Tensor = self._loss(
                 self.pipe,
@@ -149,7 +149,7 @@ class Network(nn.Module):
         return loss
 
     def begin(self, step: int) -> None:
-        """Every step is like the others."""
+        """Do nothing, because all steps are alike."""
 
     def predict(
         self,
@@ -163,7 +163,7 @@ class Network(nn.Module):
         camera: tuple[Tensor, Tensor],
         **others: Any,
     ) -> Tensor:
-        """What DiffSynth calls for a prediction, (1,16,T',h,w); it also gives models that this one does not have."""
+        """The prediction (1,16,T',h,w), called by DiffSynth, which also passes models that this one lacks."""
         added = self.camera_tokens(*camera)
         again = self.checkpointing and torch.is_grad_enabled()
         with self.autocast(), camera_latent(dit, added):
@@ -180,26 +180,26 @@ class Network(nn.Module):
         return predicted
 
     def camera_tokens(self, colour: Tensor, mask: Tensor) -> Tensor:
-        """What is added to the tokens, (1,dim,T',h/2,w/2); computed in float32, as the generator does."""
+        """What is added to the tokens, (1,dim,T',h/2,w/2); computed in float32, as in the generator."""
         if self.checkpointing and torch.is_grad_enabled():
             added = checkpoint(self.encoder, colour, mask, use_reentrant=False)
         else:
             added = self.encoder(colour, mask)
-        # Tokens go from block to block in float32, as in the generator; with 4 bits in bfloat16, as that saves 5 GB.
+        # Tokens pass between blocks in float32, as in the generator; with 4 bits in bfloat16, which saves 5 GB.
         return added.to(self.dtype) if self.light else added
 
     def _in_model_dtype(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """bitsandbytes knows no autocast: what comes in as float32 would go out and be kept as float32."""
+        """Cast the input, because bitsandbytes ignores autocast: float32 inputs would give float32 outputs."""
         return (inputs[0].to(self.dtype), *inputs[1:])
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Within, products are in bfloat16 where the weights are."""
+        """A context in which products are computed in bfloat16 if the weights are bfloat16."""
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(torch.device(self.pipe.device).type, dtype=self.dtype)
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """The weights that are trained, by the names that they have in `ex4d.ckpt`."""
+        """The trained weights, by their names in `ex4d.ckpt`."""
         lora = {name: tensor for name, tensor in self.pipe.dit.named_parameters() if ".lora_" in name}
         return {**dict(self.encoder.named_parameters()), **lora}
 
@@ -211,19 +211,19 @@ class Network(nn.Module):
 
 
 def lora_into(dit: Any, rank: int) -> None:
-    """Put a LoRA into the blocks as DiffSynth does: in float32, alpha is the rank. All other weights are frozen."""
+    """Insert a LoRA into the blocks as DiffSynth does, in float32 with alpha = rank; freeze all other weights."""
     inject = training_library().module.DiffusionTrainingModule.add_lora_to_model
     inject(None, dit, list(LAYERS), rank, upcast_dtype=torch.float32)
 
 
 def quantise(dit: Any, device: str | torch.device) -> None:
-    """Keep the large weights of the blocks in 4 bits.
+    """Store the large weights of the blocks in 4 bits.
 
     Raises:
         InputError: bitsandbytes is not installed.
     """
     quant = training_library().quant
-    # diffsynth takes whatever ends so: the blocks' layers alone are called this.
+    # diffsynth matches names by their ending; only the blocks' layers have these.
     layers = dit.blocks[0].named_modules()
     names = [name for name, layer in layers if isinstance(layer, nn.Linear)]
     try:
@@ -238,7 +238,7 @@ def quantise(dit: Any, device: str | torch.device) -> None:
 
 @contextmanager
 def seeded(seed: int, device: Any) -> Iterator[None]:
-    """Within, torch draws what the seed gives; afterwards it goes on as if nothing had been."""
+    """A context in which torch draws from the seed; afterwards its random state is as before."""
     there = torch.device(device)
     with torch.random.fork_rng([there] if there.type == "cuda" else []):
         torch.manual_seed(seed)

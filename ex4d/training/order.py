@@ -1,7 +1,7 @@
-"""Which sample comes when, and with which noise: functions of the seed and of the sample's number alone.
+"""Which sample comes when, and with which noise, as functions of only the seed and the sample's number.
 
-So nothing of it has to be kept: a training that was killed goes on with the samples that it would have seen, and on
-any number of GPUs the same samples come in the same steps.
+So none of it has to be stored: a training that was killed resumes with the samples that it would have seen, and the
+same samples come in the same steps on any number of GPUs.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,18 @@ _CLIPS, _MASKS, _NOISE, _HELD_BACK = range(4)
 
 
 def held_back(clips: Sequence[str], count: int, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The clips to train on and those to validate with, in the order in which they came.
+    """The clips to train on and those to validate with, each in the given order.
 
-    Clips of one video, whose names are alike up to the "-", stay together, or what is validated would have been seen.
+    Clips of the same video, which share their name up to the "-", stay together; otherwise validation would use clips
+    of videos seen in training.
 
     Args:
-        clips: all of them.
-        count: so many are held back, or a few more.
-        seed: of the draw.
+        clips: all clips.
+        count: number of clips to hold back; a few more may be.
+        seed: of the random choice.
 
     Raises:
-        InputError: none would be left to train on.
+        InputError: no clips would be left to train on.
     """
     videos = list(dict.fromkeys(_video(clip) for clip in clips))
     drawn: set[str] = set()
@@ -46,12 +47,12 @@ def _video(clip: str) -> str:
 
 
 def pick(number: int, clips: int, masks: int, seed: int) -> tuple[int, int]:
-    """Number of the clip and of its mask that a sample takes. All clips come once before any comes again.
+    """Numbers of the clip and mask for a sample. All clips come once before any comes again.
 
     Args:
         number: of the sample, counted from the start of the training.
-        clips: how many there are.
-        masks: how many each of them has.
+        clips: number of clips.
+        masks: number of masks per clip.
         seed: of the order.
     """
     round_, place = divmod(number, clips)
@@ -61,5 +62,5 @@ def pick(number: int, clips: int, masks: int, seed: int) -> tuple[int, int]:
 
 
 def noise_seed(number: int, seed: int) -> int:
-    """Seed of the noise and of the time of a sample."""
+    """Seed of a sample's noise and time."""
     return int(np.random.default_rng([seed, _NOISE, number]).integers(2**62))

@@ -1,4 +1,4 @@
-"""Tracking masks: holes in the shape of patches that stick to what is seen, by points that were followed."""
+"""Tracking masks: holes shaped as patches that stick to surfaces by following tracked points."""
 
 from dataclasses import dataclass
 
@@ -9,35 +9,35 @@ from numpy.typing import NDArray
 from ex4d.source_camera.tracks import Tracks
 
 COUNT = (4, 40)
-"""Fewest and most patches that begin in the first frame."""
+"""Minimum and maximum number of patches that start in the first frame."""
 
 SIZES = (8.0, 96.0)
-"""Smallest and largest diameter of a patch in pixels, in a picture of `SIZED_FOR`."""
+"""Smallest and largest diameter of a patch in pixels, in a picture whose side is `SIZED_FOR`."""
 
 SIZED_FOR = 512
 
 CORNERS = (3, 8)
-"""Fewest and most points whose hull a patch is."""
+"""Minimum and maximum number of points whose hull is a patch."""
 
 EVERY = 12
-"""Each so many frames, new patches begin: a quarter as many as in the first."""
+"""Interval in frames at which new patches start, a quarter as many as in the first frame."""
 
 AROUND = 0.03
-"""Points up to this part of the picture's side beside a patch move it too."""
+"""Points this close to a patch, as a fraction of the picture's longer side, move it too."""
 
 BRIDGED = 3
-"""For so many frames a patch goes on as before where none of its points is found."""
+"""Maximum number of frames for which a patch continues its motion if none of its points is found."""
 
 _FOLLOWED_PX, _GROWTH = 1.5, 1.2
-"""Points that fit the motion of a patch up to this many pixels agree with it; a patch that changes its size by more
-than this factor in one frame has lost what it was on."""
+"""Points agree with a patch's motion if they fit it within this many pixels; a patch whose size changes by more than
+this factor in one frame has lost its surface."""
 
-_BITS = 4  # of parts of pixels, in which OpenCV draws
+_BITS = 4  # of subpixel precision in OpenCV's drawing
 
 
 @dataclass
 class _Patch:
-    """Corners (n,2) in pixels with centres at +0.5, how they moved last (2,3), and frames since points were found."""
+    """Corners (n,2) in pixels with centres at +0.5, their last motion (2,3), and frames since points were found."""
 
     corners: NDArray[np.float64]
     motion: NDArray[np.float64]
@@ -45,16 +45,16 @@ class _Patch:
 
 
 def holes(tracks: Tracks, frames: int, height: int, width: int, random: np.random.Generator) -> NDArray[np.bool_]:
-    """Where patches are that follow the tracks, (T,H,W); none in the first frame, which is always whole.
+    """Where (T,H,W) patches are that follow the tracks; none in the first frame, which is always complete.
 
-    A patch begins as the hull of some neighbouring points. From frame to frame it moves, turns and grows as most of the
-    points do that are on it or close by then, so that it outlives the single points. It ends where no point is found
-    for longer than `BRIDGED` frames, or outside of the picture.
+    A patch starts as the hull of some neighbouring points. From frame to frame it moves, rotates and grows with the
+    majority of the points that are on it or close to it at the time, so it outlives individual points. It ends if no
+    point is found for more than `BRIDGED` frames, or outside the picture.
 
     Args:
         tracks: in pixels of the frames.
         frames, height, width: T, H, W.
-        random: where patches and their sizes are drawn from.
+        random: the source of all random numbers.
     """
     result = np.zeros((frames, height, width), np.bool_)
     scale = max(height, width) / SIZED_FOR
@@ -81,7 +81,7 @@ def holes(tracks: Tracks, frames: int, height: int, width: int, random: np.rando
 
 
 def _begun(xy: NDArray[np.float64], scale: float, random: np.random.Generator) -> _Patch:
-    """The hull of a point and some around it; where there are too few, a polygon of that size."""
+    """The hull of a point and some around it; if there are too few, a random polygon of that size."""
     middle = xy[random.integers(len(xy))]
     radius = scale * float(np.exp(random.uniform(*np.log(SIZES)))) / 2
     corners = int(random.integers(CORNERS[0], CORNERS[1] + 1))
@@ -96,7 +96,7 @@ def _begun(xy: NDArray[np.float64], scale: float, random: np.random.Generator) -
 
 
 def _moved(patch: _Patch, here: NDArray[np.float64], there: NDArray[np.float64], around: float) -> bool:
-    """Move a patch to the next frame by the points (N,2) of both, in place; False where it is lost."""
+    """Move a patch to the next frame, in place, by points (N,2) in both frames; False if it is lost."""
     middle = patch.corners.mean(axis=0)
     reach = np.hypot(*(patch.corners - middle).T).max() + around
     near = np.hypot(*(here - middle).T) <= reach
@@ -112,11 +112,11 @@ def _moved(patch: _Patch, here: NDArray[np.float64], there: NDArray[np.float64],
 
 
 def _motion(here: NDArray[np.float64], there: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The similarity (2,3) by which most points (N,2) moved; their median way where they are few, None without any."""
+    """The similarity (2,3) of most points (N,2); their median translation if there are few; None if there are none."""
     if len(here) == 0:
         return None
     if len(here) >= 4:
-        # OpenCV draws the same samples each time, so that the same points give the same motion.
+        # OpenCV draws the same samples each time, so the same points give the same motion.
         found, _ = cv2.estimateAffinePartial2D(
             here.astype(np.float32), there.astype(np.float32), method=cv2.RANSAC, ransacReprojThreshold=_FOLLOWED_PX
         )

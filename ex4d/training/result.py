@@ -1,4 +1,4 @@
-"""The adapter as files, with the names that the published `ex4d.ckpt` has."""
+"""The adapter as files, with the names used in the published `ex4d.ckpt`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +12,15 @@ from ex4d.storage.atomic import replacing
 NAME = "ex4d"
 
 LORA = "draft_lora.safetensors"
-"""The student's LoRA; in the folder Draft-LoRA of the models the generator takes it for drafts."""
+"""File of the student's LoRA; the generator uses it for drafts if it is in the folder Draft-LoRA of the models."""
 
 
 def write_adapter(out: Path, weights: Mapping[str, Tensor]) -> tuple[Path, Path]:
-    """Write `ex4d.ckpt`, which the release's code loads as well, and the same as `ex4d.safetensors`.
+    """Write `ex4d.ckpt`, which the release's code also loads, and the same weights as `ex4d.safetensors`.
 
     Args:
-        out: folder.
-        weights: of the camera encoder and of the LoRA, by the published names.
+        out: the folder.
+        weights: of the camera encoder and the LoRA, by their published names.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
@@ -46,7 +46,7 @@ def write_lora(out: Path, weights: Mapping[str, Tensor]) -> Path:
 
 
 def adapter_files(out: Path) -> tuple[Path, Path]:
-    """Where `write_adapter` writes."""
+    """The paths to which `write_adapter` writes."""
     return out / f"{NAME}.ckpt", out / f"{NAME}.safetensors"
 
 

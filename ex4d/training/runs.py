@@ -1,4 +1,4 @@
-"""A whole training: model files, encoding the data set, the loop, and the adapter that comes out."""
+"""A whole training: model files, encoding the dataset, the loop, and the resulting adapter."""
 
 import gc
 import hashlib
@@ -35,7 +35,7 @@ LATENTS = "latents"
 """Folder of encoded samples, in the folder of a training."""
 
 MADE_FROM = "made_from.txt"
-"""File in there that says by a hash what was encoded."""
+"""File in that folder with a hash of what was encoded."""
 
 HIDDEN = 1024
 """Width of the camera encoder."""
@@ -46,9 +46,9 @@ class FromLatents:
     """`ex4d.training.loop.Material` of encoded samples.
 
     Attributes:
-        latents: where they are.
+        latents: the encoded samples.
         train, held_back: names of clips.
-        masks: that each clip has.
+        masks: number of masks per clip.
         seed: of order and noise.
     """
 
@@ -64,13 +64,13 @@ class FromLatents:
         return self.latents.read(self.train[clip], mask), order.noise_seed(number, self.seed)
 
     def validation(self) -> Iterator[tuple[Encoded, int]]:
-        """The clips that are held back with the first of their masks, always with the same noise."""
+        """The held-back clips with their first mask, always with the same noise."""
         for number, clip in enumerate(self.held_back):
             yield self.latents.read(clip, 0), order.noise_seed(number, self.seed)
 
 
 def _in_the_gpus_memory(work: Callable[P, R]) -> Callable[P, R]:
-    """The same work, which says what to do where the GPU's memory is not enough."""
+    """Decorate a function so that it says what to do if the GPU's memory is not enough."""
 
     @wraps(work)
     def said(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -95,21 +95,21 @@ def train_adapter(
     progress: Progress = silent,
     say: Callable[[str], None] = print,
 ) -> tuple[Path, ...]:
-    """Train an adapter, or go on with the training in a folder.
+    """Train an adapter, or resume the training in a folder.
 
     Args:
         samples: to learn from.
         out: folder of the training.
-        settings: how.
-        start: an adapter to begin with; None begins with one that changes nothing.
-        progress: told of samples encoded and steps done; raises `Cancelled` to stop.
-        say: told sentences.
+        settings: of the training.
+        start: an adapter to start from; None starts from one that changes nothing.
+        progress: called for samples encoded and steps done; raises `Cancelled` to stop.
+        say: called with sentences.
 
     Returns:
-        `ex4d.ckpt` and `ex4d.safetensors`; of several processes the first says so.
+        `ex4d.ckpt` and `ex4d.safetensors`; empty in all processes except the first.
 
     Raises:
-        InputError: model files or samples are missing or damaged, or there is no room.
+        InputError: model files or samples are missing or damaged, or memory or disk space is not enough.
     """
     accelerator = _accelerator()
     if not accelerator.is_main_process:
@@ -150,21 +150,21 @@ def distil_adapter(
     progress: Progress = silent,
     say: Callable[[str], None] = print,
 ) -> tuple[Path, ...]:
-    """Distil an adapter to the four steps of a draft, or go on with that.
+    """Distil an adapter to the four steps of a draft, or resume that in a folder.
 
     Args:
         samples: to learn from.
         out: folder of the distillation.
-        settings: how.
-        adapter: what is distilled; None takes the one among the model files.
-        progress: told of samples encoded and steps done; raises `Cancelled` to stop.
-        say: told sentences.
+        settings: of the distillation.
+        adapter: to distil; None uses the one among the model files.
+        progress: called for samples encoded and steps done; raises `Cancelled` to stop.
+        say: called with sentences.
 
     Returns:
         The LoRA for drafts.
 
     Raises:
-        InputError: model files or samples are missing or damaged, or there is no room.
+        InputError: model files or samples are missing or damaged, or memory or disk space is not enough.
     """
     accelerator = _accelerator()
     if accelerator.num_processes > 1:
@@ -193,7 +193,7 @@ def distil_adapter(
 
 @torch.no_grad()
 def begin_with(network: Network, adapter: Adapter) -> None:
-    """Give a network an adapter's weights."""
+    """Set a network's trained weights to an adapter's."""
     for name, weight in network.trained().items():
         weight.copy_(adapter.encoder[name] if name in adapter.encoder else adapter.lora[name])
 
@@ -213,7 +213,8 @@ def _rank(network: Network) -> int:
 
 
 def _video_model(files: model_files.Files, settings: LoopSettings, device: torch.device) -> Any:
-    # For 4 bits the weights go through main memory, layer by layer: whole they would not fit where 4 bits are wanted.
+    # For 4 bits, the weights go through main memory layer by layer, because a GPU that needs 4 bits cannot hold all of
+    # them.
     return pipeline({"dit": files.dit}, str(device) if settings.quant == "none" else "cpu").dit
 
 
@@ -226,7 +227,7 @@ def _encoded(
     progress: Progress,
     prompts: tuple[str, ...] = (),
 ) -> Latents:
-    """All samples encoded, each process having done its share."""
+    """All samples encoded, with each process encoding its share."""
     latents = Latents(folder, samples, AREAS[settings.model_size])
     _check_the_same(samples, folder, settings, accelerator.is_main_process)
     device = str(accelerator.device)
@@ -247,8 +248,8 @@ def _encoded(
 
 
 def _check_the_same(samples: Samples, folder: Path, settings: LoopSettings, write: bool) -> None:
-    """Refuse clips or masks that are not those of the training in this folder: what is encoded would be the others'."""
-    about = getattr(samples, "about", None)  # of a dataset on disk; its masks follow from its settings
+    """Refuse clips or masks other than those of the training in this folder, whose encoded samples would not match."""
+    about = getattr(samples, "about", None)  # of a dataset on disk, whose masks follow from its settings
     facts = (samples.clips, samples.masks, settings.model_size, about.settings if about else None)
     made_from, file = hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest(), folder / MADE_FROM
     if file.is_file() and file.read_text("utf-8") != made_from:
@@ -284,4 +285,4 @@ def _free() -> None:
 
 
 def _nothing(sentence: str) -> None:
-    """Processes but the first say nothing."""
+    """Say nothing, in all processes except the first."""

@@ -1,4 +1,4 @@
-"""What a training step learns from: a clip, and what a camera elsewhere would have shown of it."""
+"""The input of a training step: a clip, and what a camera elsewhere would have shown of it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Sample:
-    """A clip that the model has to make, and what it is given to make it from.
+    """A clip that the model has to make, and the condition to make it from.
 
     Attributes:
         clip: name of the clip in its dataset; samples of one clip share its frames.
-        caption: what is seen, for the text encoder; may be empty.
+        caption: what it shows, for the text encoder; may be empty.
         frames: (T,H,W,3) uint8 sRGB, the clip.
-        colour: (T,H,W,3) uint8 sRGB, the condition: what is known of the clip, black elsewhere.
+        colour: (T,H,W,3) uint8 sRGB, the condition: the known parts of the clip, black elsewhere.
         mask: (T,H,W) bool, True where `colour` is known. Frame 0 is True throughout.
     """
 
@@ -27,7 +27,7 @@ class Sample:
 
 
 class Samples(Protocol):
-    """Clips with several masks each, read when asked for."""
+    """Clips with several masks each, read on demand."""
 
     @property
     def clips(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """How an adapter is trained and distilled. Needs numpy only.
 
-Defaults are the release's or DiffSynth's where those are known: the LoRA's rank is the published adapter's, the
-learning rate DiffSynth's for LoRAs. The others are proposals.
+Defaults are the release's or DiffSynth's if known: the LoRA's rank is the published adapter's, the learning rate is
+DiffSynth's for LoRAs. The others are proposals.
 """
 
 from dataclasses import dataclass

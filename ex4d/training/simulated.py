@@ -1,6 +1,6 @@
-"""Masks that a camera elsewhere would have left of a clip, simulated: the mix, and how they are made worse.
+"""Simulated masks, as a camera elsewhere would have left of a clip: their mix, and how they are degraded.
 
-The paper has rendering and tracking masks, but no shares; these are ours.
+The paper has rendering and tracking masks but gives no proportions; these are ours.
 """
 
 from collections.abc import Callable
@@ -24,38 +24,39 @@ from ex4d.training.seen import double_reprojected, open_mesh, seen_from
 Kind = Literal["rendering", "tracking", "union", "full"]
 
 MIX: dict[Kind, float] = {"rendering": 0.5, "tracking": 0.2, "union": 0.25, "full": 0.05}
-"""How many of the masks are of each kind; with a full one the model is given the clip itself."""
+"""Proportion of each kind of mask; with a full mask, the model is given the clip itself."""
 
 COMPLEMENT = 0.15
-"""How many of the rendering masks are turned round, so that what was hidden is known and all else is to be made."""
+"""Proportion of the rendering masks with the clip's own colours that are inverted, so that what was hidden is known
+and everything else has to be made."""
 
 LEAST_KNOWN = 0.1
-"""A mask is turned round only if at least this part of the pixels is known then."""
+"""A mask is only inverted if at least this part of the pixels is known afterwards."""
 
 SPECK = 64
-"""Holes and islands of fewer pixels, in a picture of 512x512, are no part of the mask."""
+"""Holes and islands with fewer pixels, in a picture of 512x512, are removed from the mask."""
 
 RELEASE_EROSION = 0.5
-"""How many masks lose their rim as in the release, by a side drawn for each frame; the others as our renders do."""
+"""Proportion of masks eroded as in the release, by a side drawn for each frame; the others as in our renders."""
 
 BLOBS, BLOB_AREA = 0.1, 0.04
-"""How many masks have blobs turned round, and which part of the picture these cover."""
+"""Proportion of masks with inverted blobs, and the part of the picture that these cover."""
 
 RENDERED_COLOUR = 0.4
-"""How many of the masks with a camera have colours from a render with wrong depth: 30 % of all masks."""
+"""Proportion of the masks with a camera that have colours from a render with wrong depth: 30 % of all masks."""
 
 JITTER = DepthErrors(jitter=0.02, shape=0.05, edge=0)
-"""How depth is changed before masks are made of it, so that they are not always of the same estimator's shape."""
+"""Errors added to depth before masks are made from it, so that they do not all have the same estimator's shape."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A clip, and what is known of it.
+    """A clip, and what is known about it.
 
     Attributes:
         frames: (T,H,W,3) uint8 sRGB.
         depth: of these frames.
-        tracks: points followed through them, in their pixels.
+        tracks: points tracked through them, in their pixels.
     """
 
     frames: NDArray[np.uint8]
@@ -69,9 +70,9 @@ class Simulated:
 
     Attributes:
         kind: see `MIX`.
-        camera: what the camera does, for people; empty where there is none.
+        camera: what the camera does, for display; empty if there is none.
         mask: (T,H,W) bool, True where the clip is known.
-        colour: (T,H,W,3) uint8 sRGB, black where it is not known; None where it is the clip's own.
+        colour: (T,H,W,3) uint8 sRGB, black where it is not known; None if it is the clip's own.
     """
 
     kind: Kind
@@ -81,12 +82,12 @@ class Simulated:
 
 
 def simulate(source: Source, random: np.random.Generator, drawing: Engine | None = None) -> Simulated:
-    """One mask of a clip, drawn at random; the first frame is always known as a whole.
+    """A random mask of a clip; the first frame is always completely known.
 
     Args:
         source: the clip.
-        random: where everything is drawn from: the same state gives the same mask, whatever draws.
-        drawing: the engine; None takes the fastest that can run here.
+        random: the source of all random numbers; the same state gives the same mask with any engine.
+        drawing: the engine; None uses the fastest that can run here.
     """
     kind = list(MIX)[int(random.choice(len(MIX), p=list(MIX.values())))]
     count, height, width = source.depth.depth.shape
@@ -101,7 +102,7 @@ def simulate(source: Source, random: np.random.Generator, drawing: Engine | None
         mask &= ~patches.holes(source.tracks, count, height, width, random)
     if random.uniform() < BLOBS:
         flipped = mask ^ _blobs(count, height, width, random)
-        mask = flipped if colour is None else mask & flipped  # of a render nothing more is known
+        mask = flipped if colour is None else mask & flipped  # nothing more is known of a render
     kernels = mask_edges.RELEASE_KERNELS if random.uniform() < RELEASE_EROSION else mask_edges.DEFAULT_KERNELS
     mask = mask_edges.erode(mask.astype(np.uint8) * np.uint8(255), kernels, int(random.integers(1 << 32))) > 0
     mask[0] = True
@@ -114,7 +115,7 @@ def simulate(source: Source, random: np.random.Generator, drawing: Engine | None
 def _rendered(
     source: Source, random: np.random.Generator, drawing: Engine
 ) -> tuple[NDArray[np.bool_], str, NDArray[np.uint8] | None]:
-    """What a camera on a random path sees, what that does, and at times the colours of a render with wrong depth."""
+    """What a camera on a random path sees, the path's name, and sometimes the colours of a render with wrong depth."""
     depth = source.depth
     jittered = replace(depth, depth=wrong(depth.depth, JITTER, int(random.integers(1 << 32))))
     mesh = DWMesh.from_depth(jittered)
@@ -147,13 +148,13 @@ def without_specks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     for value in (1, 0):
         _, parts, about, _ = cv2.connectedComponentsWithStats((result == value).astype(np.uint8), connectivity=4)
         small = about[:, cv2.CC_STAT_AREA] < least
-        small[0] = False  # what has the other value
+        small[0] = False  # the pixels with the other value
         result[small[parts]] = 1 - value
     return result > 0
 
 
 def _blobs(count: int, height: int, width: int, random: np.random.Generator) -> NDArray[np.bool_]:
-    """Where blobs (T,H,W) are, which drift and change slowly."""
+    """Where (T,H,W) blobs are, which drift and change slowly."""
     grids = random.standard_normal((-(-count // 16) + 1, 7, 7)).astype(np.float32)
 
     def field(t: int) -> NDArray[np.float32]:
@@ -172,8 +173,8 @@ Seeded = Callable[[int], np.random.Generator]
 
 
 def seeded(seed: int, content: str, start: int) -> Seeded:
-    """For each number of a mask, where it is drawn from: by the dataset's seed, the video's content and the clip's
-    first frame, and so the same in whatever order and by however many processes masks are made.
+    """A random generator for each mask number, determined by the dataset's seed, the video's content and the clip's
+    first frame, and so independent of the order and the number of processes in which masks are made.
 
     Args:
         seed: of the dataset.

@@ -1,4 +1,4 @@
-"""Which videos a dataset is made of: a folder, a list, or a table of names and captions such as OpenVid's."""
+"""The videos that a dataset is made from: a folder, a list, or a table of names and captions such as OpenVid's."""
 
 import csv
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from ex4d.storage.atomic import check_there
 from ex4d.storage.names import VIDEO_ENDINGS, natural_order
 
 NAME_COLUMNS, CAPTION_COLUMNS = ("video", "video_path", "path", "file"), ("caption", "text", "prompt")
-"""Columns of a table, the first that is there being taken; OpenVid's are `video` and `caption`."""
+"""Possible columns of a table, of which the first that exists is used; OpenVid's are `video` and `caption`."""
 
 CAPTION_BYTES = 1 << 16
-"""Longest caption in a file beside a video."""
+"""Maximum size in bytes of a caption file beside a video."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Video:
 
     Attributes:
         path: the file.
-        caption: what is seen; empty where nobody says.
+        caption: what it shows; empty if there is none.
     """
 
     path: Path
@@ -32,17 +32,17 @@ class Video:
 def videos(source: Path, tell: Callable[[str], None] = lambda sentence: None) -> list[Video]:
     """The videos that a path names, in a fixed order.
 
-    A folder gives all videos in it and below, a text file (.txt) one path a line, and a table (.csv) a row each. Paths
-    are relative to the file; a table's names may also lie in any folder beside it, as OpenVid's archives unpack, and
-    those that are not there are left out, as few have all of it. Captions come from the table, or from a text file of
-    the video's name beside it.
+    A folder gives all videos in it and its subfolders, a text file (.txt) one path per line, and a table (.csv) one
+    video per row. Paths are relative to the file. A table's names may also be in any folder beside it, as OpenVid's
+    archives unpack; those that do not exist are left out, because few people have all of them. Captions come from the
+    table, or from a text file with the video's name beside it.
 
     Args:
-        source: folder, list, table, or one video.
-        tell: takes a sentence about rows of a table that were left out.
+        source: folder, list, table, or a single video.
+        tell: called with a sentence about rows of a table that were left out.
 
     Raises:
-        InputError: nothing there, or no video in it.
+        InputError: there is nothing at that path, or no video in it.
     """
     source = check_there(source, "folder, list or table of videos")
     if source.is_dir():
@@ -60,7 +60,7 @@ def videos(source: Path, tell: Callable[[str], None] = lambda sentence: None) ->
 
 
 def _below(folder: Path) -> list[Path]:
-    """All videos in a folder and those below, in natural order."""
+    """All videos in a folder and its subfolders, in natural order."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_ENDINGS and path.is_file())
     mine = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     return sorted(mine, key=lambda path: ([natural_order(Path(part)) for part in path.relative_to(folder).parts], path))
@@ -74,7 +74,7 @@ def _captioned(path: Path) -> Video:
 
 
 def _of_table(table: Path, tell: Callable[[str], None]) -> list[Video]:
-    """The videos of a table that are there; OpenVid's has a million rows, so it is read row by row."""
+    """The videos of a table that exist; OpenVid's has a million rows, so it is read row by row."""
     by_name = {path.name: path for path in reversed(_below(table.parent))}
     found: list[Video] = []
     total = 0
@@ -91,7 +91,7 @@ def _of_table(table: Path, tell: Callable[[str], None]) -> list[Video]:
                 name = (row[name_of] or "").strip()
                 total += bool(name)
                 path = table.parent / name if name else table
-                # A table comes from elsewhere: it names nothing outside of its folder.
+                # A table comes from elsewhere, so it may not name anything outside its folder.
                 if Path(name).is_absolute() or ".." in Path(name).parts or not _is_file(path):
                     path = by_name.get(path.name, table)
                 if path != table:
@@ -106,7 +106,7 @@ def _of_table(table: Path, tell: Callable[[str], None]) -> list[Video]:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a text of a table that is too long for a name, or in a folder that may not be entered
+    except OSError:  # the text is too long for a name, or in a folder without permission
         return False
 
 

@@ -1,6 +1,7 @@
-"""Where a training stands, in one file: the weights, their average, AdamW's moments as tensors, and facts as JSON.
+"""The state of a training in one file: the weights, their average, AdamW's moments as tensors, and facts as JSON.
 
-The file is replaced in one step, so a kill at any moment leaves the last one or this one. No pickle is in it.
+The file is replaced atomically, so a kill at any moment leaves either the previous state or this one. It contains no
+pickle.
 """
 
 import json
@@ -20,21 +21,21 @@ from ex4d.storage.atomic import replacing
 from ex4d.weights.headers import header
 
 FILE = "training.safetensors"
-"""Its name in the folder of a training."""
+"""Name of the file in the folder of a training."""
 
 _FACTS, _VERSION = "ex4d", 1
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""What AdamW keeps of each weight that it has changed."""
+"""What AdamW stores for each weight that it has changed."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What a training goes on from.
+    """The state that a training resumes from.
 
     Attributes:
-        step: so many steps are done.
-        settings: that it began with, by name.
-        tensors: by kind and name: "weights", "average" and what AdamW keeps of each.
+        step: number of steps done.
+        settings: that it was started with, by name.
+        tensors: by kind and name: "weights", "average" and AdamW's entries.
     """
 
     step: int
@@ -50,7 +51,7 @@ def write(
     average: Mapping[str, Tensor],
     optimizer: Optimizer,
 ) -> None:
-    """Keep where a training stands.
+    """Write the state of a training.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
@@ -66,7 +67,7 @@ def write(
 
 
 def read(path: Path) -> State | None:
-    """Where a training stands; None where there is none.
+    """The state of a training; None if there is none.
 
     Raises:
         InputError: the file is damaged, or of another version.
@@ -92,15 +93,15 @@ def read(path: Path) -> State | None:
 def restore(
     state: State, path: Path, weights: Mapping[str, nn.Parameter], average: Mapping[str, Tensor], optimizer: Optimizer
 ) -> None:
-    """Bring weights, average and optimiser to where a training stood.
+    """Set weights, average and optimiser to a state.
 
     Args:
         state: from `read`.
-        path: that it was read from, for the messages.
+        path: it was read from, for messages.
         weights, average, optimizer: are changed.
 
     Raises:
-        InputError: it is of another model.
+        InputError: the state belongs to another model.
     """
     sizes = {name: weight.shape for name, weight in weights.items()}
     moved = state.tensors["step"].keys()

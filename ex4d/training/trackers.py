@@ -1,6 +1,7 @@
-"""What follows points through a clip for tracking masks. Other packages add theirs by an entry point.
+"""Trackers that follow points through a clip for tracking masks. Other packages add theirs through an entry point.
 
-One is a function `(frames (T,H,W,3) uint8 RGB) -> Tracks` with its `TrackerSpec`, such as for TAPIR or AllTracker.
+A tracker is a function `(frames (T,H,W,3) uint8 RGB) -> Tracks` with its `TrackerSpec`, for instance for TAPIR or
+AllTracker.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ GROUP = "ex4d.trackers"
 
 
 class Tracker(Protocol):
-    """Follows points."""
+    """Tracks points."""
 
     def __call__(self, frames: NDArray[np.uint8]) -> Tracks:
         """Sightings in pixels of the frames (T,H,W,3), sorted by frame."""
@@ -29,15 +30,15 @@ class Tracker(Protocol):
 
 @dataclass(frozen=True)
 class TrackerSpec:
-    """What there is to know about a tracker.
+    """What is known about a tracker.
 
     Attributes:
         name: on the command line.
-        title: for people.
-        follow: a `Tracker`; imports what is heavy.
-        licence: of what it is made of.
-        version: changes when the same clip would give other tracks.
-        rank: the greater comes first.
+        title: for display.
+        follow: a `Tracker`, which imports heavy packages only when it runs.
+        licence: of its parts.
+        version: increased when the same clip would give other tracks.
+        rank: greater ranks come first.
     """
 
     name: Word
@@ -49,15 +50,15 @@ class TrackerSpec:
 
 
 def trackers() -> dict[str, TrackerSpec]:
-    """All trackers that are installed, by name, best first."""
+    """All installed trackers by name, best first."""
     return plugins.ranked(GROUP, TrackerSpec)
 
 
 def tracker(name: str) -> TrackerSpec:
-    """The tracker of this name.
+    """The tracker with this name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such tracker.
     """
     known = trackers()
     if name not in known:
@@ -66,16 +67,16 @@ def tracker(name: str) -> TrackerSpec:
 
 
 def follow_with(spec: TrackerSpec, frames: NDArray[np.uint8]) -> Tracks:
-    """What a tracker makes of frames (T,H,W,3).
+    """The tracks that a tracker finds in frames (T,H,W,3) uint8 RGB.
 
     Raises:
-        PluginError: it fails, or gives back what are no tracks of this clip.
+        PluginError: it fails, or does not return tracks of this clip.
     """
     try:
         found = spec.follow(frames)
     except (EX4DError, OSError):
         raise
-    except Exception as error:  # of a package that may not be ours
+    except Exception as error:  # raised by a package that may not be ours
         raise PluginError(f"The tracker {spec.name} failed: {type(error).__name__}: {error}") from error
     count = len(found.frame) if isinstance(found, Tracks) else -1
     if count < 0 or len(found.track) != count or found.xy.shape != (count, 2) or not np.isfinite(found.xy).all():
@@ -86,7 +87,7 @@ def follow_with(spec: TrackerSpec, frames: NDArray[np.uint8]) -> Tracks:
 
 
 def lucas_kanade(frames: NDArray[np.uint8]) -> Tracks:
-    """Corners followed there and back from frame to frame, see `ex4d.source_camera.tracks`. Needs no weights."""
+    """Corners tracked forwards and backwards between frames, see `ex4d.source_camera.tracks`. Needs no weights."""
     pictures = pictures_of(frames)
     found = follow(pictures.grey)
     return replace(found, xy=found.xy / pictures.scale)

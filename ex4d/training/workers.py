@@ -1,4 +1,4 @@
-"""Work spread over processes, each of which does one item at a time. One that dies costs its item, not the others."""
+"""Work spread over processes, each of which does one item at a time. A process that dies loses only its item."""
 
 import multiprocessing
 import os
@@ -16,20 +16,20 @@ from ex4d.errors import EX4DError, InputError
 @dataclass
 class _Worker:
     process: BaseProcess
-    link: Any  # a `Connection`; Windows has another class for it
+    link: Any  # a `Connection`; Windows uses another class
     item: int | None = None
 
 
 def in_processes(work: Callable[[Any], Any], items: Sequence[Any], processes: int) -> Iterator[tuple[int, Any]]:
-    """The number of each item and what `work` made of it, as they are done; None where the process died.
+    """The number of each item and the result of `work`, in the order of completion; None if the process died.
 
     Args:
-        work: a function of a module.
-        items: what it takes; no more than one a process is under way.
-        processes: how many; they end with the process that called.
+        work: a function at the top level of a module.
+        items: arguments for it; each process has at most one at a time.
+        processes: number of processes; they end together with the calling process.
 
     Raises:
-        InputError: `work` raised an error of ours, or the system refused something; what is under way is given up.
+        InputError: `work` raised one of our errors, or the system refused something; items in progress are abandoned.
     """
     todo = list(range(len(items)))[::-1]
     workers: list[_Worker] = []
@@ -65,7 +65,7 @@ def in_processes(work: Callable[[Any], Any], items: Sequence[Any], processes: in
 
 
 def _started(work: Callable[[Any], Any]) -> _Worker:
-    # Not forked: threads of OpenCV, numba and CUDA would not come along.
+    # Not forked, because threads of OpenCV, numba and CUDA would not survive it.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(work, theirs), daemon=True)
@@ -75,8 +75,8 @@ def _started(work: Callable[[Any], Any]) -> _Worker:
 
 
 def _serve(work: Callable[[Any], Any], link: Any) -> None:
-    """What a process does: one item after the other."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
+    """The loop of a process: one item after another."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C also reaches the parent, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
@@ -92,7 +92,7 @@ def _serve(work: Callable[[Any], Any], link: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """End when the process that started this one has, however that happened."""
+    """End when the parent process has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

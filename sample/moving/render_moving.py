@@ -1,4 +1,4 @@
-"""Render the moving sample: a clip from a camera that walks, its true depth, and where the camera truly was.
+"""Render the moving sample: a clip from a walking camera, its true depth, and the true camera poses.
 
 One command, in an environment with bpy, PyAV and ex4d:  python sample/moving/render_moving.py
 """
@@ -22,11 +22,11 @@ from ex4d.media.movie import write_movie
 FOLDER = Path(__file__).resolve().parent
 FRAMES = 25
 PERCENT = 50
-"""Size of the picture against the other sample's."""
+"""Size of the picture as a percentage of the other sample's."""
 START, END = Vector((-2.6, -0.4, 2.1)), Vector((1.8, 1.6, 2.6))
-"""Places of the camera at the first and the last frame, in metres: past the fence to the right, and nearer."""
+"""Positions of the camera at the first and the last frame, in metres: past the fence to the right, and nearer."""
 TURN_DEGREES = (-9.0, 7.0)
-"""How far it looks to the left of straight ahead at these two frames."""
+"""Angle to the left of straight ahead at these two frames."""
 TILT_DEGREES = -4.0
 
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def walk(camera: bpy.types.Object) -> None:
-    """Key the camera: an even way with a soft step up and down, turning slowly."""
+    """Keyframe the camera: an even walk with a soft bob, turning slowly."""
     for frame in range(FRAMES):
         way = frame / (FRAMES - 1)
         camera.location = START.lerp(END, way) + Vector((0, 0, 0.05 * np.sin(4 * np.pi * way)))

@@ -1,4 +1,4 @@
-"""Pictures and cameras that tests of measuring share."""
+"""Pictures and cameras shared by the tests of measuring."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from ex4d.media.movie import write_png_frames
 
 @pytest.fixture(scope="session")
 def truth():
-    """(5,48,64,3) uint8, a texture that moves by a pixel a frame."""
+    """(5,48,64,3) uint8, a texture that moves by one pixel per frame."""
     random = np.random.default_rng(7)
     coarse = (random.random((12, 16, 3)) * 160 + 40).astype(np.float32)
     wide = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
@@ -19,7 +19,7 @@ def truth():
 
 @pytest.fixture
 def shot(tmp_path, truth):
-    """A folder of pairs with one shot, in lossless pictures, whose left half is visible."""
+    """A folder of pairs with one shot as lossless images, whose left half is visible."""
     from ex4d.geometry import camera_path
 
     folder = tmp_path / "data" / "shot"

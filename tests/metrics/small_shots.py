@@ -1,4 +1,4 @@
-"""Sizes, cameras and masks of the small shots that tests of measuring use."""
+"""Sizes, cameras and masks of the small shots used by the tests of measuring."""
 
 from fractions import Fraction
 
@@ -13,7 +13,7 @@ FPS = Fraction(24)
 
 
 def turning(degrees) -> CameraPath:
-    """Cameras that turn about themselves to these degrees, one a frame."""
+    """Cameras that turn in place to these degrees, one per frame."""
     poses = np.tile(np.eye(4), (len(degrees), 1, 1))
     for pose, angle in zip(poses, degrees, strict=True):
         pose[:3, :3] = cv2.Rodrigues(np.array([0, np.radians(angle), 0]))[0]

@@ -1,4 +1,4 @@
-"""What is measured without a true view: warp error, flicker, matches, and the error of the camera."""
+"""Measures without a true view: warp error, flicker, matches, and the error of the camera."""
 
 import cv2
 import numpy as np
@@ -30,7 +30,7 @@ def changes(frames):
 def test_a_still_picture_neither_warps_nor_flickers(texture):
     first, second, third = changes([texture] * 4)
     assert first.warp_error() == 0
-    assert first.flickering() is None  # it has one neighbour only
+    assert first.flickering() is None  # it has only one neighbour
     assert (second.flickering(), third.warp_error()) == (0, 0)
 
 
@@ -111,7 +111,7 @@ def test_the_unit_and_the_world_of_a_found_camera_do_not_matter():
 def test_a_distance_is_a_part_of_how_far_the_true_camera_goes():
     true = poses([0, 0, 0], [(0, 0, 0), (0, 0, 5), (0, 0, 10)])
     found = poses([0, 0, 0], [(0, 0, 0), (0, 3, 5), (0, 0, 10)])
-    # the scale of least squares is 125 / 134
+    # the least-squares scale is 125 / 134
     scale = 125 / 134
     by_hand = np.mean([np.hypot(3 * scale, 5 - 5 * scale), 10 - 10 * scale]) / 10
     assert camera_error(found, true).trans_err == pytest.approx(by_hand)

@@ -1,4 +1,4 @@
-"""Readers of data sets, on small folders of the layout that they have."""
+"""Readers of data sets, on small folders with their layout."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from ex4d.metrics.ranges import RANGES
 from ex4d.synthetic.footage import Recording
 
 TURNED = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], float)
-"""Camera-to-world rotation of the whole recording: its world is not that of the first camera."""
+"""Camera-to-world rotation of the whole recording, whose world is not that of the first camera."""
 
 
 def picture(folder: Path, name: str, frame) -> None:
@@ -30,7 +30,7 @@ def picture(folder: Path, name: str, frame) -> None:
 
 @pytest.fixture
 def iphone(tmp_path, truth):
-    """A sequence of DyCheck's: five frames, and one validation camera that saw the moments 1 and 3."""
+    """A sequence of DyCheck's: five frames, and one validation camera that saw frames 1 and 3."""
     folder = tmp_path / "iphone" / "apple"
     names = [f"0_{t:05d}" for t in range(5)]
     val = ["1_00001", "1_00003"]
@@ -65,7 +65,7 @@ def test_dychecks_validation_camera_is_a_case_with_its_masks_and_moments(iphone,
     assert case.truth_at.tolist() == [1, 3]
     assert case.angles == pytest.approx([25] * 5)
     assert case.path.camera_to_world[0, :3, 3] == pytest.approx(TURNED.T @ [1, 0, 0])  # in the first camera's world
-    assert case.path.intrinsics[0, 0, 0] == 60  # for pictures of half the size
+    assert case.path.intrinsics[0, 0, 0] == 60  # for pictures at half size
     made = truth.copy()
     made[:, :, :32] += 5
     (tmp_path / "results").mkdir()
@@ -178,7 +178,7 @@ def test_rendered_scenes_are_pairs_whose_true_view_sweeps_through_the_range(tmp_
     assert abs(small.angles[0]) < 1e-6
     assert 28 < abs(small.angles[-1]) < 34
     assert full.angles[0] * full.angles[-1] < 0
-    # in frame 0 of the narrow sweep both cameras are one: the clip is the truth but for its noise and blur
+    # In frame 0 of the narrow sweep both cameras coincide: the clip is the truth except for its noise and blur.
     as_result = with_result(small, small.source)
     first = measure(as_result, frozenset({"psnr", "invented"})).frames[0]
     assert first["psnr_visible"] > 30

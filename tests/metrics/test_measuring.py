@@ -1,4 +1,4 @@
-"""Measuring whole results: which figures come, over which pixels, and what is said where files do not fit."""
+"""Measuring whole results: which figures are produced, over which pixels, and the messages if files do not fit."""
 
 import tracemalloc
 from dataclasses import replace
@@ -111,7 +111,7 @@ def test_a_long_video_takes_no_more_memory_than_a_short_one(monkeypatch):
             tracemalloc.stop()
             assert len(measured.frames) == frames
 
-    most_memory(3)  # what is imported meanwhile
+    most_memory(3)  # imports happen in this first run
     assert most_memory(150) - most_memory(10) < 1e6  # the pictures alone are 5.5 MB
 
 
@@ -215,7 +215,7 @@ def test_masked_lpips_is_the_mean_over_covisible_pixels_of_pictures_that_are_bla
     seen = []
 
     def distance(made, true):
-        """A distance whose value is known: the mean difference of the channels."""
+        """A distance with a known value: the mean difference of the channels."""
         seen.append((made, true))
         return np.abs(made.astype(float) - true).mean(axis=-1)
 

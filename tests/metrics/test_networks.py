@@ -1,4 +1,4 @@
-"""FID, KID, FVD and LPIPS through their packages, on features with a known answer and on small or made-up networks."""
+"""FID, KID, FVD and LPIPS through their packages, on features with known results and on small or made-up networks."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.wan
 
 
 def gaussian(rows, mean, sizes, seed):
-    """Features whose mean and covariance are exactly these: whitened, then scaled along each axis."""
+    """Features with exactly this mean and covariance: whitened, then scaled along each axis."""
     sample = np.random.default_rng(seed).standard_normal((rows, len(sizes)))
     sample -= sample.mean(axis=0)
     sample = sample @ np.linalg.inv(np.linalg.cholesky(np.cov(sample, rowvar=False))).T
@@ -33,7 +33,7 @@ def gaussian(rows, mean, sizes, seed):
 def test_the_frechet_distance_of_two_gaussians_is_that_of_the_closed_form():
     one = gaussian(500, np.zeros(4), np.array([1.0, 2.0, 3.0, 0.5]), 1)
     other = gaussian(700, np.array([1.0, 0, -2, 0]), np.array([2.0, 2.0, 1.0, 1.5]), 2)
-    # |difference of means|^2 + sum (s1 - s2)^2, as the covariances commute
+    # |difference of means|^2 + sum (s1 - s2)^2, because the covariances commute
     assert distributions.frechet(one, other) == pytest.approx(5 + (1 + 0 + 4 + 1), rel=1e-6)
 
 
@@ -46,7 +46,7 @@ def test_a_set_has_no_distance_from_itself_in_any_order():
 
 
 def kid_by_hand(made, real):
-    """Unbiased MMD^2 of the cubic kernel, term by term."""
+    """Unbiased MMD^2 with the cubic kernel, term by term."""
 
     def k(a, b):
         return (a @ b / len(a) + 1) ** 3
@@ -61,7 +61,7 @@ def test_kid_is_the_unbiased_mean_of_the_cubic_kernel():
     made, real = random.standard_normal((9, 5)), random.standard_normal((9, 5)) + 0.5
     mean, spread = distributions.kernel(made, real)
     assert mean == pytest.approx(kid_by_hand(made, real), rel=1e-9)
-    assert spread == pytest.approx(0, abs=1e-12)  # sets this small are taken whole each time
+    assert spread == pytest.approx(0, abs=1e-12)  # sets this small are used whole each time
     assert distributions.kernel(random.permutation(made), real)[0] == pytest.approx(mean, rel=1e-9)
     assert distributions.kernel(made, made + 5)[0] > 10 * abs(mean)
 
@@ -72,13 +72,13 @@ def test_one_row_is_no_set():
 
 
 class MeanColour(torch.nn.Module):
-    """Stands in for I3D, by its protocol: 400 features that are the mean of each channel, repeated."""
+    """Stands in for I3D with the same protocol: 400 features that are the mean of each channel, repeated."""
 
     def forward(self, video, rescale: bool, resize: bool, return_features: bool):
         assert rescale
         assert resize
         assert return_features
-        # Long enough that torch compresses its text, which it does from 200 bytes on, as in the real one.
+        # Long enough for torch to compress its text, which it does from 200 bytes on, as in the real one.
         means = video.mean(dim=(2, 3, 4))
         repeated = torch.cat([means, means], dim=1).repeat(1, 67)
         return repeated[:, :400]
@@ -98,7 +98,7 @@ def test_a_video_goes_to_i3d_whole_in_parts_of_49_frames(i3d):
     assert rows.shape == (2, 400)
     assert rows[0, :3] == pytest.approx([np.arange(49).mean(), 2 * np.arange(49).mean(), 7])
     assert rows[1, 0] == pytest.approx(np.arange(49, 70).mean())
-    assert len(i3d(iter(frames[:55]))) == 1  # six frames more are too few for a part
+    assert len(i3d(iter(frames[:55]))) == 1  # six more frames are too few for a part
     with pytest.raises(InputError, match="videos of 10 frames at least, not of 9"):
         i3d(iter(frames[:9]))
 
@@ -112,7 +112,7 @@ def test_a_damaged_program_of_i3d_is_named(tmp_path, content):
 
 @pytest.fixture
 def models(tmp_path, monkeypatch):
-    """A folder of models with random weights of Inception's and AlexNet's names and shapes."""
+    """A folder of models with random weights under the names and shapes of Inception's and AlexNet's."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     from torchvision.models import alexnet
 
@@ -124,7 +124,7 @@ def models(tmp_path, monkeypatch):
     for part in (model_files.ALEXNET, model_files.INCEPTION):
         store.places(part, store.folder())[0].parent.mkdir(parents=True, exist_ok=True)
     alexnet_file = store.places(model_files.ALEXNET, store.folder())[0]
-    torch.save(alexnet().state_dict(), alexnet_file, _use_new_zipfile_serialization=False)  # as torch before 1.6 did
+    torch.save(alexnet().state_dict(), alexnet_file, _use_new_zipfile_serialization=False)  # as before torch 1.6
     weights = store.places(model_files.INCEPTION, store.folder())[0]
     net = FeatureExtractorInceptionV3.__new__(FeatureExtractorInceptionV3)
     with pytest.MonkeyPatch.context() as patch:
@@ -136,7 +136,7 @@ def models(tmp_path, monkeypatch):
 
 
 class MeanColours:
-    """Stands in for Inception: three features a picture, whose distances are known."""
+    """Stands in for Inception: three features per picture, with known distances."""
 
     def __init__(self, _device):
         pass
@@ -152,7 +152,7 @@ def test_with_their_files_in_place_sets_and_lpips_are_measured(models, shot, tmp
 
     monkeypatch.setattr(features, "Inception", MeanColours)
     random = np.random.default_rng(0)
-    large = np.repeat(np.repeat(truth, 2, axis=1), 2, axis=2)  # AlexNet takes 64 pixels a side at least
+    large = np.repeat(np.repeat(truth, 2, axis=1), 2, axis=2)  # AlexNet needs at least 64 pixels per side
     large = (large - random.integers(0, 30, (5, 1, 1, 3))).astype(np.uint8)  # pictures of different colours
     for name, frames in (("truth", large), ("equal", large[::-1]), ("brighter", large + 10)):
         write_png_frames(tmp_path / name, frames)
@@ -167,7 +167,7 @@ def test_with_their_files_in_place_sets_and_lpips_are_measured(models, shot, tmp
     sets = {name: report.sets["all"] for name, report in found.items()}
     assert sets["truth"]["fid"] == pytest.approx(0, abs=1e-3)
     assert sets["equal"]["fid"] == pytest.approx(0, abs=1e-3)  # a set has no order
-    assert sets["brighter"]["fid"] == pytest.approx(3 * 10**2, rel=1e-3)  # the shift of the mean alone
+    assert sets["brighter"]["fid"] == pytest.approx(3 * 10**2, rel=1e-3)  # only the shift of the mean
     assert sets["brighter"]["kid"] > sets["truth"]["kid"] == pytest.approx(sets["equal"]["kid"], rel=1e-6)
     assert found["truth"].sets["small"] == sets["truth"]
     assert found["truth"].missing.keys() == {"fvd"}
@@ -192,7 +192,7 @@ def test_lpips_is_the_packages_own_with_the_same_weights(models):
     at = {name: int(name.split(".")[1]) for name in dict(whole.net.named_parameters())}
     for name, parameter in whole.net.named_parameters():
         parameter.data = features_of[f"features.{at[name]}.{name.rsplit('.', 1)[1]}"]
-    pair = [lpips.im2tensor(picture) for picture in (a, b)]  # the package's own way from bytes
+    pair = [lpips.im2tensor(picture) for picture in (a, b)]  # the package's own conversion from bytes
     with torch.inference_mode():
         expected = whole(*pair)[0, 0].numpy()
     assert net(a, b).shape == (64, 80)

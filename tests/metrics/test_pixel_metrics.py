@@ -1,4 +1,4 @@
-"""PSNR and SSIM against values that are computed by hand, in closed form, or by their definition, pixel by pixel."""
+"""PSNR and SSIM against values computed by hand, in closed form, or by their definition, pixel by pixel."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_psnr_of_a_difference_of_ten_levels_everywhere_is_that_of_the_formula():
 
 def test_psnr_of_a_part_counts_the_pixels_of_the_mask_alone():
     true, made = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.uint8)
-    made[0, 0] = (30, 0, 0)  # squared error 900 in one channel of three
+    made[0, 0] = (30, 0, 0)  # squared error 900 in one of three channels
     mask = np.array([[True, True], [False, False]])
     assert masked_psnr(made, true, mask) == pytest.approx(10 * np.log10(65025 / 150))
     assert masked_psnr(made, true, ~mask) == np.inf
@@ -24,7 +24,7 @@ def test_psnr_of_a_part_counts_the_pixels_of_the_mask_alone():
 
 
 def partial_convolution(values, mask, weights, axis):
-    """By its definition: at each place the sum over the window, times window / pixels of the mask in it."""
+    """By its definition: at each position the sum over the window, times window size / pixels of the mask in it."""
     size, channels = len(weights), values.shape[2]
     rows, columns = values.shape[:2]
     height, width = (rows - size + 1, columns) if axis == 0 else (rows, columns - size + 1)

@@ -1,4 +1,4 @@
-"""Tables and plots: what stands in which row and column, of figures that are known."""
+"""Tables and plots: what is in which row and column, for known figures."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ def test_generators_stand_in_columns_and_ranges_in_rows(rows):
     assert lines[0] == "**scenes**, measured"
     assert lines[2] == "| range | figure | ours | theirs |"
     assert lines[4:] == [
-        "| small (0 to 30°) | PSNR, dB ↑ | 25.00 | 10.00 |",  # of 30 and 20: each shot counts once
+        "| small (0 to 30°) | PSNR, dB ↑ | 25.00 | 10.00 |",  # mean of 30 and 20, because each shot counts once
         "| small (0 to 30°) | FID ↓ | 9.00 | – |",
         "| extreme (0 to 90°) | PSNR, dB ↑ | 9.00 | – |",
         "| all | FID ↓ | 12.50 | – |",

@@ -1,4 +1,4 @@
-"""VBench through its adapter: a stand-in with its interface, and the package itself where it can be imported."""
+"""VBench through its adapter: a stand-in with its interface, and the package itself if it can be imported."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A clean plate in a job: a file of the take; it joins where it shows the same place, and else is refused in words."""
+"""A clean plate in a job: it is a file of the take, joins if it shows the same place, and is refused otherwise."""
 
 import cv2
 import numpy as np
@@ -30,7 +30,7 @@ SIZE = 256, 144
 
 @pytest.fixture(scope="module")
 def flight(tmp_path_factory):
-    """A clip from a drone with depth, camera and mask of what moves; plates of the same and of another place."""
+    """A clip from a drone with depth, camera and moving mask; plates of the same and of another place."""
     folder = tmp_path_factory.mktemp("flight")
     example = scenes.make("drone", 9, *SIZE)
     source = example.source
@@ -46,7 +46,7 @@ def flight(tmp_path_factory):
 
 @pytest.fixture
 def known_depth(flight, monkeypatch):
-    """The plate's depth is estimated to be the true one; yields the focal lengths that the estimator was told."""
+    """The plate's estimated depth is the true one; yields the focal lengths passed to the estimator."""
     _folder, _source, plate = flight
     told = []
 
@@ -167,7 +167,7 @@ def test_a_plate_of_another_place_is_refused_in_a_sentence_and_lends_nothing(fli
     _job, facts = taken(folder, tmp_path / "with", folder / "other.mp4")
     (said,) = [note for note in facts["notes"] if "other.mp4" in note]
     assert said.startswith("The clean plate other.mp4 was not used: it shows another place")
-    for name in (take.COLOUR, take.MASK):  # their notes differ, and their pictures do not
+    for name in (take.COLOUR, take.MASK):  # their notes differ, but their pictures do not
         assert _frames(tmp_path / "with" / name) == _frames(tmp_path / "alone" / name)
 
 
@@ -183,7 +183,7 @@ def test_without_a_model_for_depth_a_plate_is_not_used_and_the_note_says_why(fli
 
 @pytest.mark.parametrize("edges", ["snap", "off"])
 def test_depth_of_a_plate_is_snapped_as_the_clips_is_and_what_made_it_is_named(flight, tmp_path, monkeypatch, edges):
-    """The plate's depth is blurred at its edges, and by another model than the clip's."""
+    """The plate's depth has blurred edges, and comes from another model than the clip's."""
     folder, _source, plate = flight
     k = np.tile(plate.cameras.intrinsics[:1], (3, 1, 1))
     soft = np.stack([cv2.GaussianBlur(one, (0, 0), 1.5) for one in plate.depth])

@@ -1,4 +1,4 @@
-"""Soft edges of a shot's depth are snapped once, when it is opened, unless one does not want it."""
+"""Soft edges of a shot's depth are snapped once, when it is opened, unless that is turned off."""
 
 import sys
 

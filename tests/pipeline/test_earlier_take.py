@@ -1,4 +1,4 @@
-"""An earlier take in a job: what it invented is seen again, counts as invented, and the take can be made again."""
+"""An earlier take in a job: what it invented is shown again, counts as invented, and the take can be remade."""
 
 import json
 import shutil
@@ -36,8 +36,8 @@ SIZE, FRAMES = (256, 128), 13
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
-    """A clip of a street with depth, camera and mask of what moves, and a take of it that shows the truth: what a
-    second camera saw is put into the folder of a take along that camera's path."""
+    """A clip of a street with depth, camera and moving mask, and a take of it that shows the truth: the view of a
+    second camera is put into the folder of a take along that camera's path."""
     folder = tmp_path_factory.mktemp("walk")
     example = scenes.make("street", FRAMES, *SIZE)
     source, second = example.source, example.second
@@ -61,7 +61,7 @@ def beside(cameras: CameraPath) -> CameraPath:
 
 @pytest.fixture
 def estimated(walk, monkeypatch, tmp_path):
-    """Depth of the take's frames by an estimator that is right but for a scale and a shift; yields its calls."""
+    """Depth of the take's frames by an estimator that is right up to a scale and a shift; yields its calls."""
     _folder, example = walk
     calls = []
 
@@ -95,7 +95,7 @@ def files_of(folder, first=None, **others):
 
 
 def taken(folder, out, first=None, path=None, render=None, generation=None, **source):
-    """A take by the preview, as the command line makes it; the job and the facts."""
+    """A take by the preview, made like on the command line; the job and the facts."""
     out.mkdir()
     named = NamedFiles()
     job = named.generate(
@@ -138,7 +138,7 @@ def test_what_an_earlier_take_invented_is_kept_counts_as_invented_and_is_not_in_
 
 
 def test_what_is_kept_agrees_with_the_truth_and_stands_still(walk, estimated, tmp_path):
-    """The earlier take shows the truth from 30 degrees, so what is kept 30 cm beside it can be checked."""
+    """The earlier take shows the truth from 30 degrees, so what is kept can be checked 30 cm beside it."""
     folder, _example = walk
     target = filmed_beside()
     taken(folder, tmp_path / "alone")
@@ -155,13 +155,13 @@ def test_what_is_kept_agrees_with_the_truth_and_stands_still(walk, estimated, tm
         for shown in (result, before)
     )
     assert changed[late].mean() > 0.04
-    assert 10 * np.log10(255**2 / error) > 20  # of what was changed; small pictures, compressed twice
+    assert 10 * np.log10(255**2 / error) > 20  # over the changed pixels; small pictures, compressed twice
     assert 10 * np.log10(error_before / error) > 3
     assert np.mean(target.moving[late][changed[late]]) < 0.05
 
 
 def filmed_beside():
-    """What a camera on the second path of `walk`'s "near.npz" sees in truth."""
+    """What a camera on the second path of `walk`'s "near.npz" truly sees."""
     world = scenes.SCENES["street"](FRAMES, 0)
 
     def camera(t):
@@ -191,7 +191,7 @@ def test_a_take_names_the_earlier_takes_files_and_is_made_again_to_the_byte_with
     assert estimated == [take.RESULT]  # its depth is kept with the take
     for name in (take.RESULT, take.GENERATED, take.COLOUR, take.MASK, take.EARLIER_DEPTH):
         assert (tmp_path / "made" / name).read_bytes() == (tmp_path / "with" / name).read_bytes(), name
-    made_again(tmp_path / "made", tmp_path / "once_more")  # of a take that was itself made again
+    made_again(tmp_path / "made", tmp_path / "once_more")  # of a take that was itself remade
     assert (tmp_path / "once_more" / take.RESULT).read_bytes() == (tmp_path / "with" / take.RESULT).read_bytes()
 
 

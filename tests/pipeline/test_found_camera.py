@@ -1,4 +1,4 @@
-"""Jobs whose clip's own camera is found: what comes out, and that nobody looks for it twice."""
+"""Jobs that find the clip's own camera: the result, and that it is not searched for twice."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def small_pictures():
 
 @pytest.fixture(scope="module")
 def flight(tmp_path_factory, small_pictures):
-    """The folder with a clip from a drone, and its true depth without a lens beside it."""
+    """The folder with a clip from a drone, and beside it its true depth without a lens."""
     folder = tmp_path_factory.mktemp("flight")
     example = scenes.make("drone", FRAMES, 256, 144)
     write_movie(folder / "clip.mp4", example.clip.frames, example.clip.fps)
@@ -86,7 +86,7 @@ def test_opening_a_clip_gives_its_camera_its_points_its_lens_and_what_moves(flig
     with np.load(out / "source_camera.npz") as found:
         assert absolute(found["camera_to_world"], true.camera_to_world) < 0.01
         assert angles(found["camera_to_world"], true.camera_to_world).max() < 1.0
-        # In metres, as the depth is.
+        # In metres, like the depth.
         step = np.linalg.norm(found["camera_to_world"][-1, :3, 3])
         assert step == pytest.approx(np.linalg.norm(true.camera_to_world[-1, :3, 3]), rel=0.1)
         assert len(found["points"]) > 100
@@ -183,7 +183,7 @@ def test_a_mask_of_another_length_is_refused_with_both_numbers(flight, tmp_path)
 def pumping(flight, cache, tmp_path_factory):
     """The folder with the same clip and depth whose scale changes by 5 % from frame to frame; the true depth.
 
-    Its camera was looked for once.
+    Its camera was already searched for once.
     """
     folder = tmp_path_factory.mktemp("pumping")
     shutil.copyfile(flight[0] / "clip.mp4", folder / "clip.mp4")
@@ -195,7 +195,7 @@ def pumping(flight, cache, tmp_path_factory):
 
 
 def pumps(depth, true):
-    """By how much the scale of a depth changes from frame to frame, median."""
+    """Median change of a depth's scale from frame to frame."""
     return np.median(np.abs(np.diff(np.log(np.median(depth / true, axis=(1, 2))))))
 
 
@@ -209,7 +209,7 @@ def test_depth_that_pumps_is_steadied_by_the_points_of_the_camera_unless_one_doe
     assert pumps(made.depth.depth, true) < 0.005
     assert sum("depth's scale pumped by" in note for note in made.notes) == 1
     assert not any("pumped" in note for note in kept_as_is.notes)
-    assert absolute(made.source_to_world, kept_as_is.source_to_world) < 1e-3  # the unit differs by a part of a percent
+    assert absolute(made.source_to_world, kept_as_is.source_to_world) < 1e-3  # the unit differs by less than 1 %
 
 
 def test_what_came_out_of_a_depth_that_pumps_is_not_steadied_twice_and_takes_are_the_same_again(
@@ -241,7 +241,7 @@ def test_what_came_out_of_a_depth_that_pumps_is_not_steadied_twice_and_takes_are
 
 @pytest.fixture
 def pumping_estimator(cache, tmp_path, monkeypatch):
-    """A clip, its true depth, and an estimator whose runs have a scale of their own and pump by 4 %."""
+    """A clip, its true depth, and an estimator whose runs each have their own scale and pump by 4 %."""
     example = scenes.make("drone", 20, 256, 144)
     clip, true = tmp_path / "clip.mp4", example.source.depth
     write_movie(clip, example.clip.frames, example.clip.fps)
@@ -258,7 +258,7 @@ def pumping_estimator(cache, tmp_path, monkeypatch):
 
 
 def opened_part(clip, out, start, frames, standing=None, **settings):
-    """Depth and notes of a part of a clip as opening it leaves them."""
+    """Depth and notes of a part of a clip after opening it."""
     out.mkdir()
     wanted = SourceSettings(start=start, frames=frames, estimator="pumping", **settings)
     source = Source((blob_of(clip),), settings=wanted, standing=blob_of(standing) if standing else None)
@@ -280,7 +280,7 @@ def test_frames_that_were_steadied_stay_to_the_bit_when_more_are_opened_and_only
 
 
 def test_frames_that_nobody_had_steadied_are_steadied_with_the_new_ones(pumping_estimator, tmp_path):
-    """The artist did not wait for the camera before opening more."""
+    """The artist opened more without waiting for the camera."""
     clip, true = pumping_estimator
     before, _notes = opened_part(clip, tmp_path / "some", 4, 12, camera_motion="file")
     assert pumps(before, true[4:16]) > 0.02
@@ -303,7 +303,7 @@ def test_looking_for_the_camera_once_more_leaves_depth_that_was_steadied_and_say
 @pytest.fixture
 def lens_unknown(pumping_estimator, tmp_path, monkeypatch):
     """The same clip, with an estimator that does not know the lens either."""
-    monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))  # elsewhere is depth with a lens
+    monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))  # the other cache has depth with a lens
     spec = registry.estimators()["pumping"]
 
     def estimated(clip, request):

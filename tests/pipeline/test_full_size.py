@@ -1,4 +1,4 @@
-"""Takes in the clip's own size: a wall with fine texture, whose every pixel is known wherever the camera stands."""
+"""Takes at the clip's own size: a wall with fine texture, with every pixel known wherever the camera is."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -34,24 +34,24 @@ from ex4d.render.engines import engine as engine_of
 from ex4d.render.scene import Scene
 
 WIDTH, HEIGHT, FRAMES = 256, 160, 5
-"""Of the clip; the working picture has half of that."""
+"""Size of the clip; the working picture is half as large."""
 
 FOCAL, DISTANCE = 200.0, 4.0
-"""In pixels of the clip, and of the wall."""
+"""Focal length in pixels of the clip, and distance of the wall."""
 
 PIXEL = DISTANCE / FOCAL
-"""So far the camera goes for a pixel of the clip."""
+"""Distance that the camera moves for one pixel of the clip."""
 
 
 def wall(levels=256, kind=np.uint8):
-    """A picture (HEIGHT, 2 * WIDTH, 3) of fine texture, which half its size cannot hold."""
+    """A picture (HEIGHT, 2 * WIDTH, 3) of fine texture that is lost at half size."""
     random = np.random.default_rng(3)
     rough = random.integers(0, levels, (HEIGHT, 2 * WIDTH, 3)).astype(np.float32)
     return np.clip(cv2.GaussianBlur(rough, (0, 0), 0.7), 0, levels - 1).astype(kind)
 
 
 class Collected:
-    """Keeps what is left."""
+    """Keeps the frames that it is given."""
 
     wants_mask = True
 
@@ -67,7 +67,7 @@ class Collected:
 
 
 class Studio:
-    """A clip of the wall, by a camera that stands or goes to the right, and jobs on it."""
+    """A clip of the wall, from a camera that is still or moves to the right, and jobs on it."""
 
     def __init__(self, folder, pixels_a_frame=0, picture=None, moving=None, crop=None):
         self.folder, self.runtime, self.count = folder, Runtime(), 0
@@ -93,13 +93,13 @@ class Studio:
         write_movie(folder / "moving.mp4", moving, Fraction(24), lossless=True)
 
     def poses(self, pixels):
-        """Poses (T,4,4), so many pixels of the clip to the right."""
+        """Poses (T,4,4), moved to the right by this many pixels of the clip."""
         poses = np.tile(np.eye(4), (len(pixels), 1, 1))
         poses[:, 0, 3] = np.asarray(pixels) * PIXEL
         return poses
 
     def __call__(self, shifts, leave=None, generation=None, longest_side=128, path_size=None, **render):
-        """A take from cameras so many pixels to the right of where the first of the clip stands."""
+        """A take from cameras this many pixels to the right of the clip's first one."""
         self.count += 1
         blobs = [blob_of(file) for file in self.files]
         places = {blob.sha256: file for blob, file in zip(blobs, self.files, strict=True)}
@@ -141,7 +141,7 @@ def test_all_videos_of_a_take_have_the_clips_own_size_and_its_record_says_so(stu
         assert (info.width, info.height, info.frames, info.fps) == (WIDTH, HEIGHT, FRAMES, 24)
     record = take.read_record(out / take.SIDECAR)
     assert (record.width, record.height, record.frames) == (WIDTH, HEIGHT, FRAMES)
-    assert record.settings["eroded_by"] == [5, 5]  # a pixel of the working size is two of these
+    assert record.settings["eroded_by"] == [5, 5]  # one pixel of the working size is two of these
     assert not [note for note in studio.facts["notes"] if "The result is" in note]
     thumbnail = cv2.imread(str(out / take.THUMBNAIL))
     assert thumbnail.shape == (HEIGHT, WIDTH, 3)
@@ -152,13 +152,13 @@ def test_where_the_camera_is_the_clips_own_the_result_is_the_clip_to_the_bit(stu
     out = studio(4 * np.arange(FRAMES), left)
     assert np.array_equal(left.frames[take.RESULT][0], studio.clip[0])
     assert (left.masks[take.RESULT][0] == 255).all()
-    light = np.array([0.2126, 0.7152, 0.0722])  # of BT.709; fine colour is halved by 4:2:0
+    light = np.array([0.2126, 0.7152, 0.0722])  # luma of BT.709, because fine colour is halved by 4:2:0
     error = (read_movie(out / take.RESULT).frames[0] @ light - studio.clip[0] @ light) ** 2
     assert 10 * np.log10(255**2 / error.mean()) > 45
 
 
 def test_what_is_real_comes_from_the_clips_own_pixels(studio):
-    """A camera that goes aside by whole pixels sees the same pixels elsewhere: nothing is resampled."""
+    """A camera that moves sideways by whole pixels sees the same pixels elsewhere, so nothing is resampled."""
     left = Collected()
     shifts = np.array([0, 4, 8, 12, 16])
     studio(shifts, left)
@@ -169,8 +169,8 @@ def test_what_is_real_comes_from_the_clips_own_pixels(studio):
         seen = studio.wall[:, shifts[t] : shifts[t] + WIDTH]
         found = left.frames[take.RESULT][t]
         error = np.abs(found[real].astype(int) - seen[real])
-        assert error.max() <= 2, t  # places are rounded to a thirty-second of a pixel
-        # What the working size could give at best: a scaled-down picture, scaled up.
+        assert error.max() <= 2, t  # positions are rounded to a thirty-second of a pixel
+        # The best that the working size could give: a picture scaled down, then up.
         small = cv2.resize(cv2.resize(studio.clip[t], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), (256, 160))
         assert np.abs(small.astype(int) - studio.clip[t]).mean() > 8
 
@@ -187,7 +187,7 @@ def test_what_was_invented_is_the_generators_scaled_up_and_the_edge_between_is_s
 
 
 def test_what_other_frames_saw_comes_from_their_own_pixels(tmp_path):
-    """The camera stays ten pixels ahead: what it sees beyond the frame's edge, later frames have seen."""
+    """The camera stays ten pixels ahead, so what it sees beyond the frame's edge, later frames saw."""
     studio = Studio(tmp_path, pixels_a_frame=10)
     left = Collected()
     shifts = studio.steps + np.array([10, 10, 10, 10, 0])
@@ -217,7 +217,7 @@ def test_a_clip_that_does_not_fit_is_cut_in_whole_pixels_and_the_take_says_so(si
         for side in range(size[0] - width + 1)
         if np.array_equal(studio.clip[0][top : top + height, side : side + width], found)
     ]
-    assert len(places) == 1  # the clip's pixels, none resampled
+    assert len(places) == 1  # the clip's pixels, not resampled
     (note,) = (note for note in studio.facts["notes"] if "The result is" in note)
     assert note.startswith(f"The result is {width}x{height} pixels and the clip {size[0]}x{size[1]}: ")
 
@@ -338,7 +338,7 @@ def test_a_gpu_without_memory_beside_the_generators_model_loses_no_take(studio):
 
 def test_a_take_that_the_gpu_had_no_memory_for_says_that_the_cpu_drew_it(studio, monkeypatch):
     class Small:
-        """Draws as a GPU that has memory for the working size, and for `most` pictures of the clip's."""
+        """Draws like a GPU with memory for the working size, and for `most` pictures of the clip's size."""
 
         name, note = "cuda", ""
 
@@ -410,7 +410,7 @@ def test_the_master_of_a_deep_clip_has_its_bits_also_in_the_working_size_and_the
 
 
 def test_a_master_without_its_mask_says_so(studio, monkeypatch):
-    """As of a model that is run as released and makes fewer frames than the clip has."""
+    """For instance from a model that runs with `release_compat` and makes fewer frames than the clip has."""
     whole = generation.put_back
 
     def fewer(*given):

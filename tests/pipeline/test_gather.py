@@ -1,4 +1,4 @@
-"""Files by content get their names back, whatever links the system lets us make."""
+"""Files by content get their names back, whatever links the system allows."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Jobs of sequences: only the pictures of the range go along, and give what the whole sequence gives."""
+"""Jobs of sequences: only the images of the range are sent, and give the same as the whole sequence."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ HEIGHT, WIDTH = 48, 64
 
 @pytest.fixture
 def walk(tmp_path) -> Path:
-    """A folder walk with the pictures 101 to 130 but for 110 to 112, and 16-bit depth for each of them beside it."""
+    """A folder walk with the images 101 to 130 except 110 to 112, and 16-bit depth for each of them beside it."""
     for folder in ("walk", "walk_depth"):
         (tmp_path / folder).mkdir()
     y, x = np.mgrid[:HEIGHT, :WIDTH]
@@ -61,7 +61,7 @@ def job_of(clip: Path, **settings) -> tuple[Generate, NamedFiles]:
         ({"start": 7, "frames": 6, "gaps": "leave"}, [108, 109, 113, 114, 115, 116]),
         ({"start": 1, "frames": 6, "step": 4}, [102, 106, 109, 114, 118, 122]),
         ({"start": 25}, [126, 127, 128, 129, 130]),
-        ({"frames": 27}, [*range(101, 110), *range(113, 128)]),  # as many as there are pictures
+        ({"frames": 27}, [*range(101, 110), *range(113, 128)]),  # as many as there are images
     ],
 )
 def test_only_the_pictures_of_the_range_go_along_and_give_the_same_shot(walk, tmp_path, settings, sent):
@@ -129,7 +129,7 @@ def test_thousands_of_pictures_cost_only_those_of_the_range(tmp_path):
     folder.mkdir()
     png = cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1].tobytes()
     for number in range(3000):
-        (folder / f"shot.{number:04d}.png").write_bytes(png + b"%d" % number)  # what follows the end is not read
+        (folder / f"shot.{number:04d}.png").write_bytes(png + b"%d" % number)  # data after the end is not read
     job, named = job_of(folder, start=2000, frames=49)
     assert len(named.places) == len(job.source.clip) == 49
     assert job.source.clip[0].name == "shot.2000.png"

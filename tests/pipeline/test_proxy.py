@@ -1,4 +1,4 @@
-"""The small movie of a take, to look at while the take is on its way."""
+"""The small movie of a take, to look at while the take is being transferred."""
 
 from fractions import Fraction
 

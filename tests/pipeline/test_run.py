@@ -1,4 +1,4 @@
-"""Jobs from files to files, as the command line, the worker and the library run them."""
+"""Jobs from input files to result files, as the command line, the worker and the library run them."""
 
 import json
 import time
@@ -30,7 +30,7 @@ from ex4d.schema import Settings, setting
 
 
 class Files:
-    """Finds blobs by their hash, as the server's store does."""
+    """Finds blobs by their hash, like the server's store."""
 
     def __init__(self):
         self.by_hash = {}
@@ -45,7 +45,7 @@ class Files:
 
 
 class Worker:
-    """Runs jobs as a worker does: one runtime, an empty working directory for the files of each."""
+    """Runs jobs like a worker: one runtime, and an empty working directory for the files of each job."""
 
     def __init__(self, folder, monkeypatch):
         self.runtime, self.folder, self.monkeypatch, self.count = Runtime(), folder, monkeypatch, 0
@@ -93,7 +93,7 @@ def test_reconstruct_gives_what_the_viewport_shows(work, studio, moving_box):
 
 
 def test_the_depth_of_a_shot_is_packed_and_takes_of_it_see_what_the_given_depth_sees(work, tmp_path):
-    """The sample has depth that packing changes by its full error once it is a little farther."""
+    """The sample's depth is scaled, because only then does packing change it by its full error."""
     files, sample = Files(), Path(__file__).parents[2] / "sample"
     with np.load(sample / "clip.depth.npz") as stored:
         arrays = dict(stored)
@@ -120,7 +120,7 @@ def test_the_depth_of_a_shot_is_packed_and_takes_of_it_see_what_the_given_depth_
 
 
 def test_the_depth_that_stands_gives_the_same_again_and_tells_the_same(work, studio, tmp_path, monkeypatch):
-    """Whatever models come or go meanwhile: what was opened is what is taken."""
+    """Whatever models come or go meanwhile, takes are made from what was opened."""
     monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
     files, source, _path, out = studio
     guessed = replace(source, depth=(), settings=SourceSettings(field_of_view=50.0))
@@ -130,7 +130,7 @@ def test_the_depth_that_stands_gives_the_same_again_and_tells_the_same(work, stu
     again = tmp_path / "again"
     again.mkdir()
     taken = work(Reconstruct(standing), files, again)
-    assert opened["notes"][0].startswith("Nothing better than")  # which is about today, and not about the depth
+    assert opened["notes"][0].startswith("Nothing better than")  # it is about today, and not about the depth
     assert (taken["notes"], taken["depth"]) == (opened["notes"][1:], opened["depth"])
     assert taken["focal_px"] == opened["focal_px"]
     one, two = load_depth_npz(out / "depth.npz"), load_depth_npz(again / "depth.npz")

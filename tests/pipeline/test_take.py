@@ -1,4 +1,4 @@
-"""Records of takes: what they hold, what 0.1 wrote, and making a take again."""
+"""Records of takes: their content, those written by 0.1, and remaking a take."""
 
 import json
 import os
@@ -133,7 +133,7 @@ def test_a_record_survives_being_written_and_read(made, tmp_path):
 
 
 def taken(job: Generate | Fill, paths: list[Path], folder: Path) -> Path:
-    """A take in a folder, whose record says where its files lie."""
+    """A take in a folder, whose record says where its files are."""
     places = {blob_of(path).sha256: path for path in paths}
     links = folder.with_name("links")
     for new in (folder, links):
@@ -153,7 +153,7 @@ def test_the_depth_file_that_moved_with_its_clip_is_found_beside_it(made, tmp_pa
 
 @pytest.fixture
 def pictures(tmp_path, moving_box) -> Path:
-    """A folder with rgb/, dep/ whose pictures have the same names, and a take of them."""
+    """A folder with rgb/ and dep/ whose images have the same names, and a take of them."""
     clip, depth = moving_box
     shoot = tmp_path / "rd"
     for name in ("rgb", "dep"):

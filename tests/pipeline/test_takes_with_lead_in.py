@@ -1,4 +1,4 @@
-"""Takes with a lead-in: the generator makes it, and of nothing is more left than the shot."""
+"""Takes with a lead-in: the generator makes it, and nothing except the shot is left of anything."""
 
 import importlib
 import json
@@ -52,7 +52,7 @@ def test_the_generator_makes_it_and_the_take_has_the_shots_length(work, studio, 
     for name in (take.RESULT, take.GENERATED, take.COLOUR, take.MASK):
         assert len(read_movie(out / name).frames) == 9, name
     assert len(camera_path.load(out / take.CAMERA, 9, 64, 48)) == 9
-    # The frames that are left are the last ones that the generator was given: their holes say so.
+    # The frames that are left are the last ones given to the generator, as their holes show.
     holes = read_movie(out / take.MASK).frames[..., 0] == 0
     made = read_movie(out / take.GENERATED).frames
     for number in (0, 4):
@@ -74,7 +74,7 @@ def test_colour_and_mask_are_those_of_a_take_without_to_the_byte_of_the_mask(wor
 
 @pytest.mark.parametrize("persistence", ["off", "fill"])
 def test_a_preview_of_the_shot_is_the_same_with_and_without(work, studio, far_path, tmp_path, persistence):  # noqa: F811
-    """Nothing of it depends on the frames before."""
+    """Nothing in it depends on the frames before."""
     files, source, _, out = studio
     job = Generate(source, far_path, render=RenderSettings(persistence=persistence))
     job = replace(job, generation=GenerateSettings("preview"))

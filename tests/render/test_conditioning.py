@@ -47,7 +47,7 @@ def test_colour_next_to_a_hole_is_not_darkened_except_as_released(moving_box):
 
 
 def test_a_moving_source_camera_leaves_a_standing_thing_where_it_is(moving_box):
-    """The same plane seen by a source camera that walks sideways must render alike from one fixed camera."""
+    """The same plane seen by a source camera that moves sideways must look the same from one fixed camera."""
     clip, depth = moving_box
     flat = type(depth)(np.full_like(depth.depth, 5.0), depth.intrinsics, "plane")
     poses = np.broadcast_to(np.eye(4), (len(flat.depth), 4, 4)).copy()
@@ -143,7 +143,7 @@ def test_two_eyes_stand_side_by_side_and_see_near_things_shifted_against_each_ot
     assert both.mask.shape == (9, 48, 128)
     left, right = both.colour[:, :, :64], both.colour[:, :, 64:]
     yellow = [(np.abs(eye[0].astype(int) - (250, 220, 40)).max(-1) < 20).nonzero()[1].mean() for eye in (left, right)]
-    # 60 px focal length * 0.4 / 4 units of distance: the box stands 6 px farther right in the left eye.
+    # 60 px focal length * 0.4 / 4 units of distance: the box is 6 px farther right in the left eye.
     assert yellow[0] - yellow[1] == pytest.approx(6, abs=0.5)
 
 

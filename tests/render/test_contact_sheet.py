@@ -1,4 +1,4 @@
-"""A contact sheet names frames as Blender does."""
+"""A contact sheet numbers frames like Blender."""
 
 from ex4d.render.contact_sheet import heading
 

@@ -1,4 +1,4 @@
-"""Frames of an earlier take in the world of a shot, held against the truth of a generated scene."""
+"""Frames of an earlier take in the world of a shot, compared with the ground truth of a generated scene."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ SIZE, FRAMES, AT = (256, 144), 13, [2, 4, 6, 8, 10, 12]
 
 @pytest.fixture(scope="module")
 def street():
-    """A walk through a street; the scene seen from a camera beside the second one, and what that sees in truth."""
+    """A walk through a street; the scene from a camera beside the second one, and what that one truly sees."""
     example, world = scenes.make("street", FRAMES, *SIZE), scenes.SCENES["street"](FRAMES, 0)
     source = example.source
 
@@ -38,7 +38,7 @@ def street():
 
 
 def seen_by_the_shot(street, pictures=None):
-    """What the shot knows of the frames `AT` of a take along the second camera."""
+    """What the shot knows about the frames `AT` of a take along the second camera."""
     example, scene, _truth = street
     second = example.second.cameras
     cameras = replace(second, camera_to_world=second.camera_to_world[AT], intrinsics=second.intrinsics[AT])
@@ -46,7 +46,7 @@ def seen_by_the_shot(street, pictures=None):
 
 
 def earlier_of(street, pictures=None, depth=1.0):
-    """A take that shows the truth, or these pictures (T,H,W,3), its distances times `depth`."""
+    """A take that shows the truth, or these pictures (T,H,W,3), with its distances times `depth`."""
     second = street[0].second
     cameras, views = seen_by_the_shot(street)
     made = DepthVideo(second.depth[AT] * np.float32(depth), cameras.intrinsics, "truth")

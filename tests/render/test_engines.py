@@ -1,4 +1,4 @@
-"""Every engine that can run here sees the same faces; GPU engines run where there is a GPU (`pytest -m gpu`)."""
+"""Every engine that can run here sees the same faces; GPU engines run if there is a GPU (`pytest -m gpu`)."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def engine(name):
 
 
 def hostile_scene(kind, release_compat, occlusion_name="default", cols=24, rows=16):
-    """A difficult grid seen from everywhere, also from inside and behind; sides are multiples of 8 for all engines."""
+    """A difficult grid seen from everywhere, even from inside and behind; sides are multiples of 8 for all engines."""
     depth = np.broadcast_to(grid(kind, rows, cols), (len(VIEWS), rows, cols)).copy()
     k = np.broadcast_to(K_SOURCE, (len(VIEWS), 3, 3))
     mesh = DWMesh.from_depth(
@@ -43,7 +43,7 @@ def hostile_scene(kind, release_compat, occlusion_name="default", cols=24, rows=
 
 
 def compare(name, scene, pairs):
-    """Pixels, and pixels whose face, mask and colour are the same as numba's."""
+    """Number of pixels, and of pixels whose face, mask and colour are the same as numba's."""
     ours = engines.engine("numba").views(scene, pairs, surfaces=True)
     theirs = engine(name).views(scene, pairs, surfaces=True)
     total = same_ids = same_mask = same_colour = 0
@@ -80,7 +80,7 @@ def test_engines_see_the_same_faces_on_the_sample(name):
     path = presets.preset("90", 9.0, depth.intrinsics, mesh.width, mesh.height, len(mesh))
     total, ids, mask, _ = compare(name, Scene(mesh, clip.frames, path), [(t, t) for t in (2, 5, 8)])
     print(f"{name}: same face at {ids / total:.4%} of the pixels, same mask at {mask / total:.4%}")
-    # nvdiffrast moves vertices to a sixteenth of a pixel; all others round alike.
+    # nvdiffrast rounds vertices to a sixteenth of a pixel; all others round identically.
     assert ids >= (0.95 if name == "nvdiffrast" else 0.99999) * total
     assert mask >= 0.999 * total
 
@@ -142,7 +142,7 @@ def test_a_gpu_short_of_memory_draws_fewer_pictures_at_once_and_then_says_so():
     expected = [view.colour for view in cuda.views(scene, pairs)]
     pool = cupy.get_default_memory_pool()
     try:
-        for limit in (8 << 20, 5 << 20):  # room for two pictures, room for one
+        for limit in (8 << 20, 5 << 20):  # memory for two pictures, and for one
             pool.free_all_blocks()
             pool.set_limit(size=limit)
             assert all((v.colour == e).all() for v, e in zip(cuda.views(scene, pairs), expected, strict=True))

@@ -1,4 +1,4 @@
-"""The lead-in: cameras from the source view to where a path begins, while the first frame stands still."""
+"""The lead-in: cameras from the source view to the start of a path, while the first frame stands still."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def scene_of(box, path, **more):
 
 @pytest.fixture
 def shot(moving_box):
-    """With what moves, so that other frames fill."""
+    """A shot with moving things known, so that other frames fill."""
     clip, _ = moving_box
     moving = (clip.frames == (250, 220, 40)).all(axis=-1)
     return scene_of(moving_box, backwards(moving_box[1]), persistence="fill", moving=moving)
@@ -82,7 +82,7 @@ def test_any_turn_and_shift_is_led_to_from_a_source_camera_that_is_anywhere(movi
     led = with_lead_in(Scene(DWMesh.from_depth(depth, source), clip.frames, path), 1)
     poses = transforms.check(led.path.camera_to_world)
     assert np.allclose(poses[0], source[0], atol=1e-12)
-    # Evenly turned and shifted along the way: the last step leads to the path's first camera, and no farther.
+    # Evenly rotated and shifted along the way: the last step leads to the path's first camera, and no farther.
     left = np.linalg.norm(poses[: led.lead_in + 1, :3, 3] - path.camera_to_world[0, :3, 3], axis=1)
     assert (np.diff(left) < 1e-9).all()
     assert left[led.lead_in - 1] < 0.1 * left[0]
@@ -96,7 +96,7 @@ def test_time_stands_still_in_it_and_its_first_frame_is_the_clips(shot):
     seen = render(led)
     assert np.array_equal(seen.colour[0], shot.pictures[0])
     assert (seen.mask[0] == 255).all()
-    # Along the same cameras, a clip that is the first frame all the time.
+    # Along the same cameras, a clip that shows the first frame all the time.
     frozen = replace(
         shot,
         mesh=replace(shot.mesh, depth=np.repeat(shot.mesh.depth[:1], len(shot.mesh), axis=0)),
@@ -109,7 +109,7 @@ def test_time_stands_still_in_it_and_its_first_frame_is_the_clips(shot):
     alone = render(replace(led, persistence="off"))
     assert np.array_equal(alone.colour[inside], still.colour)
     assert np.array_equal(alone.mask[inside], still.mask)
-    # What other frames saw of what stands still counts in it too.
+    # Static things that other frames saw count in it too.
     assert (seen.borrowed[inside] > 0).any()
 
 
@@ -125,7 +125,7 @@ def test_cut_off_it_leaves_the_shot_as_it_is_without(shot, persistence):
     for name in ("real", "angle", "level"):
         assert np.array_equal(getattr(cut.coverage, name), getattr(without.coverage, name)), name
     assert cut.lead_in == 0
-    # But for the sentence about where the path starts, the same is said.
+    # The messages are the same except for the sentence about where the path starts.
     assert cut.notes[1:] == without.notes[1:]
     assert f"a lead-in of {led.lead_in} frames" in cut.notes[0]
     assert "or turn on Lead-In" in without.notes[0]

@@ -1,4 +1,4 @@
-"""What is invented can be told from what is real with and without seeing colours."""
+"""Invented parts can be told from real ones with and without colour vision."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Behind an edge only what lies beyond space that some frame has looked through."""
+"""Behind an edge, only what is beyond space that some frame looked through is filled."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from ex4d.render.scene import Plate, Scene
 
 K = np.array([[80.0, 0, 48], [0, 80, 32], [0, 0, 1]])
 ASIDE = 1.6
-"""How far the new camera stands to the right of the clip's, which stands at the origin in its first frame."""
+"""How far the new camera is to the right of the clip's, which is at the origin in its first frame."""
 
 
 def pose(x):
@@ -24,8 +24,8 @@ def pose(x):
 
 
 def seen_from(x, boxes):
-    """Depth (64,96) and picture of a wall 10 away, in stripes, with grey boxes (left, right, near, far) before it, from
-    a camera at x: what an exact renderer of this flat world would give."""
+    """Depth (64,96) and picture of a striped wall at distance 10, with grey boxes (left, right, near, far) in front of
+    it, from a camera at x: what an exact renderer of this flat world would give."""
     columns = (np.arange(96) + 0.5 - K[0, 2]) / K[0, 0]
     depth = np.full(96, 10.0)
     for left, right, near, far in boxes:
@@ -40,7 +40,7 @@ def seen_from(x, boxes):
 
 
 def shot(places, boxes, persistence="fill"):
-    """A clip from cameras at these places, seen from another camera."""
+    """A clip from cameras at these positions, seen from another camera."""
     views = [seen_from(x, boxes) for x in places]
     depth, pictures = (np.stack(part) for part in zip(*views, strict=True))
     count = len(places)
@@ -56,7 +56,7 @@ def test_behind_a_thin_thing_the_wall_is_shown_where_another_frame_has_looked_pa
     scene = shot([0.0, -1.5, -0.8, 0.8], [POLE])
     _depth, truth = seen_from(ASIDE, [POLE])
     filled = render(scene)
-    closed = render(replace(scene, persistence="all"))  # there, what bridges pole and wall hides the wall
+    closed = render(replace(scene, persistence="all"))  # there, the bridge between pole and wall hides the wall
     beside = slice(None), slice(0, 48)
     added = filled.borrowed[0] > 0
     assert np.count_nonzero(added[beside]) > 1.4 * np.count_nonzero(closed.borrowed[0][beside]) > 0
@@ -88,7 +88,7 @@ def test_behind_something_that_moves_only_frames_that_are_near_in_time_count():
 
     soon, late = crossing([0, looked_through.SOON]), crossing([0, looked_through.SOON + 1])
     assert (late | ~soon).all()
-    assert np.count_nonzero(late) > np.count_nonzero(soon) + 5  # the pole's shadow is some 12 pixels wide
+    assert np.count_nonzero(late) > np.count_nonzero(soon) + 5  # the pole's shadow is about 12 pixels wide
     assert np.array_equal(crossing([0, looked_through.ANY_TIME]), soon)  # a clean plate
 
 
@@ -102,7 +102,7 @@ def test_behind_an_actor_who_stands_all_the_time_a_plate_that_saw_the_wall_fills
     behind = (filled.borrowed > 0) & (alone.mask == 0)
     _depth, truth = seen_from(ASIDE, [POLE])
     assert not np.count_nonzero(alone.borrowed)
-    assert np.count_nonzero(behind[1][:, :48]) > 64 * 5  # the actor's shadow; the rest is at the picture's side
+    assert np.count_nonzero(behind[1][:, :48]) > 64 * 5  # the actor's shadow; the rest is at the side of the picture
     off = np.abs(filled.colour[1].astype(int) - truth)[behind[1]].max(axis=-1)
     assert np.mean(off > 40) < 0.2  # edges of the stripes
 

@@ -1,4 +1,4 @@
-"""A look at one view of a shot is what rendering makes of it, and reads no more than it needs."""
+"""A look at one view of a shot gives the same as rendering, and reads no more than it needs."""
 
 from fractions import Fraction
 
@@ -22,7 +22,7 @@ from ex4d.synthetic import scenes
 
 @pytest.fixture(params=[False, True], ids=["float32", "packed"])
 def shot(moving_box, tmp_path, request):
-    """A clip, its depth as its file has it, and the file."""
+    """A clip, its depth as stored in a file, and the file."""
     clip, depth = moving_box
     save_depth(tmp_path / "depth.npz", depth, packed=request.param)
     return clip, load_depth_npz(tmp_path / "depth.npz"), tmp_path / "depth.npz"
@@ -104,7 +104,7 @@ def test_a_frame_that_the_depth_does_not_have_is_refused_in_words(shot):
 
 
 class Drone:
-    """A short flight over a village in which cars drive, as files, and its classes as they are rendered."""
+    """A short flight over a village with moving cars, as files, and its classes as rendered."""
 
     def __init__(self, folder, width, height, persistence="fill"):
         example = scenes.make("drone", 7, width, height)
@@ -138,10 +138,10 @@ def test_what_other_frames_saw_is_told_apart_as_rendering_does_pixel_by_pixel(tm
 
 def test_of_a_large_shot_other_frames_are_looked_at_coarsely_and_still_say_nearly_the_same(tmp_path):
     drone = Drone(tmp_path, 768, 432)
-    # The first frame is seen from the source's own place, from where a look misses nothing.
+    # The first frame is seen from the source's own position, from where a look misses nothing.
     found, rendered = drone.looks()[1:], drone.classes[1:]
     invented = rendered == classes.INVENTED
-    assert np.mean(found == rendered) > 0.94  # the rim of what a frame saw itself is anyone's
+    assert np.mean(found == rendered) > 0.94  # only the rim of what a frame itself saw is uncertain
     assert np.mean((found == classes.INVENTED) == invented) > 0.96
     assert np.mean(found == classes.INVENTED, axis=(1, 2)) == pytest.approx(invented.mean(axis=(1, 2)), abs=0.03)
     alone = Looker().look("depth", drone.file, View(6, at(drone.path, 6), drone.poses[6]))

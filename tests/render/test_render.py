@@ -1,4 +1,4 @@
-"""The rasteriser against a plain one that tests every face at every pixel, and against the release's pictures."""
+"""The rasteriser compared with a simple one that tests every face at every pixel, and with the release's pictures."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The rendered pixels against what a second camera truly saw; benchmarks/true_view.py prints the figures."""
+"""The rendered pixels compared with a second camera's true view; benchmarks/true_view.py prints the figures."""
 
 import sys
 from pathlib import Path

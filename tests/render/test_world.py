@@ -1,4 +1,4 @@
-"""What other frames saw: held against the truth of generated scenes, and against a wall that a box moves along."""
+"""What other frames saw, compared with the truth of generated scenes, and with a wall that a box moves along."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from ex4d.synthetic import scenes
 
 @pytest.fixture(scope="module")
 def drone():
-    """A short arc over a village in which cars drive, and the scene from its second camera."""
+    """A short arc over a village with moving cars, and the scene from its second camera."""
     example = scenes.make("drone", 13, 256, 144)
     source, second = example.source, example.second
     mesh = DWMesh.from_depth(example.depth, source.cameras.camera_to_world)
@@ -34,7 +34,7 @@ def test_other_frames_show_more_of_a_place_and_show_it_as_it_is(drone):
     assert gained > 0.03
     assert np.array_equal(filled.mask > 0, (alone.mask > 0) | (filled.borrowed > 0))
     assert psnr(filled.colour[late][borrowed], truth.frames[late][borrowed]) > 24
-    # The other side of what moves is never shown to be the ground behind it.
+    # The far side of a moving thing is never shown as the ground behind it.
     assert np.count_nonzero(borrowed & truth.moving[late]) < 0.01 * np.count_nonzero(borrowed)
 
 
@@ -127,7 +127,7 @@ def test_frames_to_ask_are_spread_over_the_shot():
 
 
 def shot(clip, depth):
-    """A box that moves along a wall, from a camera that turns around both."""
+    """A box that moves along a wall, from a camera that orbits both."""
     mesh = DWMesh.from_depth(depth)
     radius = presets.pivot_distance(depth.depth[0])
     path = presets.preset("30", radius, depth.intrinsics, mesh.width, mesh.height, len(mesh))
@@ -159,6 +159,6 @@ def test_what_moved_through_a_plate_is_left_out_of_it(drone):
     lent = world.World(replace(scene, plate=plate), engines.engine())._plate
     there = footage.moving
     assert there.mean() > 0.01
-    # Half of it is where no frame of the clip has looked, and so cannot be seen to be gone.
+    # For half of it, no frame of the clip looked there, so it cannot be known to be gone.
     assert np.mean(lent.mesh.left_out[there]) > 0.4
     assert np.mean(lent.mesh.left_out[~there]) < 0.05

@@ -1,6 +1,6 @@
-"""Make da3_reference.json: what the publisher's own code gives for the weights and pictures of `tiny_da3`.
+"""Make da3_reference.json: the output of the publisher's own code for the weights and pictures of `tiny_da3`.
 
-Not a test. It was run once with depth-anything-3 0.1.1 (Apache-2.0), unpacked and not installed, with addict and
+Not a test. It was run once with depth-anything-3 0.1.1 (Apache-2.0), unpacked rather than installed, with addict and
 omegaconf beside it:
     PYTHONPATH=.:tests/source_camera:WHEEL:PACKAGES python tests/source_camera/da3_reference.py
 """

@@ -1,4 +1,4 @@
-"""The benchmark's figures, on a generated scene: the truth has no error, and a camera that stands has a large one."""
+"""The benchmark's figures, on a generated scene: the truth has no error, and a still camera has a large one."""
 
 import sys
 from dataclasses import replace
@@ -21,7 +21,7 @@ def test_the_true_camera_has_no_error_and_the_second_view_agrees(street):
     made = figures(street, street.depth, truth(street, street.depth))
     assert made.ate < 1e-9
     assert made.end < 1e-9
-    assert made.drift_95 < 0.01  # so projection, lifting and visibility fit together
+    assert made.drift_95 < 0.01  # so projection, lifting and visibility are consistent
     assert made.visible == made.visible_true > 22
 
 

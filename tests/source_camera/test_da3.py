@@ -25,7 +25,7 @@ from ex4d.weights import store
 pytestmark = pytest.mark.depth
 
 REFERENCE = json.loads(Path(__file__).with_name("da3_reference.json").read_text())
-"""What the publisher's own code gives, see da3_reference.py."""
+"""Output of the publisher's own code, see da3_reference.py."""
 
 
 def moving_pictures(count=7, height=54, width=96):
@@ -35,7 +35,7 @@ def moving_pictures(count=7, height=54, width=96):
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """The tiny model stands in the store in place of the published one."""
+    """The tiny model is in the store in place of the published one."""
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr(network, "BASE", SHAPE)
     monkeypatch.setattr(network, "LONG_SIDE", 84)
@@ -61,7 +61,7 @@ def test_cameras_are_read_as_the_publishers_own_code_reads_them():
 
 
 def test_a_known_place_rotation_and_field_of_view_become_a_camera_and_its_lens():
-    half = np.radians(30) / 2  # 30 degrees to the right: about y, which points down, in OpenCV's axes
+    half = np.radians(30) / 2  # 30 degrees to the right, about y, which points down in OpenCV's axes
     fov = 2 * np.arctan([45 / 120, 80 / 120])  # of a picture of 160x90 with a focal length of 120
     encoded = np.array([[1.0, 2.0, 3.0, 0.0, 5 * np.sin(half), 0.0, 5 * np.cos(half), *fov]])
     seen = network.decoded(encoded, 160, 90)
@@ -78,7 +78,7 @@ def test_a_field_of_view_that_no_lens_has_tells_no_focal_length():
 
 
 def test_features_of_tokens_turn_by_their_distance_and_not_by_their_place():
-    places = torch.tensor([[1.0, 1.0], [4.0, 3.0], [6.0, 2.0], [9.0, 4.0]])  # the last two lie as the first two do
+    places = torch.tensor([[1.0, 1.0], [4.0, 3.0], [6.0, 2.0], [9.0, 4.0]])  # the last two lie like the first two
     q, k = torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(0)).expand(2, 4, 16)
     table = network.turns(places, 16)
     like = network.turned(q, table) @ network.turned(k, table).T
@@ -95,7 +95,7 @@ def test_the_order_of_pictures_does_not_matter(tmp_path):
 
 
 def test_pictures_of_any_shape_are_shown_in_multiples_of_14_with_504_px_along_the_longer_side():
-    # Those of the publisher's own code.
+    # From the publisher's own code.
     sizes = {(576, 1024): (280, 504), (1024, 576): (504, 280), (800, 1920): (210, 504), (517, 333): (504, 322)}
     assert {size: network.working_size(*size) for size in sizes} == sizes
     shown = network.shown(np.full((2, 60, 90, 3), (255, 0, 128), np.uint8), 84)
@@ -141,8 +141,8 @@ def test_a_file_of_another_model_is_refused_by_name_and_shape(tmp_path, change, 
 
 
 def test_the_published_model_is_the_one_that_is_listed():
-    # The file has what makes depth and rays too, whose shapes were taken of the publisher's own classes. With these 437
-    # tensors the publisher's way of saving gives a file of 541,518,028 bytes, which is the size of the published one.
+    # The file also has the heads for depth and rays, with shapes from the publisher's own classes. With these 437
+    # tensors, the publisher's way of saving gives a file of 541,518,028 bytes, the size of the published one.
     with torch.device("meta"):
         needed = {name: tuple(t.shape) for name, t in network.DepthAnything3(network.BASE).state_dict().items()}
     heads = json.loads(Path(__file__).with_name("da3_heads.json").read_text())
@@ -163,7 +163,7 @@ SCENE = scenes.make("drone", 13, 256, 144).source
 
 
 def test_with_made_up_weights_it_is_asked_and_never_believed(tiny, monkeypatch):
-    monkeypatch.setattr(small, "SIDE", 448)  # of the pictures: seconds instead of minutes
+    monkeypatch.setattr(small, "SIDE", 448)  # so that it takes seconds instead of minutes
     depth = np.full(SCENE.depth.shape, 3.0, np.float32)
     k = intrinsics.per_frame(intrinsics.from_focal(250.0, 256, 144), 13)
     stages = []

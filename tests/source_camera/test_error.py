@@ -1,4 +1,4 @@
-"""Figures of how wrong a camera is, for errors made by hand."""
+"""Figures of how wrong a camera is, for hand-made errors."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def turn(degrees: float) -> np.ndarray:
 
 
 def walk(frames: int = 11) -> np.ndarray:
-    """1 m along a bent way, a tenth of a degree more to the right in each frame."""
+    """1 m along a curved path, turning a tenth of a degree to the right in each frame."""
     poses = np.stack([turn(0.1 * t) for t in range(frames)])
     way = np.linspace(0, 1, frames)
     poses[:, :3, 3] = np.stack([way, 0.2 * np.sin(3 * way), 0.1 * way**2], 1)
@@ -22,7 +22,7 @@ def walk(frames: int = 11) -> np.ndarray:
 
 
 def moved(poses: np.ndarray, scale: float) -> np.ndarray:
-    """The same in another world and another unit."""
+    """The same path in another world and another unit."""
     other = transforms.look_at([1, 2, 3], [0, 0, 9]) @ poses
     other[:, :3, 3] *= scale
     return other
@@ -50,7 +50,7 @@ def test_the_absolute_error_is_a_part_of_the_path():
     true = np.tile(np.eye(4), (5, 1, 1))
     true[:, 0, 3] = [0, 1, 2, 3, 4]
     found = true.copy()
-    found[:, 1, 3] = [0.1, -0.1, 0, -0.1, 0.1]  # neither scale nor turn make this better
+    found[:, 1, 3] = [0.1, -0.1, 0, -0.1, 0.1]  # neither scale nor rotation reduces this
     assert error.path_length(true) == 4
     assert error.absolute(found, true) == pytest.approx(np.sqrt(0.04 / 5) / 4, rel=0.02)
 
@@ -77,7 +77,7 @@ def test_the_relative_shift_is_a_part_of_the_mean_step():
     true = np.tile(np.eye(4), (5, 1, 1))
     true[:, 0, 3] = [0, 1, 2, 3, 4]
     found = true.copy()
-    found[:, 1, 3] = [0, 0.1, 0, 0.1, 0]  # 0.1 of a step off, each time; the scale that fits is all but 1
+    found[:, 1, 3] = [0, 0.1, 0, 0.1, 0]  # 0.1 of a step off, each time; the best scale is nearly 1
     assert error.relative(found, true)[0] == pytest.approx(0.1, rel=0.02)
 
 

@@ -1,4 +1,4 @@
-"""The mathematics of the estimators, on points that are made and not followed."""
+"""The mathematics of the estimators, on generated rather than tracked points."""
 
 import time
 
@@ -29,7 +29,7 @@ def lens(focal=FOCAL, count=COUNT):
 
 
 def turned(count=COUNT, degrees=20.0):
-    """Rotations (T,4,4) to the right and a tenth of that up and down."""
+    """Rotations (T,4,4) to the right, with a tenth of that up and down."""
     way = np.linspace(0, 1, count)
     half = np.radians(degrees * np.stack([0.1 * np.sin(6 * way), way, 0 * way], axis=1)) / 2
     poses = np.tile(np.eye(4), (count, 1, 1))
@@ -40,7 +40,7 @@ def turned(count=COUNT, degrees=20.0):
 def sightings(poses, focal=FOCAL, noise=0.1, movers=0.0, seed=0):
     """Tracks of 400 points that these cameras see, and the distance of each sighting.
 
-    A part of the points, `movers`, moves by itself.
+    A fraction of the points, `movers`, moves independently.
     """
     random = np.random.default_rng(seed)
     points = random.uniform((-8, -4, 3), (8, 4, 14), (400, 3))

@@ -1,4 +1,4 @@
-"""Cameras found from generated footage whose camera is known, with depth that is wrong as models make it."""
+"""Cameras found from generated footage with a known camera, with depth that has the errors of models."""
 
 from functools import cache
 
@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 256, 144
 
 @pytest.fixture(autouse=True, scope="module")
 def small_pictures():
-    """Everything is found on smaller pictures than usual, so that it takes seconds."""
+    """Everything is found in smaller pictures than usual, so that it takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "SIDE", 448)
         yield
@@ -40,7 +40,7 @@ def wrong_depth(name, frames=13):
 
 
 def assumed(count):
-    """The lens of 54 degrees that is assumed where nobody knows it."""
+    """The lens of 54 degrees that is assumed if it is unknown."""
     return intrinsics.per_frame(intrinsics.from_focal(intrinsics.focal_of(54.0, WIDTH), WIDTH, HEIGHT), count)
 
 
@@ -59,8 +59,8 @@ def test_a_still_camera_stays_still_though_people_fill_a_third_of_the_picture():
 
 def test_what_moves_is_found_with_a_still_camera():
     made, truth = found("still").moving, scene("still").source.moving
-    large = made  # the working picture is small enough to be looked at as it is
-    middle = slice(4, -4)  # things that turn slowly are not seen to move from frame to frame
+    large = made  # the working picture is small enough to be used as it is
+    middle = slice(4, -4)  # slowly turning things are not seen to move from frame to frame
     assert (large & truth)[middle].sum() > 0.5 * truth[middle].sum()
     assert (large & ~truth)[middle].mean() < 0.12
 

@@ -1,4 +1,4 @@
-"""What is made of the cameras that a model sees. No model is in here: true cameras with errors stand in for its own.
+"""The use of cameras inferred by a model, which is replaced here by true cameras with errors.
 
 The network is tested in test_da3.py.
 """
@@ -25,7 +25,7 @@ FRAMES, WIDTH, HEIGHT = 13, 256, 144
 
 @pytest.fixture(autouse=True, scope="module")
 def small_pictures():
-    """Everything is found on smaller pictures than usual, so that it takes seconds."""
+    """Everything is found in smaller pictures than usual, so that it takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "SIDE", 448)
         yield
@@ -42,7 +42,7 @@ def wrong_depth():
 
 
 def wish(method):
-    """With the lens of 54 degrees that is assumed where nobody knows it."""
+    """A wish with the lens of 54 degrees that is assumed if it is unknown."""
     lens = intrinsics.from_focal(intrinsics.focal_of(54.0, WIDTH), WIDTH, HEIGHT)
     return Wish(method, intrinsics.per_frame(lens, FRAMES), False)
 
@@ -50,7 +50,7 @@ def wish(method):
 def with_errors(numbers, share=1.0):
     """True cameras of some frames in another world and unit, off by a degree and 2 % of the path, the lens by 6 %.
 
-    `share` is that of these errors.
+    `share` scales these errors.
     """
     true, random = scene().cameras, np.random.default_rng(0)
     length = np.linalg.norm(np.diff(true.camera_to_world[:, :3, 3], axis=0), axis=1).sum()
@@ -66,7 +66,7 @@ def with_errors(numbers, share=1.0):
 
 @pytest.fixture
 def model(monkeypatch):
-    """True cameras with errors in place of the model; gives how many frames it was shown each time."""
+    """True cameras with errors in place of the model; gives the number of frames in each call."""
     shown = []
 
     def seen(frames, device, progress):
@@ -83,7 +83,7 @@ def model(monkeypatch):
 
 
 def off(made):
-    """ATE as a part of the path, largest rotation in degrees and error of the focal length as a part of it."""
+    """ATE as a fraction of the path, largest rotation in degrees, and relative error of the focal length."""
     true = scene().cameras
     focal = np.abs(made.lens[:, 0, 0] / true.intrinsics[:, 0, 0] - 1).max()
     path = absolute(made.camera_to_world, true.camera_to_world)

@@ -1,4 +1,4 @@
-"""Where the camera of a clean plate stood, against the truth of generated scenes."""
+"""Where the camera of a clean plate was, compared with the truth of generated scenes."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def test_a_plate_of_the_same_place_is_put_where_it_was_shot(drone, movers):
     for one, true in zip(placed, plate.cameras.camera_to_world, strict=True):
         turn = np.degrees(np.arccos(np.clip((np.trace(one.camera_to_world[:3, :3].T @ true[:3, :3]) - 1) / 2, -1, 1)))
         assert turn < 0.1
-        assert np.linalg.norm(one.camera_to_world[:3, 3] - true[:3, 3]) < 0.004 * 25  # which is how far the scene is
+        assert np.linalg.norm(one.camera_to_world[:3, 3] - true[:3, 3]) < 0.004 * 25  # 25 is the distance of the scene
         assert one.scale == pytest.approx(1 / 3, rel=0.01)
         assert one.points > 50
 

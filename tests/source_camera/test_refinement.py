@@ -1,4 +1,4 @@
-"""Points made more exact, which of them decide, and what they tell about lens and shutter."""
+"""Refined tracks, which of them decide, and what they reveal about lens and shutter."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ needs_pycolmap = pytest.mark.skipif(not solver.PYCOLMAP.is_there, reason="needs 
 
 
 def turning_texture(count=15, width=320, height=240):
-    """Pictures (T,h,w) of a texture that grows, turns and moves, and the matrices (T,2,3) by which it does."""
+    """Pictures (T,h,w) of a texture that grows, rotates and moves, and the matrices (T,2,3) of that motion."""
     import cv2
 
     noise = np.random.default_rng(0).standard_normal((height * 2, width * 2)).astype(np.float32)
@@ -37,7 +37,7 @@ def turning_texture(count=15, width=320, height=240):
 
 
 def drifting(ways, points=120, drift=0.25, size=(320, 240)):
-    """Where points truly are, and tracks that slide away from there step by step, as points followed by frames do."""
+    """True positions of points, and tracks that drift away from them step by step, as in frame-to-frame tracking."""
     random = np.random.default_rng(1)
     start = random.uniform((60, 50), (size[0] - 60, size[1] - 50), (points, 2))
     there = (start - ways[0][:, 2]) @ np.linalg.inv(ways[0][:, :2]).T
@@ -51,7 +51,7 @@ def drifting(ways, points=120, drift=0.25, size=(320, 240)):
 
 
 def spread(tracks, true):
-    """Median over points of how far a point's sightings are from its own mean error: a common shift does not matter."""
+    """Median over points of how far sightings are from the point's own mean error; a common shift does not count."""
     error = tracks.xy - true
     of = [error[tracks.track == n] for n in np.unique(tracks.track)]
     return float(np.median(np.concatenate([np.hypot(*(one - one.mean(axis=0)).T) for one in of])))
@@ -106,7 +106,7 @@ def test_what_moves_along_with_the_camera_is_left_out_by_its_distance():
     along = np.arange(len(points)) % 10 == 0
     track, frame, xy, z = [], [], [], []
     for t, pose in enumerate(poses):
-        # Half as fast as the camera and the same way: the points look as if they stood twice as far away.
+        # Half as fast as the camera in the same direction: the points look as if they were twice as far away.
         world = points + along[:, None] * 0.5 * pose[:3, 3]
         local = (world - pose[:3, 3]) @ pose[:3, :3]
         place = FOCAL * local[:, :2] / local[:, 2:] + CENTRE
@@ -134,7 +134,7 @@ def task_of(tracks, z, lens_known=False, focal=FOCAL):
 
 
 def bent(tracks, distortion):
-    """Sightings through a lens that distorts."""
+    """Sightings through a lens with distortion."""
     true = (tracks.xy - CENTRE) / FOCAL
     seen = true * (1 + distortion * (true**2).sum(axis=1, keepdims=True))
     return Tracks(tracks.track, tracks.frame, seen * FOCAL + CENTRE, tracks.survived)
@@ -173,7 +173,7 @@ def test_the_distortion_of_a_camera_that_turns_is_found(distortion):
 
 
 def by_hand(poses):
-    """With some unrest: of an even motion, the shutter's part looks like another camera."""
+    """Poses with some shake, because in an even motion the shutter's effect looks like another camera."""
     shaken = poses.copy()
     angle = np.radians(0.8) * np.random.default_rng(4).standard_normal((len(poses), 1, 1))
     turn = np.array([[0, 0, 1.0], [0, 0, 0], [-1, 0, 0]])

@@ -1,4 +1,4 @@
-"""A source camera that moves: its poses from a file, and static things that stand still in the world."""
+"""A moving source camera: its poses from a file, and static things that are static in the world."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -26,7 +26,7 @@ def clip_of(frames: int = 4, start: int = 0, source_frames: int = 0) -> Clip:
 
 
 def walk(frames: int) -> np.ndarray:
-    """Poses on an arc around the point (0, 0, 5), from somewhere that is not the world's origin."""
+    """Poses on an arc around the point (0, 0, 5), starting away from the world's origin."""
     angles = np.linspace(0.2, 0.7, frames)
     return np.stack([transforms.look_at([5 * np.sin(a), 0.3, 5 - 5 * np.cos(a)], [0, 0, 5]) for a in angles])
 
@@ -88,18 +88,18 @@ def test_static_things_stand_still_in_the_world_while_the_camera_walks():
     k = depth.intrinsics[first]
 
     def distance_apart(mesh: DWMesh) -> float:
-        """Of points of the last frame: how far the first frame's depth has them elsewhere, relative, median."""
+        """Median relative distance of points of the last frame from their positions by the first frame's depth."""
         points = mesh.vertices(last).reshape(mesh.height, mesh.width, 3)[2:-2, 2:-2].reshape(-1, 3)
         points = points[(points[:, 2] > 1) & (points[:, 2] < 60)]
         x = points[:, 0] / points[:, 2] * k[0, 0] + k[0, 2] - 0.5
         y = points[:, 1] / points[:, 2] * k[1, 1] + k[1, 2] - 0.5
         inside = (x > 2) & (x < mesh.width - 3) & (y > 2) & (y < mesh.height - 3)
         assert inside.sum() > 5000
-        # Disparity is even along planes, so that it may be interpolated there.
+        # Disparity is linear along planes, so it may be interpolated there.
         disparity = cv2.remap(1 / mesh.depth[first], *np.float32([x, y])[:, inside, None], cv2.INTER_LINEAR)
         return float(np.median(np.abs(1 / disparity[:, 0] / points[inside, 2] - 1)))
 
-    assert np.linalg.norm(poses[last, :3, 3]) > 4  # it walks metres
+    assert np.linalg.norm(poses[last, :3, 3]) > 4  # it moves by metres
     assert distance_apart(with_motion) < 0.002
     assert distance_apart(without) > 0.1
 

@@ -1,4 +1,4 @@
-"""The pumping of depth is taken out by points that stand still, and nothing else is."""
+"""The pumping of depth is removed with static points, and nothing else is."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SLOW = 1 + 0.2 * np.linspace(-1, 1, COUNT)
 
 
 def walked(nearest=3.0, points=400, part=1.0, moves=True):
-    """A camera that walks to the right past points, the sightings in this part of the frames, and their distances."""
+    """A camera that moves to the right past points, the sightings in this part of the frames, and their distances."""
     random = np.random.default_rng(0)
     poses = np.tile(np.eye(4), (COUNT, 1, 1))
     poses[:, 0, 3] = np.linspace(0, 2, COUNT)
@@ -47,7 +47,7 @@ def jitter(size, seed=1):
 
 
 def change(made, scale, shift, distance):
-    """How much the distance of a thing changes from frame to frame, median."""
+    """Median change of a thing's distance from frame to frame."""
     disparity = made[:, 0] * (scale / distance + shift) + made[:, 1]
     return np.median(np.abs(np.diff(np.log(disparity))))
 

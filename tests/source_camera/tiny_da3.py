@@ -8,14 +8,14 @@ from ex4d.networks.dinov2 import BackboneShape
 from ex4d.source_camera import da3_network as da3
 
 SHAPE = da3.Shape(BackboneShape(24, 6, 2, side=5))
-"""The last two blocks place their tokens; in the last one pictures see one another."""
+"""The last two blocks use positions of tokens; in the last one pictures attend to one another."""
 
 NOT_NEEDED = {"model.head.norm.weight": (48,), "model.cam_enc.token_norm.weight": (24,)}
-"""Of the tensors that the published file has beside those that are needed."""
+"""Some of the published file's tensors that are not needed."""
 
 
 def weights(shapes):
-    """Tensors by name from shapes by name: the same on every machine and with every version of torch."""
+    """Tensors by name from shapes by name, the same on every machine and with every version of torch."""
     made = {}
     for name in sorted(shapes):
         random = np.random.default_rng(sum(name.encode()))
@@ -23,7 +23,7 @@ def weights(shapes):
         values = random.normal(0, size, shapes[name]).astype(np.float32)
         if name.endswith("gamma") or ("norm" in name and name.endswith("weight")):
             values += 1
-        if name.endswith("fc_fov.0.bias"):  # a field of view that a lens can have
+        if name.endswith("fc_fov.0.bias"):  # a plausible field of view of a lens
             values[:] = 1.0, 1.3
         made[name] = torch.from_numpy(values)
     return made

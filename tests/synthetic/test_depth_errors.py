@@ -1,4 +1,4 @@
-"""Depth made wrong is wrong in the way that was asked for, and in no other."""
+"""Depth errors are those that were requested, and no others."""
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def test_the_error_of_shape_is_smooth_and_of_the_size_asked_for():
 
 
 def test_edges_become_soft_and_flat_parts_stay():
-    made = wrong(steps(2), DepthErrors(jitter=0, shape=0, edge=4), 0)  # a pixel at this width
+    made = wrong(steps(2), DepthErrors(jitter=0, shape=0, edge=4), 0)  # one pixel at this width
     assert np.allclose(made[0, 36, 50:70], 2, rtol=1e-3)
     assert 2.1 < made[0, 36, 39] < steps()[0, 36, 39] - 0.5
     assert (np.diff(made[0, 36, 70:90]) > -0.02).all()

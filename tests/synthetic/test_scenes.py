@@ -1,4 +1,4 @@
-"""Generated scenes: colour, depth, things and cameras tell the same story."""
+"""Generated scenes: colour, depth, things and cameras are consistent."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ def street() -> Example:
 
 
 def warped(of: Footage, t: int, seen_from: Footage, u: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the pixels of frame `t` are in frame `u` of other footage (H,W,2), and at which depth (H,W)."""
+    """Positions (H,W,2) of the pixels of frame `t` in frame `u` of other footage, and their depths (H,W)."""
     k, other = of.cameras.intrinsics[t], seen_from.cameras.intrinsics[u]
     column, row = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
     rays = np.stack([(column - k[0, 2]) / k[0, 0], (row - k[1, 2]) / k[1, 1], np.ones_like(row)], -1)
@@ -30,7 +30,7 @@ def warped(of: Footage, t: int, seen_from: Footage, u: int) -> tuple[np.ndarray,
 
 
 def agreement(of: Footage, t: int, seen_from: Footage, u: int, only_still: bool = True) -> tuple[float, float]:
-    """Median difference of colours of the static pixels that both frames see, in levels; and which part they are."""
+    """Median difference in levels of the static pixels that both frames see, and their part of the picture."""
     at, depth = warped(of, t, seen_from, u)
     sampled = [cv2.remap(a, *np.moveaxis(at - 0.5, -1, 0), cv2.INTER_LINEAR, borderValue=-1.0).astype(np.float32)
                for a in (seen_from.frames[u].astype(np.float32), seen_from.depth[u])]  # fmt: skip
@@ -55,7 +55,7 @@ def test_static_pixels_keep_their_colour_where_true_depth_and_pose_take_them(str
 
 
 def test_the_second_view_shows_the_same_world(street):
-    for t in (0, 4, 8):  # things that move are at the same places at the same time
+    for t in (0, 4, 8):  # moving things are at the same places at the same time
         error, part = agreement(street.source, t, street.second, t, only_still=False)
         assert error < 4
         assert part > 0.5
@@ -133,7 +133,7 @@ def test_a_rolling_shutter_sees_each_row_from_where_the_camera_is_then():
     a, b = plain.depth[4], rolled.depth[4]
     assert np.array_equal(plain.cameras.camera_to_world, rolled.cameras.camera_to_world)
     assert np.allclose(a[54], b[54], rtol=0.02)
-    # Edges of the upper rows come from before, those of the lower ones from after: the pan shears the picture.
+    # Edges in the upper rows are from earlier, those in the lower rows from later: the pan shears the picture.
     shifts = []
     for row in (20, 88):
         one, other = (np.log(d[row - 6 : row + 6]).astype(np.float32) for d in (a, b))

@@ -1,4 +1,4 @@
-"""Videos for the tests of datasets, made here."""
+"""Videos for the tests of datasets, generated here."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 160, 112
 
 
 def texture(seed: int, size: int = 512) -> np.ndarray:
-    """Something to hold on to at every scale, (size,size,3) uint8."""
+    """A texture with detail at every scale, (size,size,3) uint8."""
     random = np.random.default_rng(seed)
     picture = np.zeros((size, size, 3))
     for cell in (8, 16, 64):
@@ -22,7 +22,7 @@ def texture(seed: int, size: int = 512) -> np.ndarray:
 
 
 def panned(seed: int, frames: int, step: tuple[float, float] = (1.5, -0.75), size=(WIDTH, HEIGHT)) -> np.ndarray:
-    """A texture that goes `step` pixels to the right and down with each frame, (T,H,W,3)."""
+    """A texture that moves by `step` pixels to the right and down with each frame, (T,H,W,3)."""
     picture, (width, height) = texture(seed), size
     moves = [np.array([[1, 0, step[0] * t - 100], [0, 1, step[1] * t - 100]], np.float64) for t in range(frames)]
     return np.stack([cv2.warpAffine(picture, move, (width, height), flags=cv2.INTER_CUBIC) for move in moves])
@@ -35,7 +35,7 @@ def written(path: Path, frames: np.ndarray) -> Path:
 
 
 def folder_of(path: Path, count: int, frames: int = 20) -> Path:
-    """A folder of so many videos."""
+    """A folder with `count` videos."""
     for number in range(count):
         written(path / f"film_{number}.mp4", panned(number, frames))
     return path

@@ -1,4 +1,4 @@
-"""A dataset gives back what was put into it, to the bit, and refuses what is damaged or not its own."""
+"""A dataset returns exactly what was put into it, and refuses what is damaged or not its own."""
 
 import json
 import zipfile
@@ -15,7 +15,7 @@ from ex4d.training.sample import Samples
 from ex4d.training.simulated import Simulated
 
 NAME = "0123456789abcdef-000098"
-SETTINGS = DatasetSettings(frames=5, size=66, masks=2)  # 66 * 66 pixels are no whole number of bytes
+SETTINGS = DatasetSettings(frames=5, size=66, masks=2)  # 66 * 66 pixels are not a whole number of bytes
 
 
 def content():
@@ -82,7 +82,7 @@ def test_damage_is_told_by_the_file_that_has_it(folder):
     write_arrays(clip / "masks.npz", {"mask_00": np.zeros((5, 10), np.uint8)})
     with pytest.raises(InputError, match="holds no mask 0 of 5 frames of 66x66"):
         samples.load(NAME, 0)
-    with zipfile.ZipFile(clip / "masks.npz", "w") as archive:  # that claims to hold objects of Python
+    with zipfile.ZipFile(clip / "masks.npz", "w") as archive:  # it claims to contain Python objects
         header = (
             b"\x93NUMPY\x01\x00\x46\x00" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(69) + b"\n"
         )

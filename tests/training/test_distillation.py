@@ -117,7 +117,7 @@ def test_the_generator_makes_drafts_with_what_comes_out(learner, tmp_path):
     layers, notes = video_model.read_distilled(tmp_path / LORA, tiny_training.dit())
     assert layers.keys() == tiny.SHAPE.lora_modules().keys()
     assert "changes 20 layers." in notes[0]
-    # The generator merges both; what it then predicts is what the student does.
+    # The generator merges both; its prediction is then the student's.
     tensors = tiny.adapter_tensors()
     write_adapter(tmp_path, tensors)
     adapter = read_adapter(tmp_path / "ex4d.ckpt", tiny.SHAPE, tiny.HIDDEN)

@@ -1,4 +1,4 @@
-"""Datasets are made of ordinary videos: the same files however they were made, and nothing bad stops the good."""
+"""Datasets from ordinary videos: the same files however they were made, and bad videos do not stop good ones."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ def test_clips_are_the_videos_frames_cropped_about_the_middle(tmp_path):
 
 
 def _scaled(frame: np.ndarray) -> np.ndarray:
-    """160x112 becomes 138x97, the least that covers 96x96 with the same aspect, of which the middle is taken."""
+    """160x112 becomes 138x97, the smallest size that covers 96x96 with the same aspect, of which the middle is used."""
     return cv2.resize(frame, (138, 97), interpolation=cv2.INTER_AREA)[:96, 21:117]
 
 
@@ -108,9 +108,9 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path):
     assert not any(_runs(child) for child in children)
     with pytest.raises(InputError, match="not finished"):
         Dataset.open(out)
-    (out / "clips" / ".1234abcd.part.0123456789abcdef-000000").mkdir()  # as a kill in the middle of writing leaves it
+    (out / "clips" / ".1234abcd.part.0123456789abcdef-000000").mkdir()  # left by a kill in the middle of writing
     assert contents(make(videos(films), out, SETTINGS, processes=2).folder) == whole
-    assert all(path.stat().st_mtime_ns == when for path, when in before.items())  # what was done is not done again
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())  # finished work is not repeated
 
 
 def _children(process: int) -> list[int]:
@@ -192,7 +192,7 @@ def test_depth_of_a_file_beside_the_video_is_used(tmp_path):
     (video,) = videos(tmp_path / "film.mp4")
     (first, _) = pieces(video.path, 9, 96, 0)
     source, _ = making._known(making._Item(video, tmp_path, settings, False, 1), first)
-    # Columns 60 to 100 and rows 30 to 80 of the source, scaled by 138 / 160, less 21 columns.
+    # Columns 60 to 100 and rows 30 to 80 of the source, scaled by 138 / 160, minus 21 columns.
     board = np.argwhere(source.depth.depth[0] < 3)
     assert np.allclose(board.min(axis=0), (26, 31), atol=1)
     assert np.allclose(board.max(axis=0) + 1, (69, 65), atol=1)

@@ -1,4 +1,4 @@
-"""Training the refiner of edges: it learns, goes on where it stopped, and what it leaves is small."""
+"""Training the edge refiner: it learns, resumes where it stopped, and its result is small."""
 
 import shutil
 

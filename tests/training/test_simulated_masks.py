@@ -26,7 +26,7 @@ NO_TRACKS = Tracks(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros((0, 2)),
 
 @njit
 def _is_hidden(points, eye, shapes, to_unit):
-    """Whether a solid stands between an eye and each of some points (N,3): every ray against every solid."""
+    """Whether a solid is between an eye and each of some points (N,3): every ray against every solid."""
     hidden = np.zeros(len(points), np.bool_)
     for i in range(len(points)):
         x, y, z = points[i, 0] - eye[0], points[i, 1] - eye[1], points[i, 2] - eye[2]
@@ -41,7 +41,7 @@ def _is_hidden(points, eye, shapes, to_unit):
 
 @pytest.fixture(scope="module")
 def room():
-    """A furnished room with a ball that jumps: its world, what a camera saw of it, and the true mesh."""
+    """A furnished room with a bouncing ball: its world, what a camera saw of it, and the true mesh."""
     world = scenes.SCENES["blank_room"](2, 0)
     footage = film(world, Recording(384, 384, 2, shutter=0, noise=0))
     depth = DepthVideo(footage.depth, footage.cameras.intrinsics, "truth")
@@ -82,7 +82,7 @@ def test_a_rendering_mask_is_the_true_occlusion_of_a_rendered_scene(room, name, 
     mask = list(seen_from(Scene(mesh, footage.frames, path), engine()))[1]
     truth = true_mask(world, footage, path, 1)
     assert iou(mask, truth) >= 0.97
-    if name != "zoom_out":  # which hides nothing
+    if name != "zoom_out":  # it hides nothing
         assert iou(~mask, ~truth) >= 0.9
 
 
@@ -109,10 +109,10 @@ def test_a_board_hides_as_much_of_the_wall_as_parallax_says():
     assert not row[:8].any()
     assert row[9:11].all()
     assert not row[13:19].any()  # hidden behind the board
-    assert row[22:38].all()  # the board itself, but for its rim
+    assert row[22:38].all()  # the board itself, except its rim
     assert row[42:62].all()  # the wall beside it
-    assert masks[-1][8, 9:].all()  # above the board nothing is hidden
-    assert masks[-1][[0, 63], 10:].all()  # the border is no hole
+    assert masks[-1][8, 9:].all()  # nothing is hidden above the board
+    assert masks[-1][[0, 63], 10:].all()  # the border is not a hole
 
 
 def test_all_engines_give_the_same_masks():
@@ -135,7 +135,7 @@ def test_colours_of_a_render_with_the_right_depth_are_the_clips_own_and_slip_whe
     assert np.abs(colour[known].astype(int) - smooth[-1][known]).max() <= 2
     nearer = replace(step(), depth=step().depth / np.float32(1.25))
     slipped, still = list(double_reprojected(scene, replace(scene, mesh=open_mesh(nearer)), engine()))[-1]
-    # The board at 1.6 moves by 20 pixels in place of 16: its pixels show what is 4 further right, 13 levels brighter.
+    # The board at 1.6 moves by 20 pixels instead of 16: its pixels show what is 4 further right, 13 levels brighter.
     inner = slipped[32, 24:34].astype(int) - smooth[-1, 32, 24:34]
     assert still[32, 24:34].all()
     assert np.abs(inner - 4 * 210 / 63).max() <= 2
@@ -180,13 +180,13 @@ def test_cameras_begin_at_the_source_go_both_ways_and_as_far_as_they_should():
         path, _ = cameras.sampled(mesh, np.random.default_rng(n))
         assert np.allclose(path.camera_to_world[0], np.eye(4), atol=1e-9)
         steps = np.linalg.norm(np.diff(path.camera_to_world[:, :3, 3], axis=0), axis=1)
-        assert steps.max() < 4  # nobody jumps
+        assert steps.max() < 4  # no jumps
         turns.append(np.degrees(np.arctan2(path.camera_to_world[:, 0, 2], path.camera_to_world[:, 2, 2])))
     extremes = np.array([turn[np.abs(turn).argmax()] for turn in turns])
     assert np.abs(extremes).max() <= 90.5
     assert extremes.max() > 60
     assert extremes.min() < -60
-    assert 0.2 < np.mean(np.abs(extremes) < 1) < 0.4  # those that go straight
+    assert 0.2 < np.mean(np.abs(extremes) < 1) < 0.4  # the straight ones
 
 
 def test_specks_go_and_what_is_large_stays():

@@ -1,4 +1,4 @@
-"""Patches of tracking masks stick to what is seen, and trackers of other packages can follow it."""
+"""Patches of tracking masks stick to surfaces, and trackers of other packages can move them."""
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from ex4d.training.trackers import LUCAS_KANADE, TrackerSpec, follow_with, lucas
 
 
 def centres(hole: np.ndarray) -> np.ndarray:
-    """Middle of the whole hole in each frame (T,2)."""
+    """Centre of the whole hole in each frame (T,2)."""
     return np.array([np.argwhere(h).mean(axis=0)[::-1] for h in hole])
 
 
@@ -32,7 +32,7 @@ def test_patches_follow_a_known_motion(monkeypatch):
         assert not hole[0].any()
         rims = hole[1:, [0, -1]].any() or hole[1:, :, [0, -1]].any()
         if rims or not hole[1:].any(axis=(1, 2)).all():
-            continue  # leaves the picture
+            continue  # it leaves the picture
         moved = centres(hole[1:]) - centres(hole[1:2])
         expected = np.outer(np.arange(24), (1.5, -0.75))
         assert np.abs(moved - expected).max() < 1.5  # of 36; small patches are drawn in whole pixels
@@ -135,6 +135,6 @@ def test_a_tracker_of_another_package_makes_the_masks_of_a_dataset(tmp_path, mon
     assert len(masks["still"]) >= 2
     for number, mask in masks["still"].items():
         assert not np.array_equal(mask, masks["lk"][number])
-        changes = np.count_nonzero(mask[2] != mask[6])  # nothing moves, but rims that are eroded by chance
+        changes = np.count_nonzero(mask[2] != mask[6])  # nothing moves except rims that are eroded at random
         assert changes < np.count_nonzero(masks["lk"][number][2] != masks["lk"][number][6]) + 400
         assert not mask[2:, 44:52, 44:52].all()

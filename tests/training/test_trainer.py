@@ -41,7 +41,7 @@ def accelerator():
 
 
 def train(out, accelerator, material=None, network=None, **settings):
-    """A training of a few steps; returns the average of the weights, and the losses."""
+    """Train for a few steps; return the average of the weights, and the losses."""
     wanted = TrainSettings(**{"steps": 6, "batch": 1, "rate": 1e-2, "warm_up": 2, "rank": tiny.RANK, **settings})
     network = tiny_training.network() if network is None else network
     average = loop.train(
@@ -164,7 +164,7 @@ def test_at_full_size_as_much_is_trained_as_was_published():
 
 
 def generated(adapter_file):
-    """What the generator makes with an adapter."""
+    """The generator's result with an adapter."""
     generator = torch.Generator().manual_seed(5)
     colour = torch.rand(5, 3, 32, 48, generator=generator) * 2 - 1
     mask = torch.where(torch.rand(5, 32, 48, generator=generator) < 0.3, -3.0, 1.0)
@@ -180,7 +180,7 @@ def test_pictures_of_a_trained_adapter_differ_from_those_of_the_base_model(tmp_p
     base = generated(tmp_path / "ex4d.ckpt")
     nothing = {name: torch.zeros_like(weight) for name, weight in fresh.items()}
     write_adapter(tmp_path, nothing)
-    assert np.array_equal(base, generated(tmp_path / "ex4d.ckpt"))  # an adapter that is not trained changes nothing
+    assert np.array_equal(base, generated(tmp_path / "ex4d.ckpt"))  # an untrained adapter changes nothing
     train(tmp_path, accelerator, steps=30, average=0.5)
     changed = np.abs(generated(tmp_path / "ex4d.ckpt") - base)
     assert changed.mean() > 3
@@ -245,7 +245,7 @@ def test_the_rate_rises_in_the_warm_up_and_falls_as_a_cosine():
 
 
 class Watching(tiny_training.Few):
-    """Keeps the weights at the beginning of each step."""
+    """Keeps the weights at the start of each step."""
 
     def __init__(self, network):
         super().__init__()
@@ -277,10 +277,10 @@ def test_long_gradients_are_shortened(tmp_path, accelerator):
         out = tmp_path / str(clip)
         out.mkdir()
         train(out, accelerator, network=network, clip=clip, weight_decay=0.0)
-        assert all(line["norm"] > 1e-3 for line in journal.read(out))  # before it was shortened
+        assert all(line["norm"] > 1e-3 for line in journal.read(out))  # before clipping
         return (torch.cat([weight.detach().flatten() for weight in network.trained().values()]) - start).abs().mean()
 
-    # AdamW takes steps of one length whatever the gradient's, but for gradients near its epsilon.
+    # AdamW's steps have the same length whatever the gradient's, except for gradients near its epsilon.
     assert moved(1e-6) < 0.5 * moved(1.0)
 
 
@@ -331,7 +331,7 @@ def test_weights_in_4_bits_train_too(tmp_path, accelerator):
     pytest.importorskip("bitsandbytes")
     network = tiny_training.Network(tiny_training.dit().bfloat16(), rank=4, hidden=tiny.HIDDEN, quant="nf4")
     kept = [p for p in network.pipe.dit.parameters() if p.dtype == torch.uint8]
-    assert len(kept) == 2 * 12  # with the two for the image in each block
+    assert len(kept) == 2 * 12  # including the two for the image in each block
     _, losses = train(tmp_path, accelerator, network=network, steps=20, batch=3)
     assert losses[-1] < losses[0] * 0.8
 

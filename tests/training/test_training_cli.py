@@ -32,7 +32,7 @@ def test_the_command_leaves_a_dataset_and_a_sheet_and_lists_what_it_left_out(tmp
     assert "short.mp4: it has 4 frames, and a clip needs 9." in said
     sheet = cv2.imread(str(tmp_path / "set/contact_sheet.png"))
     assert sheet.shape[1] > 1000
-    row = sheet[30:254, :224, ::-1].astype(int)  # the first frame, whole
+    row = sheet[30:254, :224, ::-1].astype(int)  # the first frame, complete
     expected = cv2.resize(made.load(made.clips[0], 0).frames[0], (224, 224), interpolation=cv2.INTER_AREA)
     assert np.abs(row - expected).mean() < 1
 

@@ -1,4 +1,4 @@
-"""Whole trainings: tiny models, but in files as the real ones come, found and loaded as those are."""
+"""Whole trainings: tiny models, but in files like the real ones, found and loaded in the same way."""
 
 from fractions import Fraction
 from functools import partial
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the l
 
 
 class Clips:
-    """Samples in memory: blocks that move, with holes."""
+    """Samples in memory: moving blocks with holes."""
 
     clips = ("a-0", "b-0", "c-0")
     masks = 2
@@ -56,7 +56,7 @@ class Clips:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A folder of models laid out as the real one, which diffsynth knows by the hashes of their names."""
+    """A folder of models laid out like the real one, which diffsynth recognises by the hashes of their names."""
     video_model.library()
     from diffsynth.models import model_loader
 
@@ -91,7 +91,7 @@ def train(out, samples, **options):
 
 
 def take(tree, adapter):
-    """What the generator makes of a shot, `adapter` being the installed one."""
+    """The generator's result for a shot, with `adapter` installed."""
     place = tree / "EX-4D" / "ex4d.ckpt"
     kept = place.read_bytes()
     place.with_suffix(".safetensors").unlink(missing_ok=True)
@@ -118,7 +118,7 @@ def test_an_adapter_comes_out_with_which_the_generator_makes_other_pictures(tree
     assert [line["step"] for line in lines if "validation" in line] == [2, 4]
     published = tree / "EX-4D" / "ex4d.ckpt"
     assert np.abs(take(tree, ckpt) - take(tree, published)).mean() > 1
-    # Started from another one it begins there.
+    # Started from another adapter, it begins there.
     train(tmp_path / "more", samples, start=ckpt, settings={"rate": 1e-9, "steps": 1})
     first, second = (torch.load(out / "ex4d.ckpt") for out in (tmp_path / "out", tmp_path / "more"))
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
@@ -226,7 +226,7 @@ def test_missing_model_files_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="Files of the EX-4D Model are missing") as error:
         train(tmp_path / "out", Clips())
-    assert "adapter" not in str(error.value)  # it is what is made
+    assert "adapter" not in str(error.value)  # it is the result
 
 
 def test_an_adapter_of_another_rank_is_refused(tree, tmp_path):

@@ -1,4 +1,4 @@
-"""A tiny video model to train, and random samples for it, as the VAE and the other encoders would give them."""
+"""A tiny video model to train, and random samples for it, like those of the VAE and the other encoders."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ def encoded(seed=0, count=2, height=4, width=6):
 
 
 def dit(seed=0):
-    """The tiny model. Its last layer is frozen, so it is one by which any noise can be predicted."""
+    """The tiny model. Its last layer is frozen, so it is set up to be able to predict any noise."""
     torch.manual_seed(seed)
     made = tiny.dit()
     torch.nn.init.orthogonal_(made.head.head.weight, gain=2)
@@ -37,7 +37,7 @@ def network(**options):
 
 
 class Few:
-    """A few samples again and again; the noise differs each time, or is the same for each sample."""
+    """A few samples, repeated; the noise differs each time, or is the same for each sample."""
 
     def __init__(self, count=3, same_noise=False, validate=0):
         self.samples = [encoded(seed) for seed in range(count)]

@@ -1,4 +1,4 @@
-"""A process that trains: `python train_tiny.py OUT STEPS`; tests kill it, and start several of it with torchrun."""
+"""A process that trains: `python train_tiny.py OUT STEPS`; tests kill it, and start several with torchrun."""
 
 import sys
 from pathlib import Path

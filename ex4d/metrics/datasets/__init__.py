@@ -1,1 +1,1 @@
-"""Where results and what to compare them with lie on disk, by data set: each module makes cases of a folder."""
+"""Layouts of data sets on disk; each module makes cases from a folder."""

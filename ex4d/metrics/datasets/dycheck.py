@@ -1,7 +1,7 @@
 """DyCheck's iPhone data set (Gao et al. 2022), in the layout of its docs/DATASETS.md.
 
-Of each sequence the training frames are the clip, and each of the validation cameras is a case. A result is a video of
-the whole clip from there, or of the moments alone that the camera saw, NAME being <sequence>_<camera>, such as apple_1.
+The training frames of each sequence are the clip, and each of the validation cameras is a case. A result is a video of
+the whole clip from that camera, or of only the frames that the camera saw, named <sequence>_<camera>, such as apple_1.
 
     <sequence>/rgb/<scale>x/<frame>.png, camera/<frame>.json, covisible/<scale>x/val/<frame>.png
     <sequence>/splits/{train,val}.json   frame_names, camera_ids, time_ids
@@ -26,7 +26,7 @@ from ex4d.metrics.streams import open_stream
 from ex4d.storage.names import natural_order
 
 SCALES = ("1x", "2x", "4x")
-"""Pictures of full, half and a quarter size; the largest with masks is taken, as DyCheck's own figures are at half."""
+"""Pictures at full, half and quarter size. The largest with masks is used; DyCheck's own figures are at half."""
 
 JSON_LIMIT = 16 << 20
 
@@ -37,10 +37,10 @@ def cases(data: Path) -> list[Case]:
     """A case for each validation camera of each sequence, without a result.
 
     Args:
-        data: the folder of the sequences, or of one of them.
+        data: the folder of the sequences, or that of a single one.
 
     Raises:
-        InputError: the folder, or a file in it, is not as described.
+        InputError: the folder or a file in it is not as described.
     """
     sequences = [data] if (data / "splits").is_dir() else [f for f in folders_in(data) if (f / "splits").is_dir()]
     made = [case for folder in sequences for case in _cases(folder)]
@@ -70,7 +70,7 @@ def _cases(folder: Path) -> list[Case]:
         at = np.array([time for time, _ in rows])
         pictures = tuple(folder / "rgb" / scale / f"{name}.png" for _, name in rows)
         size = open_stream(pictures, f"truth of {folder.name}")
-        # These cameras stand on tripods: where one stands in a frame that it was not asked for is the pose before it.
+        # These cameras are on tripods: in frames without a pose, each is where it was in the frame before.
         which = np.clip(np.searchsorted(at, np.arange(last + 1), "right") - 1, 0, None)
         poses, lenses = zip(*(_camera(folder, name) for _, name in rows), strict=True)
         lens = np.stack([k * [[size.width / w], [size.height / h], [1]] for k, (w, h) in lenses])
@@ -100,7 +100,7 @@ def _scale(folder: Path, frame: str) -> str:
 
 
 def _split(folder: Path, name: str) -> list[tuple[str, int, int]]:
-    """(name, camera, time) of each frame; none where there is no such split."""
+    """(name, camera, time) of each frame; empty if there is no such validation split."""
     file = folder / "splits" / f"{name}.json"
     if name == "val" and not file.is_file():
         return []
@@ -120,9 +120,9 @@ def _split(folder: Path, name: str) -> list[tuple[str, int, int]]:
 
 
 def _camera(folder: Path, name: str) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], tuple[int, int]]]:
-    """Camera-to-world (4,4), intrinsics (3,3), and the size of the picture that they are for.
+    """Camera-to-world (4,4), intrinsics (3,3), and the size of the picture that they refer to.
 
-    Nerfies' format: `orientation` is world-to-camera, axes as OpenCV's.
+    Nerfies' format: `orientation` is world-to-camera, with OpenCV axes.
     """
 
     def taken(read: Any) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], tuple[int, int]]]:

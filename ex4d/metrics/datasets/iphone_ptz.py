@@ -1,8 +1,8 @@
 """iPhone-PTZ, the data of CamDirector (CVPR 2026): a folder for each of ten scenes.
 
     <scene>/camera_poses/{source_Ks,source_c2ws,target_c2ws}.pt   (T,3,3), (T,4,4), (T,4,4)
-    <scene>/target_imgs/<frame>.png                               the true view, a picture a frame
-    <scene>/source_imgs/<frame>.png                               the clip, where it is there
+    <scene>/target_imgs/<frame>.png                               the true view, one picture per frame
+    <scene>/source_imgs/<frame>.png                               the clip, if it is there
 
 Intrinsics are those of the source's pictures; both cameras have the same lens. OpenCV axes.
 """
@@ -26,7 +26,7 @@ def cases(data: Path) -> list[Case]:
     """A case for each scene, without a result.
 
     Raises:
-        InputError: the folder, or a file in it, is not as described; torch is missing, which reads the cameras.
+        InputError: the folder or a file in it is not as described, or torch, which reads the cameras, is missing.
     """
     scenes = [data] if (data / POSES).is_dir() else [f for f in folders_in(data) if (f / POSES).is_dir()]
     if not scenes:

@@ -1,12 +1,12 @@
-"""A folder of pairs: a folder for each shot, with files of these names, all but one of source and truth optional.
+"""A folder of pairs: a folder for each shot, with these files, all optional except one of source and truth.
 
     source.mp4          the clip
-    truth.mp4           what a real camera saw from the path, a picture a frame
-    mask.mp4            white where a result shows what is real
+    truth.mp4           what a real camera saw from the path, one picture per frame
+    mask.mp4            white where a result shows something real
     camera.npz          the path, in any format of `ex4d.cameras`
     source_camera.npz   how the clip's own camera moved
 
-Videos may have another ending, or be folders of pictures. Rendered scenes are written like this.
+Videos may have another extension, or be folders of images. Rendered scenes are written in this layout.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ def cases(data: Path) -> list[Case]:
     """A case for each shot, without a result.
 
     Raises:
-        InputError: no such folder, a shot without source and truth, or a camera that cannot be read.
+        InputError: there is no such folder, a shot has neither source nor truth, or a camera cannot be read.
     """
     made = [_case(folder) for folder in folders_in(data)]
     if not made:

@@ -1,4 +1,4 @@
-"""Finding a generator's results: one a shot, by the shot's name."""
+"""Finding the results of a generator, one per shot, by the shot's name."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +13,15 @@ MASK_ENDING = "_mask"
 
 
 def result_of(folder: Path, name: str, *more: str) -> Path | None:
-    """The result of a shot: NAME.mp4, a take's folder NAME or NAME.take, or a folder of pictures.
+    """The result of a shot: NAME.mp4, a take's folder NAME or NAME.take, or a folder of images; None if there is none.
 
     Args:
         folder: of the results.
-        name: of the shot; one with a "/" is also looked for with "_".
-        more: names of videos in a folder of that name, such as another program's result.
+        name: of the shot; a name with a "/" is also searched for with "_" instead.
+        more: names of videos in a folder with that name, such as another program's result.
 
     Raises:
-        InputError: two videos have the name.
+        InputError: two videos have this name.
     """
     for stem in dict.fromkeys((name, name.replace("/", "_"))):
         place = folder / stem
@@ -41,7 +41,7 @@ def result_of(folder: Path, name: str, *more: str) -> Path | None:
 
 
 def with_result(case: Case, result: Path) -> Case:
-    """The case with a result, and the mask that lies beside it: mask.mp4 of a take, or NAME_mask.mp4."""
+    """The case with a result and the mask beside it: mask.mp4 of a take, or NAME_mask.mp4."""
     beside = [result.with_name(take.MASK)] if result.name == take.RESULT else []
     beside += [result.with_name(result.stem + MASK_ENDING + ending) for ending in (".mp4", ".mkv", "")]
     mask = next((path for path in beside if path.exists()), None)
@@ -49,7 +49,11 @@ def with_result(case: Case, result: Path) -> Case:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, in natural order."""
+    """The subfolders of a folder, in natural order.
+
+    Raises:
+        InputError: there is no such folder.
+    """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}: check the name.")
     found = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

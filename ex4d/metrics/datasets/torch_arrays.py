@@ -1,4 +1,4 @@
-"""Arrays in files of torch, such as the cameras of iPhone-PTZ: read without unpickling more than a tensor."""
+"""Arrays in torch files, such as the cameras of iPhone-PTZ, read without unpickling anything except a tensor."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from ex4d.storage.atomic import check_there
 from ex4d.weights.headers import check_archive, readable
 
 LIMIT = 64 << 20
-"""Largest file in bytes; the cameras of a thousand frames have less than a thousandth of it."""
+"""Maximum size of a file in bytes; the cameras of a thousand frames take less than a thousandth of it."""
 
 
 def read_array(file: Path) -> NDArray[np.float64]:
-    """The one tensor in a .pt file.
+    """The only tensor in a .pt file, as float64.
 
     Raises:
-        InputError: torch is not installed, which alone reads such files safely; or the file is missing, damaged, too
-            large, or holds something else.
+        InputError: torch, without which such files cannot be read safely, is not installed; or the file is missing,
+            damaged, too large, or contains something else.
     """
     file = check_there(file, "camera file")
     torch = Package("torch", "depth")

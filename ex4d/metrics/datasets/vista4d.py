@@ -17,7 +17,7 @@ from ex4d.metrics.streams import open_stream
 
 TABLE = "metadata.csv"
 LONGEST = 10_000
-"""Most rows of the table."""
+"""Maximum number of rows of the table."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,20 @@ class Row:
 
 
 def cases(data: Path) -> list[tuple[Case, str]]:
-    """A case for each pair, without a result, and what Vista4D's own program calls the result.
+    """A case for each pair, without a result, and the name that Vista4D's own program gives the result.
 
     Raises:
-        InputError: the folder, or a file in it, is not as described.
+        InputError: the folder or a file in it is not as described.
     """
     return [(_case(data, row), f"video_seed={row.seed}.mp4") for row in rows(data / TABLE)]
 
 
 def rows(file: Path) -> list[Row]:
-    """The rows of metadata.csv."""
+    """The rows of metadata.csv.
+
+    Raises:
+        InputError: it cannot be read, or is not the table.
+    """
     try:
         with file.open(newline="", encoding="utf-8") as opened:
             read = [

@@ -1,4 +1,4 @@
-"""Rendering engines: one small interface (`ex4d.render.scene.Engine`), several engines, one result.
+"""Rendering engines: one small interface (`ex4d.render.scene.Engine`), several implementations, one result.
 
 | name | runs on | needs | licence of what it needs |
 | --- | --- | --- | --- |
@@ -7,8 +7,8 @@
 | cuda | NVIDIA GPU | CuPy | MIT |
 | nvdiffrast | NVIDIA GPU | nvdiffrast, torch | NVIDIA Source Code License: non-commercial |
 
-`cpu.py` is the first two: `numba_kernels.py`, and beside it `numpy_reference.py`, the same in plain arrays and easier
-to read. `cuda.py` runs `kernels.cu`. All but nvdiffrast see the same face at every pixel, to the bit; nvdiffrast's own
+`cpu.py` contains the first two: `numba_kernels.py`, and `numpy_reference.py`, the same in plain arrays and easier to
+read. `cuda.py` runs `kernels.cu`. All but nvdiffrast see the same face at every pixel, bit for bit; nvdiffrast's own
 rasteriser rounds to 1/16 pixel.
 """
 
@@ -22,10 +22,10 @@ ENGINES: tuple[str, ...] = get_args(EngineName)[1:]
 
 
 def engine(name: str = "auto") -> Engine:
-    """The engine of this name; "auto" takes the fastest that can run here under a permissive licence.
+    """The engine of this name; "auto" uses the fastest that can run here under a permissive licence.
 
     Raises:
-        InputError: unknown, or what it needs is missing; says how to get it.
+        InputError: the name is unknown, or a requirement is missing; says how to get it.
     """
     if name == "auto":
         name = next(candidate for candidate in ("cuda", "numba", "numpy") if not missing(candidate))
@@ -47,7 +47,7 @@ def engine(name: str = "auto") -> Engine:
 
 
 def missing(name: str) -> str:
-    """Why an engine cannot run here and what to do, or an empty text when it can."""
+    """Why an engine cannot run here and what to do, or an empty text if it can."""
     from importlib.util import find_spec
 
     if name == "numba" and find_spec("numba") is None:

@@ -1,4 +1,4 @@
-"""The two engines that run on the CPU, frames spread over a thread a core."""
+"""The two engines that run on the CPU, with frames spread over one thread per core."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +49,7 @@ def _view_by_numpy(scene: Scene, t: int, view: int) -> View:
 
     depth, matrix = scene.mesh.depth[t], scene.projection(t, view)
     size = (scene.path.height, scene.path.width)
-    # Depth is checked before it becomes a mesh; what is no number all the same draws nothing, in silence.
+    # Depth is checked before it becomes a mesh; any non-finite values left draw nothing, without a warning.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         reliable = scene.mesh.reliable_vertices(t).astype(np.uint8)
         needed = reliable if scene.mesh.see_through else None
@@ -59,7 +59,7 @@ def _view_by_numpy(scene: Scene, t: int, view: int) -> View:
 
 
 def reliable_vertices(mesh: DWMesh) -> Iterator[NDArray[np.uint8]]:
-    """`DWMesh.reliable_vertices` of every frame in order, (H,W) uint8 in {0,1}; compiled where numba is there."""
+    """`DWMesh.reliable_vertices` of every frame in order, (H,W) uint8 in {0,1}; compiled if numba is installed."""
     if missing("numba"):
         return in_threads(lambda t: mesh.reliable_vertices(t).astype(np.uint8), range(len(mesh)))
     from ex4d.render.engines import numba_kernels
@@ -68,9 +68,9 @@ def reliable_vertices(mesh: DWMesh) -> Iterator[NDArray[np.uint8]]:
 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Results of `work` in order, from a thread a core (compiled kernels let go of the interpreter).
+    """Results of `work` in order, from one thread per core (compiled kernels release the interpreter lock).
 
-    Work that has not begun is dropped when the consumer stops.
+    Work that has not started is dropped when the consumer stops.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:

@@ -12,20 +12,20 @@ from ex4d.errors import InputError
 from ex4d.render.scene import NEAR, Scene, Surface, View
 
 MEMORY_SHARE = 0.5
-"""Part of the GPU's free memory that one batch may take; the rest stays for others (a warm model)."""
+"""Part of the GPU's free memory that one batch may take; the rest is left for others, such as a loaded model."""
 
 MOST_AT_ONCE = 16
-"""Pictures in one batch: enough to fill the GPU, few enough that progress and cancel stay prompt."""
+"""Pictures in one batch: enough to fill the GPU, few enough for prompt progress and cancellation."""
 
 SMALL_BOX = 12
-"""Quads over more pixels than this go to the queue (kernels.cu)."""
+"""Quads that cover more pixels than this go to the queue (kernels.cu)."""
 
 _THREADS = 128
 
 
 @cache
 def missing() -> str:
-    """Why CUDA cannot be used here, or an empty text."""
+    """Why CUDA cannot be used here, or an empty text if it can."""
     import cupy
 
     try:
@@ -61,7 +61,7 @@ class CudaEngine:
         """Pictures of the pairs (t, view); see `ex4d.render.scene.Engine`.
 
         Raises:
-            InputError: the GPU has no memory for a single picture of this size.
+            InputError: the GPU has too little memory for even a single picture of this size.
         """
         import cupy
 
@@ -70,7 +70,7 @@ class CudaEngine:
         while done < len(pairs):
             views = _draw(scene, pairs[done : done + at_once], surfaces)
             if views is None:
-                # Somebody else took the memory meanwhile: fewer at once, down to one.
+                # Another program took the memory meanwhile: draw fewer at once, down to one.
                 cupy.get_default_memory_pool().free_all_blocks()
                 if at_once == 1:
                     raise InputError(
@@ -85,7 +85,7 @@ class CudaEngine:
 
 
 def _draw(scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool) -> list[View] | None:
-    """One batch, or None if the GPU has no memory for it; its own memory is free again on return."""
+    """Draw one batch, or return None if the GPU has too little memory; its own memory is released on return."""
     import cupy
 
     try:
@@ -109,10 +109,10 @@ class Batch:
     Attributes:
         depth, pictures, lenses, extent_limits: (n,H,W) f32, (n,H,W,3) u8, (n,3,3) f64, (n,) f64 of the frames.
         matrices: (n,3,4) f64, `Scene.projection` of each pair.
-        reliable, keys, queue, queued: what the kernels hand on.
+        reliable, keys, queue, queued: passed from kernel to kernel.
         left_out: (n,H,W) bool, vertices that never count as seen; None leaves out none.
         colour, mask: (n,h,w,3) u8, (n,h,w) u8.
-        ids, inverse_distance: (n,h,w) i32, (n,h,w) f32, or None if nobody asked.
+        ids, inverse_distance: (n,h,w) i32, (n,h,w) f32, or None if not requested.
     """
 
     scene: Scene
@@ -133,7 +133,7 @@ class Batch:
 
 
 def upload(scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool) -> Batch:
-    """Bring the frames of the pairs (t, view) to the device."""
+    """Copy the frames of the pairs (t, view) to the device."""
     import cupy
 
     mesh, n = scene.mesh, len(pairs)
@@ -166,13 +166,13 @@ def upload(scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool) -> Ba
 
 
 def launch(batch: Batch) -> None:
-    """Filter, rasterise and shade a batch; returns before the device is done."""
+    """Filter, rasterise and shade a batch; returns before the device has finished."""
     import cupy
 
     kernels, scene = _kernels(), batch.scene
     mesh = scene.mesh
     n, height, width = batch.mask.shape
-    # One structured value, which CuPy passes by value as the kernels' struct.
+    # A single structured value, which CuPy passes by value as the kernels' struct.
     size = np.array((mesh.height, mesh.width, height, width), np.dtype("i4,i4,i4,i4"))
 
     def over(columns: int, lines: int) -> tuple[tuple[int, int, int], tuple[int]]:
@@ -209,7 +209,7 @@ def launch(batch: Batch) -> None:
 
 
 def fetch(batch: Batch) -> list[View]:
-    """Wait for a batch and bring its pictures to the host."""
+    """Wait for a batch and copy its pictures to the host."""
     import cupy
 
     colour, mask = cupy.asnumpy(batch.colour), cupy.asnumpy(batch.mask)

@@ -1,10 +1,10 @@
-// The CUDA twin of numba_kernels.py, compiled at run time (NVRTC) with fused multiply-add off: with it, the
+// The CUDA twin of numba_kernels.py, compiled at run time (NVRTC) with fused multiply-add off. With it, the
 // products of a shared edge would no longer be exact negatives, and the ids would differ from the CPU's.
 //
-// n pictures are drawn at once. Quad (row, column) of a frame is one thread. A face on few pixels is tested at
-// once; others go to a queue that warps work off. Pixels keep the greatest 64-bit key: the bits of 1/distance
-// (float32, positive, so they order as integers) above the complement of the face's id, so the lowest id wins
-// a tie, whatever the order of the threads.
+// n pictures are drawn at once. Each quad (row, column) of a frame is one thread. A face that covers few pixels is
+// tested at once; others go to a queue that warps process. Each pixel keeps the greatest 64-bit key: the bits of
+// 1/distance (float32, positive, so they order like integers) above the complement of the face's id, so that the
+// lowest id wins a tie, whatever the order of the threads.
 
 #define UNBOUNDED (1.0 / 0.0)
 
@@ -113,7 +113,7 @@ __device__ inline void put(
     unsigned bits = __float_as_uint((float)inverse);
     if (bits == 0) return;
     Key mine = ((Key)bits << 32) | (0xFFFFFFFFu - (unsigned)id);
-    if (mine > *key) atomicMax(key, mine);  // a stale *key is only smaller, so nothing is lost
+    if (mine > *key) atomicMax(key, mine);  // a stale *key can only be smaller, so nothing is lost
 }
 
 // Faces that are too large for one thread: narrow ones from the front of the queue, wide ones from its back.
@@ -134,7 +134,7 @@ extern "C" __global__ void rasterise_small(
     if (j >= cols - 1) return;
     const float* depth = depths + (long long)frame * rows * cols;
     const double* m = matrices + 12 * frame;
-    // Faces of which it is 0 at all corners are not there; without it all are.
+    // Faces with 0 at all corners do not exist; without this array all exist.
     if (needed) needed += (long long)frame * rows * cols;
     if (i == 0 && j == 0 &&
         (!needed || needed[0] | needed[cols - 1] | needed[(rows - 1) * cols] | needed[rows * cols - 1])) {
@@ -213,8 +213,8 @@ __device__ void span(const double* px, const double* py, int n, double y, double
     }
 }
 
-// One warp a face of the narrow or the wide queue. For wide ones blockIdx.y takes every gridDim.y-th group of four
-// rows, so that a face over the whole picture does not keep one warp busy alone. Lanes go along rows or columns,
+// One warp per face of the narrow or the wide queue. For wide ones, each blockIdx.y takes every gridDim.y-th group of
+// four rows, so that a face over the whole picture does not keep a single warp busy. Lanes go along rows or columns,
 // whichever takes fewer steps: a long diagonal sliver has many rows of a few pixels.
 extern "C" __global__ void rasterise_large(
     const float* depths, const double* matrices, Size size, double near, double far, Key* keys, const Key* queue,

@@ -8,7 +8,7 @@ from numba import njit
 def crosses_unseen(  # type: ignore[no-untyped-def]
     rays, inverse_distance, nearest, steps, clear, seen, to_pixels, soon, own_seen, own_back, own_to_pixels
 ):
-    """Which lines (m,) cross space that nobody has looked into; arguments as in `ex4d.render.looked_through`."""
+    """Which lines (m,) cross space that no frame looked into; arguments as in `ex4d.render.looked_through`."""
     count, height, width = seen.shape
     crossing = np.zeros(rays.shape[1], np.bool_)
     for line in range(rays.shape[1]):

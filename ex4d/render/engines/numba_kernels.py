@@ -1,17 +1,17 @@
 """The CPU rasteriser: exact, grid-aware, compiled by numba.
 
-Vertices and faces are never built. A row of the depth map becomes a row of clip coordinates by one
-multiply-add, `clip = depth * (A column + B row + C) + T`, two such rows stay in cache, and each quad
-between them is two faces. Coordinates are float64.
+Vertices and faces are never built. A row of the depth becomes a row of clip coordinates by one multiply-add,
+`clip = depth * (A column + B row + C) + T`, two such rows stay in cache, and each quad between them is two faces.
+Coordinates are float64.
 
 Coverage is tested in homogeneous coordinates (Olano and Greer 1997): for a pixel centre p and a vertex
-(x, y, w) let a = x - p_x w, b = y - p_y w. A face covers p when its three cross products a_i b_j - a_j b_i
-have one sign, inclusively. Nothing is divided by w, so a face that reaches behind the camera needs no
-special case, and the product of an edge is bitwise the negative of the same edge seen from the
-neighbouring face, so a shared edge never cracks. Numba does not contract to fused multiply-add here
+(x, y, w) let a = x - p_x w, b = y - p_y w. A face covers p if its three cross products a_i b_j - a_j b_i
+have the same sign or are 0. Nothing is divided by w, so a face that extends behind the camera needs no
+special case, and the product of an edge is bitwise the negative of that of the same edge seen from the
+neighbouring face, so shared edges never crack. Numba does not contract to fused multiply-add here
 (that would break the negation). The products are also the perspective-correct barycentric weights.
 
-The nearest face wins by 1/w in float32, the lowest id among equals: id = 2 * (row * width + column) + k for
+The nearest face wins by 1/w in float32, and among equals the lowest id: id = 2 * (row * width + column) + k for
 the quad whose top left vertex is (row, column); the two closing faces follow with 2 * height * width + k.
 """
 
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ex4d.geometry.mesh import DWMesh
 
 _SMALL_BOX = 12
-"""Up to so many pixels, testing the whole bounding box of a quad is cheaper than row spans."""
+"""Maximum number of pixels for which testing the whole bounding box of a quad is cheaper than row spans."""
 
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -33,8 +33,8 @@ _jit = njit(cache=True, nogil=True, error_model="numpy")
 def _occlusion_row(before, now, cos_limit, extent_limit, max_slope, first, second):  # type: ignore[no-untyped-def]
     """Which faces between two rows of vertices (3,W) bridge an occlusion; see ex4d.geometry.occlusion.
 
-    An angle is sharp when dot > cos(limit) (|p||q| + 1e-12). Squares are compared first, which needs no
-    root and which the compiler vectorises; only the few that pass are compared exactly.
+    An angle is sharp if dot > cos(limit) (|p||q| + 1e-12). Squares are compared first, which needs no root
+    and which the compiler vectorises; only the few that pass are compared exactly.
     """
     x0, y0, z0 = before[0], before[1], before[2]
     x1, y1, z1 = now[0], now[1], now[2]
@@ -132,10 +132,10 @@ def reliable_vertices(depth, k, cos_limit, max_extent, max_slope, border_is_real
 
 @_jit
 def _put(inv_w, ids, row, col, e0, e1, e2, w0, w1, w2, lowest, highest, crossing, farthest, face):  # type: ignore[no-untyped-def]
-    """Keep the face at one pixel if it covers the centre and is nearer than what is there.
+    """Keep the face at one pixel if it covers the centre and is nearer than the face that is there.
 
-    e: products of the edges opposite to the corners, w: distances of the corners, lowest and highest:
-    range of 1/w on the visible part of the face, crossing: whether it reaches behind the near plane.
+    e: products of the edges opposite to the corners; w: distances of the corners; lowest and highest: range of 1/w on
+    the visible part of the face; crossing: whether it extends behind the near plane.
     """
     if not ((e0 >= 0 and e1 >= 0 and e2 >= 0) or (e0 <= 0 and e1 <= 0 and e2 <= 0)):
         return
@@ -145,7 +145,7 @@ def _put(inv_w, ids, row, col, e0, e1, e2, w0, w1, w2, lowest, highest, crossing
     inverse = (e0 + e1 + e2) / determinant
     if crossing and not 0 < inverse <= highest:
         return
-    # On a sliver the quotient loses digits, but it cannot leave the range of the corners.
+    # On a sliver the quotient loses precision, but it cannot leave the range of the corners.
     inverse = min(max(inverse, lowest), highest)
     if inverse < farthest:
         return
@@ -157,10 +157,10 @@ def _put(inv_w, ids, row, col, e0, e1, e2, w0, w1, w2, lowest, highest, crossing
 
 @_jit
 def _face(inv_w, ids, v0, v1, v2, near, far, face):  # type: ignore[no-untyped-def]
-    """Rasterise one face of any size and place: v = (x, y, w), pixels = (x/w, y/w)."""
+    """Rasterise one face of any size and position: v = (x, y, w), pixels = (x/w, y/w)."""
     height, width = inv_w.shape
     corners = (v0, v1, v2)
-    # The part in front of the near plane, as a polygon on the screen: only to know which pixels to test.
+    # The part in front of the near plane, as a polygon on the screen, only to know which pixels to test.
     px, py = np.empty(4), np.empty(4)
     n = 0
     for i in range(3):
@@ -195,7 +195,7 @@ def _face(inv_w, ids, v0, v1, v2, near, far, face):  # type: ignore[no-untyped-d
             if abs(yb - ya) < 1e-2:
                 left, right = min(left, px[i], px[j]), max(right, px[i], px[j])
                 continue
-            # A thousandth of a pixel of slack on either side: the exact test decides.
+            # A thousandth of a pixel of slack on either side, because the exact test decides.
             for side in (yc - 1e-3, yc + 1e-3):
                 s = min(max((side - ya) / (yb - ya), 0.0), 1.0)
                 x = px[i] + s * (px[j] - px[i])
@@ -225,10 +225,10 @@ def rasterise(depth, matrix, height, width, near, far, needed=None):  # type: ig
             pixels = clip[:2] / clip[2] and clip[2] the distance along the optical axis.
         height, width: size of the picture.
         near, far: distances of the clipping planes.
-        needed: (H,W) uint8; faces of which it is 0 at all corners are not there. None draws all.
+        needed: (H,W) uint8; faces with 0 at all corners do not exist. None draws all.
 
     Returns:
-        inv_w (height,width) float32, 1/distance, 0 where nothing is; ids (height,width) int32, -1 there.
+        inv_w (height,width) float32, 1 / distance, 0 where there is no face; ids (height,width) int32, -1 there.
     """
     rows, cols = depth.shape
     inv_w = np.zeros((height, width), np.float32)
@@ -339,11 +339,11 @@ def _vertex(depth, matrix, i, j):  # type: ignore[no-untyped-def]
 
 @_jit
 def shade(depth, matrix, ids, reliable, picture, release_compat, colour, mask):  # type: ignore[no-untyped-def]
-    """Colour and mask of the faces seen, into `colour` (h,w,3) uint8 and `mask` (h,w) uint8.
+    """Write colour and mask of the visible faces into `colour` (h,w,3) uint8 and `mask` (h,w) uint8.
 
     Colour and alpha (1 at reliable vertices, else 0) are interpolated perspective-correctly; a pixel is
-    real where alpha is above 125/255 (recon.py). As released, colour fades towards unreliable vertices and
-    is truncated; ours divides the fading out again and rounds.
+    real where alpha is above 125/255 (recon.py). With `release_compat`, colour fades towards unreliable vertices and
+    is truncated; ours divides by alpha to undo the fading, and rounds.
     """
     rows, cols = depth.shape
     height, width = ids.shape

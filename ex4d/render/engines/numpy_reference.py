@@ -1,8 +1,8 @@
-"""The same renderer in numpy alone, for machines without numba: slower by far, the same result.
+"""The same renderer with numpy alone, for machines without numba: much slower, with the same result.
 
-It follows `ex4d.render.engines.numba_kernels` step by step, with arrays of faces in the place of loops: faces are cut
+It follows `ex4d.render.engines.numba_kernels` step by step, with arrays of faces instead of loops: faces are split
 into rows of pixels, rows into pixels, and each pixel keeps the greatest key made of 1/distance and face id. The
-formulas round alike, so the faces seen are the same to the bit.
+formulas round identically, so the visible faces are the same bit for bit.
 """
 
 from itertools import pairwise
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PAIRS = 1 << 21
-"""So many pixels of faces are tested at once; bounds the memory to some 200 MB."""
+"""Number of pixels of faces that are tested at once; limits memory to about 200 MB."""
 
 
 def rasterise(
@@ -23,7 +23,7 @@ def rasterise(
     far: float,
     needed: NDArray[np.uint8] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Nearest face at every pixel centre; arguments and results as of `numba_kernels.rasterise`."""
+    """Nearest face at every pixel centre; arguments and results as in `numba_kernels.rasterise`."""
     corners, ids = _faces(depth.shape)
     if needed is not None:
         there = needed.ravel()[corners].any(axis=1)
@@ -55,7 +55,7 @@ def shade(
     picture: NDArray[np.uint8],
     release_compat: bool,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Colour (h,w,3) and mask (h,w) of the faces seen; see `numba_kernels.shade`."""
+    """Colour (h,w,3) and mask (h,w) of the visible faces; see `numba_kernels.shade`."""
     rows, cols = np.nonzero(ids >= 0)
     corners = _corners_of(ids[rows, cols], depth.shape)
     seen = reliable.ravel()[corners]
@@ -124,9 +124,9 @@ def _projected(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _clipped(vertices: NDArray[np.float64], near: float) -> NDArray[np.float64]:
-    """Pixels (F,6,2) that span the part in front of the near plane: corners, and cuts of edges.
+    """Pixels (F,6,2) that span the part in front of the near plane: corners, and intersections of edges.
 
-    Where a corner is behind or an edge is not cut, another point of the same face stands in.
+    If a corner is behind the plane, or an edge does not cross it, another point of the same face is used instead.
     """
     following = np.roll(vertices, -1, axis=1)
     w, w_next = vertices[..., 2], following[..., 2]
@@ -150,7 +150,7 @@ def _draw(
     near: float,
     far: float,
 ) -> None:
-    """Put the faces (F,3,3) into the picture's keys (height*width), testing the pixels that `points` span."""
+    """Draw the faces (F,3,3) into the picture's keys (height*width), testing the pixels that `points` span."""
     low, high = points[..., 1].min(axis=1), points[..., 1].max(axis=1)
     first = np.floor(np.clip(low, 0, height) - 0.5).clip(0).astype(np.int64)
     last = np.ceil(np.clip(high, 0, height) - 0.5).clip(None, height - 1).astype(np.int64)
@@ -177,7 +177,7 @@ def _test(
     near: float,
     far: float,
 ) -> None:
-    """Keep each face (N,3,3) at its pixel (N,) if it covers the centre and is nearer than what is there."""
+    """Keep each face (N,3,3) at its pixel (N,) if it covers the centre and is nearer than the face that is there."""
     e0, e1, e2 = _edge_products(vertices, rows, cols)
     w = vertices[..., 2]
     determinant = e0 * w[:, 0] + e1 * w[:, 1] + e2 * w[:, 2]
@@ -195,7 +195,7 @@ def _test(
 
 
 def _edge_products(vertices: NDArray[np.float64], rows: NDArray, cols: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """Cross products (N,) of the edges opposite to the three corners (N,3,3), about the pixel centres."""
+    """Cross products (N,) of the edges opposite to the three corners (N,3,3), relative to the pixel centres."""
     a = vertices[..., 0] - (cols + 0.5)[:, None] * vertices[..., 2]
     b = vertices[..., 1] - (rows + 0.5)[:, None] * vertices[..., 2]
     return (
@@ -206,7 +206,7 @@ def _edge_products(vertices: NDArray[np.float64], rows: NDArray, cols: NDArray) 
 
 
 def _span(points: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
-    """Leftmost and rightmost x (N,) of the convex hulls of the points (N,k,2) at the heights y (N,), with slack."""
+    """Leftmost and rightmost x (N,), with slack, of the convex hulls of the points (N,k,2) at the heights y (N,)."""
     left, right = np.full(len(y), np.inf), np.full(len(y), -np.inf)
     for i in range(points.shape[1]):
         for j in range(i):

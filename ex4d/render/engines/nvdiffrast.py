@@ -1,6 +1,6 @@
-"""nvdiffrast as an engine, for comparison with the release: NVIDIA's licence allows non-commercial use only.
+"""nvdiffrast as an engine, for comparison with the release; NVIDIA's licence allows non-commercial use only.
 
-Nothing of nvdiffrast is in this project; whoever wants it builds it from its own repository.
+Nothing of nvdiffrast is part of this project; if you want it, build it from its own repository.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ from ex4d.render.engines import numpy_reference as reference
 from ex4d.render.scene import NEAR, Scene, Surface, View
 
 LARGEST_SIDE = 2048
-"""Greatest width and height that nvdiffrast's CUDA rasteriser draws."""
+"""Maximum width and height that nvdiffrast's CUDA rasteriser draws."""
 
 
 class NvdiffrastEngine:
-    """Faces by nvdiffrast's rasteriser, colours by our shader; in compat mode colours as released, antialiased."""
+    """Faces by nvdiffrast's rasteriser, colours by our shader; with `release_compat` the release's, antialiased."""
 
     name = "nvdiffrast"
     note = "Rendered by nvdiffrast, which NVIDIA licenses for non-commercial use only."
@@ -32,7 +32,7 @@ class NvdiffrastEngine:
         """Pictures of the pairs (t, view); see `ex4d.render.scene.Engine`.
 
         Raises:
-            InputError: the picture is larger than nvdiffrast draws, or its sides are no multiples of 8.
+            InputError: the picture is larger than nvdiffrast draws, or its sides are not multiples of 8.
         """
         import torch
 

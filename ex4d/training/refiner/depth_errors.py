@@ -1,4 +1,4 @@
-"""True disparity made wrong as depth models make it, on the device: soft edges, shifted, coarse, grainy."""
+"""Errors of depth models added to true disparity, on the device: soft edges, shifted, coarse, grainy."""
 
 import torch
 from torch import Tensor
@@ -8,10 +8,10 @@ from ex4d.training.refiner.pictures import blurred, sampled
 from ex4d.training.refiner.random_numbers import RandomNumbers
 
 _SOFTEST = 4.5
-"""Largest standard deviation of the blur, in pixels."""
+"""Maximum standard deviation of the blur, in pixels."""
 
 _SHARP = 0.12
-"""Part of the pictures whose depth has no soft edges."""
+"""Fraction of the pictures whose depth has no soft edges."""
 
 _LEAST = 1e-4
 
@@ -19,7 +19,7 @@ _LEAST = 1e-4
 def made_wrong(numbers: RandomNumbers, true: Tensor) -> tuple[Tensor, Tensor]:
     """Disparity as estimated and as it should be, each (B,1,S,S).
 
-    A smooth error of shape is in both, since neither an edge shows it nor is it for a refiner of edges to mend.
+    Both have a smooth shape error, because edges do not show it and a refiner of edges is not meant to correct it.
     """
     count, _, size, _ = true.shape
     sharp = numbers.chance(count, of=_SHARP)
@@ -41,7 +41,7 @@ def _smooth(numbers: RandomNumbers, count: int, channels: int, cells: int, size:
 
 
 def _coarser(numbers: RandomNumbers, made: Tensor) -> Tensor:
-    """As if estimated in a smaller picture."""
+    """Disparity as if estimated in a smaller picture."""
     size = made.shape[-1]
     less = int(size / numbers.one(1.3, 3.2))
     low = functional.interpolate(made, size=(less, less), mode="bilinear", antialias=True, align_corners=False)
@@ -50,7 +50,7 @@ def _coarser(numbers: RandomNumbers, made: Tensor) -> Tensor:
 
 
 def _beside(numbers: RandomNumbers, deviation: Tensor, size: int) -> Tensor:
-    """Offset (B,2,S,S) in pixels: of some pictures as a whole, and of places in them."""
+    """Offset (B,2,S,S) in pixels: of some pictures as a whole, and varying within them."""
     count = len(deviation)
     whole = numbers.normal(count, 2, 1, 1).clamp(-2, 2) * numbers.chance(count, 1, 1, 1, of=0.5) * deviation.clamp(1, 2)
     places = _smooth(numbers, count, 2, 12, size) * numbers.uniform(count, 1, 1, 1, high=1.2) * deviation.clamp(0.7, 2)
@@ -58,7 +58,7 @@ def _beside(numbers: RandomNumbers, deviation: Tensor, size: int) -> Tensor:
 
 
 def _with_grain(numbers: RandomNumbers, made: Tensor) -> Tensor:
-    """With grain, specks, and few levels, each by chance."""
+    """Disparity with grain, specks, and few levels, each at random."""
     count, _, size, _ = made.shape
     strength = numbers.chance(count, 1, 1, 1, of=0.35) * numbers.log_uniform(count, 1, 1, 1, low=3e-4, high=6e-3)
     grain = blurred(numbers.normal(count, 1, size, size), numbers.uniform(count, high=0.8), 0.8)

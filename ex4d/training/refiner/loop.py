@@ -1,4 +1,4 @@
-"""The training of the refiner of edges: a loss, the steps, and a state from which they go on."""
+"""Training the edge refiner: a loss, the steps, and a state to resume from."""
 
 import json
 import math
@@ -25,29 +25,29 @@ from ex4d.training.refiner.random_numbers import RandomNumbers
 from ex4d.weights.headers import header
 
 _DRAWN, _USES = 4, 3
-"""So many batches are drawn at once, and each is used so often: turned, its colours exchanged, its depth wrong anew."""
+"""Number of batches drawn at a time, and how often each is used: rotated, with other colours, with new depth errors."""
 
 _WARM_UP, _CLIP = 300, 1.0
 _BAD = 0.15
-"""An error above this part of what the disparities around differ by is what the doubt is about."""
+"""Error, relative to the difference of the surrounding disparities, above which the doubt should be set."""
 
 WEIGHTS = "edge_refiner.safetensors"
 """Name of the result in the training's folder."""
 
 _STATE = "state.safetensors"
 _HELD = 10_000_000
-"""Seed of the pictures that are held back, beside the training's own."""
+"""Seed of the held-out pictures, separate from that of the training."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training is, apart from how far it is.
+    """Settings of a training, independent of its progress.
 
     Attributes:
         seed: of the weights and the pictures.
-        steps: in all, over which the rate falls to nothing.
-        batch, size: pictures a step, and their side in pixels, a multiple of 16.
-        rate: the learning rate after the first steps.
+        steps: total number of steps, over which the rate falls to 0.
+        batch, size: pictures per step, and their side in pixels, a multiple of 16.
+        rate: the learning rate after the warm-up.
     """
 
     seed: int = 1
@@ -59,10 +59,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Figures:
-    """Mean error near edges on pictures that are held back, as a part of what the disparities around differ by.
+    """Mean errors near edges on held-out pictures, relative to the difference of the surrounding disparities.
 
     Attributes:
-        before, after: the error of the depth, and that of the refined one.
+        before, after: error of the depth, and of the refined depth.
         bad_before, bad_after: part of the pixels whose error is above 0.15.
     """
 
@@ -81,19 +81,19 @@ def train(
     progress: Progress = silent,
     begin: Path | None = None,
 ) -> bool:
-    """Train for some time, from where an earlier call stopped; True once all steps are done.
+    """Train for some time, from where an earlier call stopped; return True once all steps are done.
 
     Args:
-        folder: where the state is kept, and the mean of the latest weights, in 16 bits, which is the result.
+        folder: holds the state, and the result: the mean of the latest weights, in 16 bits.
         plan: as in the earlier calls.
-        seconds: after so many the state is written, and this returns.
-        device: "cuda" or "cpu"; a GPU makes a graph of a step.
-        say: told the figures now and then.
-        progress: told after every hundred steps.
-        begin: weights to begin with where the folder has no state.
+        seconds: time after which the state is written and this returns.
+        device: "cuda" or "cpu"; on a GPU, a step is captured as a CUDA graph.
+        say: called with the figures now and then.
+        progress: called after every hundred steps.
+        begin: initial weights, used if the folder has no state.
 
     Raises:
-        InputError: the state in the folder is damaged or of another plan, or `begin` is no file of these weights.
+        InputError: the state in the folder is damaged or of another plan, or `begin` is not a file of these weights.
     """
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
@@ -125,7 +125,7 @@ def train(
 
 
 def prepared(picture: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
-    """What the network sees (B,5,H,W), and by how much the disparities around each pixel differ (B,1,H,W)."""
+    """The network's input (B,5,H,W), and the difference of the disparities around each pixel (B,1,H,W)."""
     side = 2 * AROUND + 1
     high = functional.max_pool2d(disparity, side, 1, AROUND)
     low = -functional.max_pool2d(-disparity, side, 1, AROUND)
@@ -135,9 +135,9 @@ def prepared(picture: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def refined(network: EdgeRefiner, picture: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Disparity (B,1,H,W) taken from where the network says, its doubt as logits, and `prepared`'s differences.
+    """Disparity (B,1,H,W) sampled at the network's offsets, its doubt as logits, and the differences from `prepared`.
 
-    Here it is interpolated between pixels, so that there is a gradient; what applies the network takes the nearest.
+    Here it is interpolated between pixels, so that there is a gradient; in use, the nearest pixel is taken.
     """
     inputs, unit = prepared(picture, disparity)
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.is_cuda, cache_enabled=False):
@@ -165,7 +165,7 @@ def _batch(numbers: RandomNumbers, plan: Plan) -> _Batch:
 
 
 def _batches(plan: Plan, done: int, device: str) -> Iterator[_Batch]:
-    """The batches from a step on, the same whatever was done by an earlier call."""
+    """The batches from step `done` on, whatever an earlier call has done."""
     together = _DRAWN * _USES
     for turn in range(done // together, plan.steps // together + 2):
         seed = plan.seed * 1_000_003 + turn
@@ -196,7 +196,7 @@ def _loss(network: EdgeRefiner, batch: _Batch) -> Tensor:
     taken, doubt, unit = refined(network, batch.picture, batch.made)
     error = ((taken - batch.true) / unit).abs()
     weight = near + 0.02
-    # The second part counts any error alike: an edge has to be right or left, not half of each.
+    # The second part counts all errors nearly alike, because an edge has to be right or left, not half of each.
     distance = ((error + 0.5 * error / (error + 0.05)) * weight).sum() / weight.sum()
     bad = (error.detach() > _BAD).float()
     doubts = functional.binary_cross_entropy_with_logits(doubt, bad, reduction="none")
@@ -215,7 +215,7 @@ class _Learning:
 
     def __init__(self, plan: Plan, device: str) -> None:
         self._plan, self._device = plan, device
-        with torch.random.fork_rng([]):  # drawn on the CPU, so that the first weights are the same on every device
+        with torch.random.fork_rng([]):  # drawn on the CPU, so that the initial weights are the same on every device
             torch.manual_seed(plan.seed)
             self.network = EdgeRefiner().to(device)
             self.mean = EdgeRefiner().to(device).requires_grad_(False)
@@ -235,7 +235,7 @@ class _Learning:
         self._given: _Batch | None = None
 
     def step(self, batch: _Batch, number: int) -> None:
-        """One step with one batch."""
+        """Train one step on a batch."""
         warm = min(1.0, (number + 1) / _WARM_UP)
         self._rate.fill_(self._plan.rate * warm * (0.5 + 0.5 * math.cos(math.pi * number / self._plan.steps)) + 1e-6)
         if self._device == "cuda":
@@ -247,7 +247,7 @@ class _Learning:
             torch._foreach_lerp_(list(self.mean.parameters()), list(self.network.parameters()), 1 - kept)
 
     def figures(self, held: list[_Batch]) -> Figures:
-        """Of the mean of the weights."""
+        """Figures of the mean weights on held-out batches."""
         sums = torch.zeros(4, device=self._device)
         with torch.no_grad():
             for batch in held:
@@ -276,7 +276,7 @@ class _Learning:
         self._graph.replay()
 
     def _captured(self, batch: _Batch) -> tuple["torch.cuda.CUDAGraph", _Batch]:
-        """The graph of a step; what the steps before it change is put back."""
+        """The graph of a step, and its input batch; everything that the warm-up steps change is restored."""
         before = [value.clone() for value in self._values().values()]
         rate = self._rate.clone()
         given = _Batch(*(value.clone() for value in batch.all()))
@@ -296,7 +296,7 @@ class _Learning:
         return graph, given
 
     def _values(self) -> dict[str, Tensor]:
-        """All that a step changes, but the mean."""
+        """Everything that a step changes, except the mean."""
         values = {f"network.{name}": weight.data for name, weight in self.network.named_parameters()}
         for name, weight in self.network.named_parameters():
             values |= {f"{key}.{name}": value for key, value in self._optimiser.state[weight].items()}
@@ -306,16 +306,16 @@ class _Learning:
         return self._values() | {f"mean.{name}": weight.data for name, weight in self.mean.named_parameters()}
 
     def save(self, file: Path, step: int) -> None:
-        """Write all of it, at once or not at all."""
+        """Write the whole state; all or nothing."""
         about = {"plan": json.dumps(asdict(self._plan)), "step": str(step)}
         with replacing(file) as place:
             save_file({name: value.contiguous() for name, value in self._saved().items()}, place, about)
 
     def begin(self, file: Path) -> None:
-        """Take the weights of an earlier training.
+        """Start from the weights of an earlier training.
 
         Raises:
-            InputError: they are not there, damaged, or of another network.
+            InputError: they are missing, damaged, or of another network.
         """
         header(file, "file of weights", f"give {WEIGHTS} of a training.")
         try:
@@ -326,7 +326,7 @@ class _Learning:
         self.mean.load_state_dict(weights)
 
     def load(self, file: Path) -> int:
-        """Go on from a file, if it is there; the step that is next.
+        """Resume from a file if it exists; return the number of the next step.
 
         Raises:
             InputError: the file is damaged, or of another plan.

@@ -1,4 +1,4 @@
-"""Pictures with their true disparity: layers of textured shapes, some thin, some blurred by motion or lens.
+"""Pictures with true disparity: layers of textured shapes, some thin, some blurred by motion or defocus.
 
 Everything is a tensor of a whole batch on the device. Pictures are drawn at twice their size and averaged.
 """
@@ -12,18 +12,18 @@ from torch.nn import functional
 from ex4d.training.refiner.random_numbers import RandomNumbers
 
 _FINER = 2
-"""Pictures are drawn at so many times their size."""
+"""Factor by which pictures are drawn larger than their size."""
 
 _LEAST_LAYERS, _MOST_LAYERS = 4, 13
 
 
 def pictures(numbers: RandomNumbers, count: int, size: int) -> tuple[Tensor, Tensor]:
-    """Pictures (B,3,S,S) of whole levels, in 0..1, and their true disparities (B,1,S,S) above 0, relative."""
+    """Pictures (B,3,S,S) with 256 levels in 0..1, and their true relative disparities (B,1,S,S), above 0."""
     x, y = grid(size, 1, numbers.device)
     fine_x, fine_y = grid(size, _FINER, numbers.device)
     layers = int(numbers.one(_LEAST_LAYERS, _MOST_LAYERS))
     places = _from_far_to_near(numbers, count, layers)
-    alike = numbers.chance(count, 1, 1, 1, of=0.25) > 0  # neighbours of nearly one colour: the hardest edges
+    alike = numbers.chance(count, 1, 1, 1, of=0.25) > 0  # neighbours of nearly the same colour, the hardest edges
     backdrop = _Layer(numbers, count, size, places[:, 0], None)
     picture, disparity = backdrop.colour(fine_x, fine_y), backdrop.disparity(x, y)
     below = backdrop
@@ -41,14 +41,14 @@ def pictures(numbers: RandomNumbers, count: int, size: int) -> tuple[Tensor, Ten
 
 
 def grid(size: int, finer: int, device: str) -> tuple[Tensor, Tensor]:
-    """Coordinates (x, y) in pixels of the middles of a square picture's pixels, each (S,S)."""
+    """Coordinates (x, y) in pixels of the pixel centres of a square picture, each (S,S)."""
     at = (torch.arange(size * finer, device=device) + 0.5) / finer
     y, x = torch.meshgrid(at, at, indexing="ij")
     return x, y
 
 
 def blurred(values: Tensor, deviation: Tensor, largest: float) -> Tensor:
-    """(B,C,H,W) by Gaussians of standard deviations (B,), none above `largest`, in pixels."""
+    """Values (B,C,H,W) blurred by Gaussians with standard deviations (B,) in pixels, none above `largest`."""
     count, channels, height, width = values.shape
     reach = math.ceil(2.7 * largest)
     at = torch.arange(-reach, reach + 1, device=values.device)
@@ -64,7 +64,7 @@ def blurred(values: Tensor, deviation: Tensor, largest: float) -> Tensor:
 
 
 def sampled(values: Tensor, offset: Tensor, mode: str = "bilinear") -> Tensor:
-    """(B,C,H,W) at each pixel plus an offset (B,2,H,W) of (x, y) in pixels."""
+    """Values (B,C,H,W) at each pixel plus an offset (B,2,H,W) of (x, y) in pixels."""
     height, width = values.shape[2:]
     at_y, at_x = torch.meshgrid(
         torch.arange(height, device=values.device), torch.arange(width, device=values.device), indexing="ij"
@@ -76,7 +76,7 @@ def sampled(values: Tensor, offset: Tensor, mode: str = "bilinear") -> Tensor:
 
 
 def _from_far_to_near(numbers: RandomNumbers, count: int, layers: int) -> Tensor:
-    """Disparity of each layer (B,layers), rising."""
+    """Disparity of each layer (B,layers), increasing."""
     spread = numbers.log_uniform(count, 1, low=0.05, high=1.2)
     steps = spread * (0.05 + numbers.uniform(count, layers - 1) ** 2) * 1.2
     first = torch.exp(-numbers.uniform(count, 1, low=0.2, high=3.5))
@@ -102,7 +102,7 @@ class _Layer:
         grey = numbers.uniform(count, 1, 1, 1, low=0.03, high=0.97)
         tint = numbers.normal(count, 3, 1, 1) * 0.15 * numbers.uniform(count, 1, 1, 1)
         self.base = (grey + tint).clamp(0.02, 0.98)
-        """Colour of each, (B,3,1,1)."""
+        """A colour for each picture, (B,3,1,1)."""
         if below is not None and alike is not None:
             near_it = (below + numbers.normal(count, 3, 1, 1) * 0.06).clamp(0, 1)
             self.base = torch.where(alike, near_it, self.base)
@@ -140,7 +140,7 @@ class _Layer:
         self._shade = n.uniform(count, 2, 1, 1, low=-0.3, high=0.3)
 
     def _own(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Coordinates along and across a shape (B,1,H,W), and the distance from its middle in radii."""
+        """Coordinates along and across a shape (B,1,H,W), and the distance from its centre in radii."""
         dx, dy = x - self._centre[0], y - self._centre[1]
         along, across = self._cos * dx + self._sin * dy, self._cos * dy - self._sin * dx
         round_off = (along.abs() / self._radius) ** self._power
@@ -148,7 +148,7 @@ class _Layer:
         return along, across, (round_off + 1e-9) ** (1 / self._power)
 
     def inside(self, x: Tensor, y: Tensor) -> Tensor:
-        """Distance in pixels to the shape's outline, roughly, positive inside, (B,1,H,W)."""
+        """Approximate distance in pixels to the shape's outline (B,1,H,W), positive inside."""
         along, across, away = self._own(x, y)
         noise = _noise(self._numbers, self._count, 1, len(x), 3, 0.6)
         blob = self._radius * (1 - away + self._rough * 0.5 * noise)
@@ -166,7 +166,7 @@ class _Layer:
         return torch.where(self._kind < 0.28, blob, torch.where(self._kind < 0.5, polygon, rest))
 
     def disparity(self, x: Tensor, y: Tensor) -> Tensor:
-        """Of a slanted or bulging surface (B,1,H,W)."""
+        """Disparity of a slanted or bulging surface (B,1,H,W)."""
         across_picture = self._slant[:, :1] * (x - self._centre[0]) + self._slant[:, 1:] * (y - self._centre[1])
         along, across, _ = self._own(x, y)
         from_middle = (along / self._radius) ** 2 + (across / (self._radius * self._aspect)) ** 2
@@ -174,7 +174,7 @@ class _Layer:
         return self._place * (1 + across_picture * 2 / self._size + bulge).clamp(0.3, 3)
 
     def colour(self, x: Tensor, y: Tensor) -> Tensor:
-        """(B,3,H,W) in 0..1."""
+        """Colour (B,3,H,W) in 0..1."""
         n, count, size = self._numbers, self._count, self._size
         noise = self._colourful * _noise(n, count, 3, len(x), 4, self._falling)
         noise = noise + self._uneven * _noise(n, count, 1, len(x), 4, self._falling)
@@ -202,7 +202,7 @@ def _noise(numbers: RandomNumbers, count: int, channels: int, size: int, first: 
 
 
 def _blurred_by_chance(numbers: RandomNumbers, layer: Tensor) -> Tensor:
-    """A layer with its opacity (B,4,H,W), out of focus, in motion, or as it is."""
+    """A layer with its opacity (B,4,H,W): out of focus, in motion, or sharp, at random."""
     kind = numbers.one()
     if kind < 0.2:
         deviation = numbers.one(0.5, 4.0)
@@ -216,7 +216,7 @@ def _blurred_by_chance(numbers: RandomNumbers, layer: Tensor) -> Tensor:
 
 
 def _as_a_camera(numbers: RandomNumbers, picture: Tensor) -> Tensor:
-    """A picture with a lens's softness, an exposure, a curve, grain, and 256 levels."""
+    """A picture with a lens's softness, an exposure, a tone curve, grain, and 256 levels."""
     count, _, size, _ = picture.shape
     soft = blurred(picture, numbers.uniform(count, high=0.9), 0.9).clamp(0, 1)
     gain = numbers.uniform(count, 1, 1, 1, low=0.6, high=1.15)
