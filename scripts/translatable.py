@@ -1,9 +1,10 @@
 """Write blender_addon/translations/messages.txt: every translatable text of the add-on, one per line.
 
-Texts are recognized by where they appear in the code: labels and tooltips of classes and properties, texts in layouts,
-arguments of `told`, `word` and `count`, sentences in module constants, and messages of the server's setup. The texts of
-settings come from their descriptions in ex4d, and stages from where ex4d reports them. Run it with a Python that has
-`bpy`:
+Texts are recognised by where they appear in the code: labels and tooltips of classes and properties, texts in layouts,
+arguments of `told`, `word` and `count`, sentences in module constants, and messages of the server's setup. Texts of
+settings come from their descriptions in ex4d, and titles of stages from the calls that report progress there. Run the
+script with a Python that has `bpy`:
+
     .venv-bpy-4.5.15/bin/python scripts/translatable.py
 """
 
@@ -23,9 +24,9 @@ PLACES = {"bl_label", "bl_description"}
 IN_BLENDER = ("persistence",)
 """Render settings that panels show."""
 TOLD = ("told", "word", "Panel", "tell", "Progress", "ChoreError", "SetupError", "ToolError", "DiskFullError")
-"""Calls whose first argument is a text."""
+"""Functions and classes whose first argument is a text."""
 ALL_TOLD = ("_Lacking",)
-"""Calls whose arguments are all texts."""
+"""Classes whose arguments are all texts."""
 
 
 def texts() -> list[str]:
@@ -37,7 +38,7 @@ def texts() -> list[str]:
 
 
 def in_code(file: Path) -> Iterator[str]:
-    """Texts in a file."""
+    """Texts in a file of the add-on."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for statement in tree.body:
         if isinstance(statement, ast.Assign):
@@ -63,7 +64,7 @@ def in_code(file: Path) -> Iterator[str]:
 
 
 def in_constant(assigned: ast.Assign) -> Iterator[str]:
-    """Texts in module constants: sentences, and the words of `LENS_NAMES`."""
+    """Texts in a module constant: its sentences, or the words of `LENS_NAMES`."""
     parts = assigned.value.elts if isinstance(assigned.value, ast.Tuple) else [assigned.value]
     yield from (text for part in parts for text in constants(part) if " " in text and text.endswith("."))
     names = {getattr(target, "id", "") for target in assigned.targets}
@@ -86,9 +87,9 @@ def in_call(call: ast.Call) -> Iterator[str]:
         yield from (text for part in call.args for text in constants(part))
     elif name == "count" and len(call.args) == 2:
         yield from (f"{{number}} {noun}{many}" for noun in constants(call.args[1]) for many in ("", "s"))
-    elif name == "Kind":  # of a server; its first argument is the name
+    elif name == "Kind":  # a kind of server; the first argument is its name
         yield from (text for part in call.args[1:3] for text in constants(part))
-    elif name == "finish":  # of the server's setup; its arguments are templates and their values
+    elif name == "finish":  # ends the server's setup with a message: templates and their values
         yield from (
             text for part in call.args[1:] for inner in ast.walk(part) for text in constants(inner) if " " in text
         )
@@ -118,7 +119,7 @@ def constants(node: ast.AST | None) -> Iterator[str]:
 
 
 def of_settings() -> Iterator[str]:
-    """Labels and tooltips of all of the library's settings, as panels show them."""
+    """Labels, tooltips and units of the library's settings, as panels show them."""
     sys.path.insert(0, str(REPO))
     from blender_addon.ui.from_schema import items_of, label, tooltip
     from ex4d.generate import registry

@@ -20,7 +20,7 @@ FILTER = ";".join(f"*{ending}" for ending in registry.ENDINGS)
 
 EXPORT_ITEMS = (
     ("chan", "Nuke (.chan)", "For Nuke and other compositors; y is up"),
-    ("transforms", "transforms.json", "For nerfstudio, Instant-NGP and others of their kind"),
+    ("transforms", "transforms.json", "For nerfstudio, Instant-NGP and similar programs"),
     ("colmap", "COLMAP", "A folder with cameras.txt, images.txt and points3D.txt"),
     ("npz", "EX-4D (.npz)", "For EX-4D itself and numpy"),
 )

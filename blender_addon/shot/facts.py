@@ -21,41 +21,43 @@ class ShotFacts:
     """The properties of `scene.ex4d` that hold the facts."""
 
     shot: StringProperty(name="Shot", description="Name of the shot's folder; empty without a shot")
-    owner: StringProperty(name="Owner", description="Number of the scene in this session; a copy has its original's")
+    owner: StringProperty(
+        name="Owner", description="Number of the scene in this session; a copy of the scene keeps the original's number"
+    )
     image: PointerProperty(type=bpy.types.Image, name="Source Movie")
-    source: StringProperty(name="Source", description="The source as jobs name it, in JSON")
-    inputs: StringProperty(name="Inputs", description="Where the source's files are, by their hashes, in JSON")
+    source: StringProperty(name="Source", description="Source as it is given in jobs, in JSON")
+    inputs: StringProperty(name="Inputs", description="Paths of the source's files by hash, in JSON")
     opened: StringProperty(
         name="Opened",
-        description="The clip that the shot was made from",
+        description="Clip that the shot was made from",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
-    asked: StringProperty(name="Asked", description="The settings that the shot was made with, in JSON")
-    depth_found: StringProperty(name="Depth Found", description="The depth file that was used; empty without one")
+    asked: StringProperty(name="Asked", description="Settings that the shot was made with, in JSON")
+    depth_found: StringProperty(name="Depth Found", description="Depth file that was used; empty if there was none")
     depth_made: StringProperty(name="Depth Made", description="Where the depth comes from, in JSON")
     width: IntProperty(name="Width")
     height: IntProperty(name="Height")
     frames: IntProperty(name="Frames")
-    clip_frames: IntProperty(name="Clip Frames", description="Frames of the whole clip; 0 where that is not known")
-    clip_width: IntProperty(name="Clip Width", description="Of the clip's own picture; 0 where that is not known")
-    clip_height: IntProperty(name="Clip Height")
+    clip_frames: IntProperty(name="Clip Frames", description="Number of frames in the whole clip; 0 if unknown")
+    clip_width: IntProperty(name="Clip Width", description="Width of the clip's own picture; 0 if unknown")
+    clip_height: IntProperty(name="Clip Height", description="Height of the clip's own picture; 0 if unknown")
     start: IntProperty(name="Start", description="Scene frame of the clip's first frame")
     rate: StringProperty(name="Frame Rate", description="Frames per second of the clip, as a fraction")
     lens: StringProperty(name="Lens", description="Intrinsics of the clip's first frame, in JSON")
-    zoom: StringProperty(name="Zoom", description="Intrinsics of every frame, in JSON; empty where all are the same")
+    zoom: StringProperty(name="Zoom", description="Intrinsics of every frame, in JSON; empty if all are the same")
     path: StringProperty(
-        name="Source Path", description="Poses of the clip's own camera, in JSON; empty where it stands still"
+        name="Source Path", description="Poses of the source camera, in JSON; empty if it stands still"
     )
     radius: FloatProperty(name="Radius", description="Distance to the point that presets turn around")
-    reach: FloatProperty(name="Reach", description="How far from its origin the shot reaches")
+    reach: FloatProperty(name="Reach", description="Farthest distance of the shot from its origin")
     mesh_step: IntProperty(
-        name="Mesh Step", description="The mesh has every n-th row and column of the clip's picture", default=1
+        name="Mesh Step", description="Use every n-th row and column of the clip's picture for the mesh", default=1
     )
-    notes: StringProperty(name="Notes", description="What the server had to say about the clip")
+    notes: StringProperty(name="Notes", description="The server's notes about the clip")
 
     camera_notes: StringProperty(
-        name="Camera Notes", description="Those of them that are about the search for the source camera"
+        name="Camera Notes", description="The server's notes about the search for the source camera"
     )
 
     @property

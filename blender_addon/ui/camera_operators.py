@@ -29,7 +29,7 @@ class EX4D_OT_camera_preset(Safe):
     shake: property_of(properties.PATH["shake"])
     shake_seed: property_of(properties.PATH["shake_seed"])
     pivot: properties.pivot_property()
-    frames: IntProperty(name="Frames", description="Length of the move; 0 uses the clip's", min=0)
+    frames: IntProperty(name="Frames", description="Length of the move; 0 for the length of the clip", min=0)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -98,7 +98,7 @@ class EX4D_OT_export_path(Safe):
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     check_existing: BoolProperty(default=True, options={"HIDDEN"})
-    format: EnumProperty(name="Format", description="Kind of file to write", items=camera_files.EXPORT_ITEMS)
+    format: EnumProperty(name="Format", description="File format to write", items=camera_files.EXPORT_ITEMS)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -141,7 +141,7 @@ class EX4D_OT_snap_to_source(Safe):
 
     at: EnumProperty(
         name="At",
-        description="Frame to do it at",
+        description="Frame in which to place the camera",
         items=(
             ("CURRENT", "Current Frame", "The frame that is shown"),
             ("FIRST", "First Frame", "The clip's first frame"),
@@ -184,7 +184,7 @@ class EX4D_OT_new_camera(Safe):
 
     at: EnumProperty(
         name="At",
-        description="Where it stands, in the frame that is shown",
+        description="Where to place the new camera in the current frame",
         items=(
             ("CHOSEN", "Chosen Camera", "Where the chosen camera is, with its lens"),
             ("SOURCE", "Source View", "Where the clip's own camera is, with its lens"),

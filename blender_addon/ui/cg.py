@@ -13,7 +13,7 @@ from ..ui.take_operators import OnTake
 
 
 class EX4D_OT_cg_set_up(OnTake):
-    """Set up the scene to render your own objects into the take; the mesh hides what is behind and catches shadows"""
+    """Set up the scene to render your own objects into the take: the mesh occludes them and catches their shadows"""
 
     bl_idname = "ex4d.cg_set_up"
     bl_label = "Set Up CG"

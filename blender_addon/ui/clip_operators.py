@@ -22,7 +22,7 @@ from ..work import requests
 
 
 class OpensClip(Job):
-    """Base of what opens a clip, with a file dialog (Blender cannot register a subclass of a registered class)."""
+    """Base of operators that open a clip in a file dialog; Blender cannot register subclasses of registered classes."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -135,7 +135,9 @@ class EX4D_OT_set_scale(Safe):
     bl_idname = "ex4d.set_scale"
     bl_label = "Set Scale"
 
-    distance: FloatProperty(name="Distance", description="From the source camera", min=1e-3, default=1.0, unit="LENGTH")
+    distance: FloatProperty(
+        name="Distance", description="Distance from the source camera", min=1e-3, default=1.0, unit="LENGTH"
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -12,18 +12,22 @@ from ..ui.take_operators import OnTake
 
 
 class EX4D_OT_compare(OnTake):
-    """Compare the take with what Compare With names; Single ends the comparison. Other strips stay as they are"""
+    """Compare the take with the choice under Compare With; Single ends the comparison. Other strips stay as they are"""
 
     bl_idname = "ex4d.compare"
     bl_label = "Compare"
 
     mode: EnumProperty(
         name="Mode",
-        description="How to show the two",
+        description="How to show the two videos",
         items=(
             (comparison.SINGLE, "Single", "Only the take; the comparison strips are removed"),
-            (compare.WIPE, "Wipe", "The other video to the left of a line, the take to its right; Wipe moves the line"),
-            (compare.SIDE_BY_SIDE, "Side by Side", "Left to right, each as large as fits"),
+            (
+                compare.WIPE,
+                "Wipe",
+                "The other video to the left of a line and the take to its right; the Wipe setting moves the line",
+            ),
+            (compare.SIDE_BY_SIDE, "Side by Side", "Both next to each other, each as large as fits"),
         ),
         default=compare.WIPE,
     )

@@ -25,8 +25,8 @@ class EX4D_OT_details(bpy.types.Operator):
     bl_options = {"INTERNAL"}  # noqa: RUF012
 
     text: StringProperty(options={"SKIP_SAVE"})
-    button: StringProperty(description="Operator that helps", options={"SKIP_SAVE"})
-    settings: StringProperty(description="Its properties, in JSON", options={"SKIP_SAVE"})
+    button: StringProperty(description="Operator that the button runs", options={"SKIP_SAVE"})
+    settings: StringProperty(description="Properties of the operator, in JSON", options={"SKIP_SAVE"})
     label: StringProperty(options={"SKIP_SAVE"})
 
     @classmethod

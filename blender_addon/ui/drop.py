@@ -57,7 +57,7 @@ class EX4D_OT_drop_footage(Safe):
 
 
 class EX4D_FH_footage(bpy.types.FileHandler):
-    """Offers to open what is dropped into a 3D View; where Blender has a use for it too, it asks."""
+    """Open footage that is dropped into a 3D View; Blender asks first if it could also use the file itself"""
 
     bl_idname = "EX4D_FH_footage"
     bl_label = LABEL

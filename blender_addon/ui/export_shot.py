@@ -27,7 +27,7 @@ class EX4D_OT_export_shot(Safe):
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: StringProperty(default=interchange.FILTER, options={"HIDDEN"})
     check_existing: BoolProperty(default=True, options={"HIDDEN"})
-    format: EnumProperty(name="Format", description="Kind of file to write", items=interchange.ITEMS)
+    format: EnumProperty(name="Format", description="File format to write", items=interchange.ITEMS)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -10,7 +10,7 @@ from ..work import requests
 
 
 class EX4D_OT_find_camera(Job):
-    """Find how the clip's own camera moved; keyed cameras of the shot follow it"""
+    """Find how the source camera moved; keyed cameras of the shot follow it"""
 
     bl_idname = "ex4d.find_camera"
     bl_label = "Find Camera"

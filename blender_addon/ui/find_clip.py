@@ -15,7 +15,7 @@ from ..work import requests, session, state
 
 
 class EX4D_OT_find_clip(Job):
-    """Point to the clip's new location; its content is compared with what was opened"""
+    """Choose the clip's new location; its content is compared with that of the opened clip"""
 
     bl_idname = "ex4d.find_clip"
     bl_label = "Find Clip..."

@@ -8,7 +8,7 @@ from ..ui.operator import Safe, poll_shot
 
 
 class EX4D_OT_set_floor(Safe):
-    """Set the shot upright on Z = 0, on three or more vertices selected in Edit Mode or on the ground in this frame"""
+    """Set the shot upright on Z = 0, using three or more vertices selected in Edit Mode, or the ground in this frame"""
 
     bl_idname = "ex4d.set_floor"
     bl_label = "Set Floor"

@@ -11,7 +11,7 @@ from ..work import requests, session, state
 
 
 class AlongPath(Job):
-    """Base of what follows the chosen camera (Blender cannot register a subclass of a registered class)."""
+    """Base of operators that follow the chosen camera; Blender cannot register subclasses of registered classes."""
 
     preview = False
 
@@ -72,7 +72,7 @@ class EX4D_OT_suggest_prompt(Safe):
     bl_idname = "ex4d.suggest_prompt"
     bl_label = "Suggest"
 
-    generator: StringProperty(name="Generator", description="Name of the generator whose prompt is meant")
+    generator: StringProperty(name="Generator", description="Name of the generator whose prompt to fill")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

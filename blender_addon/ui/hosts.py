@@ -20,13 +20,13 @@ SHOWN_DIGITS = 8
 
 
 class EX4D_OT_use_server(Safe):
-    """Let this server do the work from now on; shots and takes stay"""
+    """Use this server from now on; shots and takes stay"""
 
     bl_idname = "ex4d.use_server"
     bl_label = "Use Server"
     bl_options = {"REGISTER"}
 
-    name: StringProperty(name="Server", description="Its name; empty for this machine", options={"SKIP_SAVE"})
+    name: StringProperty(name="Server", description="Name of the server; empty for this machine", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -71,7 +71,7 @@ class EX4D_OT_import_server(Safe):
 
 
 class EX4D_OT_copy_key(Safe):
-    """Copy your public key to send it to the server's administrator, who lets this machine in with it"""
+    """Copy your public key, which the server's administrator needs to let this machine in"""
 
     bl_idname = "ex4d.copy_key"
     bl_label = "Copy My Key"
@@ -90,7 +90,7 @@ class EX4D_OT_forget_server(Safe):
     bl_label = "Remove Server from List"
     bl_options = {"REGISTER"}
 
-    name: StringProperty(name="Server", description="Its name", options={"SKIP_SAVE"})
+    name: StringProperty(name="Server", description="Name of the server", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -112,7 +112,7 @@ class EX4D_OT_forget_server(Safe):
 
 
 class EX4D_MT_servers(bpy.types.Menu):
-    """The server that does the work"""
+    """Choose the server that does the work"""
 
     bl_idname = "EX4D_MT_servers"
     bl_label = "Server"

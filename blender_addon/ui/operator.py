@@ -67,7 +67,7 @@ def poll_shot(cls: type, context: bpy.types.Context) -> bool:
 
 
 class Safe(bpy.types.Operator):
-    """Base: errors that a user can act on become a report and the panel's message."""
+    """Base of operators: an error that the user can act on becomes a report and the panel's message."""
 
     bl_options = {"REGISTER", "UNDO"}
 
@@ -93,7 +93,7 @@ class Safe(bpy.types.Operator):
 
 
 class Job(Safe):
-    """Base of what goes to the server. Its result makes its own undo step when it comes."""
+    """Base of operators that send a job to the server; its result makes an undo step of its own when it arrives."""
 
     bl_options = {"REGISTER"}
     from_panel = False

@@ -34,7 +34,7 @@ class OnOther:
 
 
 class EX4D_OT_other_fetch(OnOther, Job):
-    """Bring this take into its shot if that is open here, otherwise into a folder. The Blender that asked for it must be closed"""  # noqa: E501 - the tooltip
+    """Fetch this take into its shot if the shot is open here, otherwise into a folder. The Blender that asked for it must be closed"""  # noqa: E501 - the tooltip
 
     bl_idname = "ex4d.other_fetch"
     bl_label = "Fetch Take"

@@ -16,7 +16,7 @@ class EX4DPreferences(bpy.types.AddonPreferences):
 
     server: StringProperty(
         name="Server",
-        description="Which server of your list does the work; empty for the one on this machine",
+        description="Server from your list that does the work; empty for the one on this machine",
     )
     address: StringProperty(
         name="Server Address",

@@ -44,19 +44,19 @@ UNIT_ITEMS = (
 """Choices for the schema's text setting `depth_unit`; Other adds a number."""
 
 MOTION_ITEMS = (
-    ("FOUND", "Found", "Found from the clip once it is open; a camera that stood still is recognised", 3),
+    ("FOUND", "Found", "Find the motion from the clip once it is open; a camera that stood still is recognised", 3),
     ("STILL", "Still", "The camera did not move while it shot the clip", 0),
-    ("TRIPOD", "Tripod", "The camera turned in place, and its rotation is found from the clip", 4),
+    ("TRIPOD", "Tripod", "The camera turned in place; find its rotation from the clip", 4),
     ("CAMERA", "From Camera", "Follow a camera in the scene, such as one from Blender's motion tracker", 2),
-    ("FILE", "From File", "One pose per frame from a file, such as a solver's", 1),
+    ("FILE", "From File", "Read one pose per frame from a file, such as a solver's export", 1),
 )
 """Files store the numbers; those up to 2 date from before the camera search existed."""
 
 AGAINST_ITEMS = (
-    ("SOURCE", "Clip", "The frames of the clip that are open"),
-    ("VIEW", "Path Preview", "The newest one that Preview Path made"),
-    ("BOTH", "Clip and Path Preview", "Both of them, side by side"),
-    ("STARRED", "Starred Take", "The last take in the list that has a star"),
+    ("SOURCE", "Clip", "The open frames of the clip"),
+    ("VIEW", "Path Preview", "The latest result of Preview Path"),
+    ("BOTH", "Clip and Path Preview", "The clip and the path preview, side by side"),
+    ("STARRED", "Starred Take", "The last starred take in the list"),
 )
 
 OF_ONE_CLIP = (
@@ -95,7 +95,9 @@ def longest_side_property() -> Any:
 
 def pivot_property() -> Any:
     """The presets' pivot, for the panel and the operator."""
-    return EnumProperty(name="Pivot", description="What the camera turns around, or moves towards", items=pivot.ITEMS)
+    return EnumProperty(
+        name="Pivot", description="Point that the camera turns around or moves towards", items=pivot.ITEMS
+    )
 
 
 def _take_usual_amount(chosen: "TakeChoices", context: bpy.types.Context) -> None:
@@ -134,18 +136,18 @@ class ClipChoices:
 
     clip_path: StringProperty(
         name="Clip",
-        description="Video file or folder of images that was asked for last",
+        description="Video file or folder of images chosen most recently",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
     aside: StringProperty(
         name="Put Aside",
-        description="Settings as they were when another clip was first asked for, and those to open it with, in JSON",
+        description="Settings from before another clip was chosen, and those to open that clip with, in JSON",
     )
     part_first: IntProperty(
         name="First Frame", description="First frame of the clip to use, counted from 1", min=1, default=1
     )
-    part_frames: IntProperty(name="Frames", description="How many frames to use; at most what the clip has", min=0)
+    part_frames: IntProperty(name="Frames", description="Number of frames to use, up to the length of the clip", min=0)
     part_side: longest_side_property()
     detail: EnumProperty(
         name="Viewport Detail",
@@ -158,9 +160,9 @@ class ClipChoices:
     )
     match_scene: BoolProperty(
         name="Match Scene",
-        description="Give the scene the clip's frame range, frame rate, picture size and colours, and let the 3D views"
-        " of this workspace show the footage; off: the scene and its views keep their settings, and only an earlier"
-        " shot in it is hidden",
+        description="Match the scene's frame range, frame rate, picture size and colours to the clip, and show the"
+        " footage in the 3D Views of this workspace; if off, the scene and its views keep their settings,"
+        " and only an earlier shot in the scene is hidden",
         default=True,
     )
     estimator_name: StringProperty(name="Depth", default=capabilities.AUTO)
@@ -190,42 +192,42 @@ class ClipChoices:
     field_of_view: property_of(SOURCE["field_of_view"], precision=1)
     motion: EnumProperty(
         name="Camera Motion",
-        description="How the clip's own camera moved while it shot",
+        description="How the source camera moved while it shot the clip",
         items=MOTION_ITEMS,
         default="FOUND",
     )
     moving_path: StringProperty(
         name="Mask of What Moves",
-        description="A mask of moving things, in white, which the camera search ignores: a video, a folder of"
-        " images, or one image; leave empty to find them automatically",
+        description="Mask of moving things (white) for the camera search to ignore: a video, a folder of images, or a"
+        " single image; leave empty to find moving things automatically",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
     moving_mask: PointerProperty(
         type=bpy.types.Mask,
         name="Drawn Mask",
-        description="A mask of moving things, drawn over the clip in the Clip Editor or the Image Editor; the"
-        " camera search ignores what it covers. Used instead of the file",
+        description="Mask of moving things, drawn over the clip in the Clip Editor or the Image Editor; the camera"
+        " search ignores what it covers. Takes precedence over the file",
     )
     zooms: property_of(SOURCE["zooms"])
     steady_depth: property_of(SOURCE["steady_depth"])
     motion_path: StringProperty(
         name="Camera File",
-        description="How the clip's own camera moved, one pose for each frame: .npz, .chan, transforms.json, TUM,"
-        " KITTI, RealEstate10K, or images.txt of a COLMAP model",
+        description="File with the source camera's pose in each frame: .npz, .chan, transforms.json, TUM, KITTI,"
+        " RealEstate10K, or images.txt of a COLMAP model",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
     tracked_camera: PointerProperty(
         type=bpy.types.Object,
         name="Tracked Camera",
-        description="A camera in the scene that moves as the clip's own camera did",
+        description="Camera in the scene that moves as the source camera did",
         poll=_is_other_camera,
     )
     motion_scale: property_of(SOURCE["camera_scale"])
     known_distance: FloatProperty(
         name="Known Distance",
-        description="True distance from the source camera to what the 3D cursor marks",
+        description="True distance from the source camera to the point at the 3D cursor",
         default=1.0,
         min=1e-3,
         unit="LENGTH",
@@ -286,8 +288,8 @@ class TakeChoices:
     shake_seed: property_of(PATH["shake_seed"])
     show_coverage: BoolProperty(
         name="Live Coverage",
-        description="While you look through the camera, show what has to be invented, and how much of each frame"
-        " along its path; uses one CPU core of the server's machine",
+        description="While you look through the camera, show what has to be invented, both in the current frame and as"
+        " a share of each frame along the path; uses one CPU core of the server's machine",
         default=True,
         update=_redraw_views,
     )
@@ -304,7 +306,7 @@ class TakeChoices:
     own_objects_told: BoolProperty(
         name="Own Objects Dismissed", description="The notice that your own objects are not in takes was dismissed"
     )
-    cg: StringProperty(name="CG", description="What Set Up CG has changed, in JSON; empty where it is not set up")
+    cg: StringProperty(name="CG", description="Changes made by Set Up CG, in JSON; empty if CG is not set up")
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
     generator: choice_by_name(
         GENERATE["generator"],
@@ -313,12 +315,12 @@ class TakeChoices:
         _generators,
     )
     options: StringProperty(
-        name="Options", description="Settings of generators by their names, in JSON: see blender_addon/shot/options.py"
+        name="Options", description="Settings of each generator by its name, in JSON; see blender_addon/shot/options.py"
     )
     seed: property_of(GENERATE["seed"])
     variations: IntProperty(
         name="Number",
-        description="Number of takes that Variations makes, each with the next seed",
+        description="Number of takes to make, each with the next seed",
         default=4,
         min=2,
         max=64,
@@ -328,12 +330,14 @@ class TakeChoices:
     result_size: property_of(GENERATE["result_size"], update=_follow_result_size)
     master: property_of(GENERATE["master"])
     persistence: property_of(RENDER["persistence"])
-    earlier_take: StringProperty(name="Earlier Take", description="Shot and number of the chosen take, or empty")
+    earlier_take: StringProperty(
+        name="Earlier Take", description="Shot and number of the chosen take; empty if none is chosen"
+    )
     earlier: earlier_property()
     plate_path: StringProperty(
         name="Clean Plate",
-        description="A second clip of the same place, shot with the same lens, or one image of it: a video, a"
-        " folder of images, or one image. It fills what no frame of the clip saw",
+        description="Second clip or still of the same place, shot with the same lens, to fill what no frame of the"
+        " clip saw: a video, a folder of images, or a single image",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
@@ -343,22 +347,25 @@ class EX4DTake(bpy.types.PropertyGroup):
     """A listed result; its files are in the shot's folder, in takes/take_<number> or views/view_<number>."""
 
     number: IntProperty(name="Number")
-    start: IntProperty(name="Start", description="First frame of the clip that it shows, counted from 0")
-    frames: IntProperty(name="Frames", description="Its length; 0 where that is the clip's")
-    pixels: IntProperty(name="Pixels", description="Of a frame of its video; 0 where it has the working picture's")
+    start: IntProperty(name="Start", description="First frame of the clip that the take shows, counted from 0")
+    frames: IntProperty(name="Frames", description="Length of the take; 0 if it is as long as the clip")
+    pixels: IntProperty(
+        name="Pixels",
+        description="Number of pixels in a frame of the video; 0 if it has the size of the working picture",
+    )
     moved: StringProperty(
-        name="Moved", description="Where the world that it was made in lies in that of the shot now, in JSON; or empty"
+        name="Moved",
+        description="Pose of the world that the take was made in, relative to the shot's current world,"
+        " in JSON; empty if they coincide",
     )
     view: BoolProperty(name="Path Preview", description="Made by Preview Path")
-    title: StringProperty(name="Title", description="Name in the list; the strip and the folder keep theirs")
-    note: StringProperty(name="Note", description="Your notes on it")
+    title: StringProperty(name="Title", description="Name in the list; the strip and the folder keep their own names")
+    note: StringProperty(name="Note", description="Your notes on the take")
     favourite: BoolProperty(name="Favourite", description="Star this take")
-    camera: StringProperty(name="Camera", description="Name of the camera that it was made with, as it was then")
-    made: StringProperty(name="Made By", description="Generator and settings that made it")
+    camera: StringProperty(name="Camera", description="Name that the camera had when the take was made")
+    made: StringProperty(name="Made By", description="Generator and settings used to make the take")
     generator: StringProperty(name="Generator", description="Name of the generator; empty for a path preview")
-    quality: StringProperty(
-        name="Quality", description="Quality that it was made at, if its generator has such a setting"
-    )
+    quality: StringProperty(name="Quality", description="Quality of the take, if its generator has such a setting")
 
 
 class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.PropertyGroup):
@@ -367,7 +374,7 @@ class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.Proper
     Files saved by version 0.1 use other names for anything that depends on the server, see `shot/from_0_1.py`.
     """
 
-    version: IntProperty(name="Version", description="Of what is stored here; 0 is what EX-4D 0.1 stored")
+    version: IntProperty(name="Version", description="Version of the stored data; 0 for EX-4D 0.1")
     takes: CollectionProperty(type=EX4DTake)
     take_index: IntProperty(name="Active Take")
 
@@ -377,11 +384,13 @@ class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.Proper
         return self.takes[self.take_index] if 0 <= self.take_index < len(self.takes) else None
 
     compare_with: EnumProperty(
-        name="Compare With", description="What Wipe and Side by Side show beside the active take", items=AGAINST_ITEMS
+        name="Compare With",
+        description="What to show next to the active take in Wipe and Side by Side",
+        items=AGAINST_ITEMS,
     )
     wipe: FloatProperty(
         name="Wipe",
-        description="Where the line is: 0 shows only the take, 1 only what it is compared with",
+        description="Position of the dividing line: 0 shows only the take, 1 only what it is compared with",
         default=0.5,
         min=0,
         max=1,

@@ -36,12 +36,12 @@ class EX4D_OT_match_scene(Safe):
 
     what: EnumProperty(
         name="What",
-        description="What to take from the clip",
+        description="What to match to the clip",
         items=(
             ("ALL", "All", "Frame range, frame rate, picture size, view transform and camera"),
             ("RATE", "Frame Rate", "Only the frame rate"),
             ("RANGE", "Frame Range", "Only the frame range"),
-            ("CAMERA", "Camera", "Only the camera: the chosen one becomes the scene's"),
+            ("CAMERA", "Camera", "Only the camera: the chosen camera becomes the scene camera"),
         ),
     )
 
@@ -64,7 +64,7 @@ class EX4D_OT_match_scene(Safe):
 
 
 class EX4D_OT_own_objects_known(Safe):
-    """Stop mentioning that your own objects are not in takes"""
+    """Dismiss the notice that your own objects are not in takes"""
 
     bl_idname = "ex4d.own_objects_known"
     bl_label = "Got It"

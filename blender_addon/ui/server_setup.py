@@ -59,7 +59,7 @@ def draw_online(layout: bpy.types.UILayout, context: bpy.types.Context, text: st
 
 
 class OnSetup(bpy.types.Operator):
-    """Base: errors become a report and the panel's message."""
+    """Base of operators for setup and downloads: errors become a report and the panel's message."""
 
     bl_options = {"REGISTER"}
 

@@ -18,10 +18,10 @@ from ..work import requests, session
 
 
 class OnTake(Safe):
-    """Base of what is done to one take of the list."""
+    """Base of operators on a take in the list."""
 
-    number: IntProperty(name="Take", description="Number of the take; 0 takes the active one", options={"SKIP_SAVE"})
-    view: BoolProperty(name="Path Preview", description="The number is that of a path preview", options={"SKIP_SAVE"})
+    number: IntProperty(name="Take", description="Number of the take; 0 for the active take", options={"SKIP_SAVE"})
+    view: BoolProperty(name="Path Preview", description="The number refers to a path preview", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -90,12 +90,12 @@ class EX4D_OT_take_again(OnTake, Job):
 
     generator: StringProperty(
         name="Generator",
-        description="Name of another generator; empty: the one that made the take",
+        description="Name of another generator; empty for the one that made the take",
         options={"SKIP_SAVE"},
     )
     options: StringProperty(
         name="Options",
-        description="Settings of the generator to change, in JSON",
+        description="Generator settings to change, in JSON",
         options={"SKIP_SAVE"},
     )
 

@@ -93,7 +93,7 @@ def _best_quality(info: GeneratorInfo) -> tuple[str, str] | None:
 
 
 class EX4D_UL_takes(bpy.types.UIList):
-    """Takes of the shot, one a row."""
+    """Takes of the shot, one per row"""
 
     def draw_item(
         self,

@@ -85,7 +85,7 @@ class EX4D_OT_queue_cancel(bpy.types.Operator):
 
 
 class EX4D_OT_queue_first(Safe):
-    """Make this take next, before your other waiting takes. Other people's turns stay as they are"""
+    """Make this take before your other waiting takes; other people's places in the queue do not change"""
 
     bl_idname = "ex4d.queue_first"
     bl_label = "Next"

@@ -71,11 +71,15 @@ class EX4D_OT_show_footage(Safe):
         name="Shading",
         description="Viewport shading to use",
         items=(
-            ("MATERIAL", "Material", "With its material: every pixel, tinted where it is to be invented"),
+            (
+                "MATERIAL",
+                "Material",
+                "Show every pixel with the footage's material, tinted where it has to be invented",
+            ),
             (
                 "SOLID",
                 "Solid",
-                "Faster: flat colours alone, without the tint",
+                "Faster: flat colours only, without the tint",
             ),
         ),
     )

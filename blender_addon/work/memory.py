@@ -16,24 +16,24 @@ from ..work.queue import Waiting
 class JobMemory:
     """Properties of `scene.ex4d` that remember jobs."""
 
-    job_id: StringProperty(name="Job", description="The job under way, followed again when the file is opened")
-    request: StringProperty(name="Request", description="What the job under way was asked, in JSON")
+    job_id: StringProperty(name="Job", description="Job under way, which is followed again when the file is opened")
+    request: StringProperty(name="Request", description="Request of the job under way, in JSON")
     server: StringProperty(
         name="Server of Jobs",
-        description="The server that has the job under way and what waits; empty for the one on this machine",
+        description="Server that has the job under way and the waiting takes; empty for the one on this machine",
     )
 
     waiting: StringProperty(
         name="Waiting",
-        description="Takes of the scene that wait, each with its place in the queue and its job, in JSON",
+        description="Waiting takes of the scene, each with its place in the queue and its job, in JSON",
     )
 
     elsewhere: StringProperty(
         name="Elsewhere",
-        description="The same of servers that do the work no longer, by their names, in JSON; empty without one",
+        description="Jobs and waiting takes left on other servers, by server name, in JSON; empty if there are none",
     )
 
-    unsent: BoolProperty(name="Unsent", description="The server has not said yet that it has the take under way")
+    unsent: BoolProperty(name="Unsent", description="The server has not yet confirmed that it has the take under way")
 
     def remember(self, request: requests.Request, job_id: str, taken: bool) -> None:
         """Store a job; a take that the server has not confirmed to have (`taken`) will have to be sent again."""

@@ -67,6 +67,14 @@ def test_german_has_nearly_all_panels_and_buttons(addon):
     assert len(missing) < len(labels) / 10, sorted(missing)
 
 
+def test_german_has_nearly_all_tooltips_of_buttons(addon):
+    buttons = {cls for cls in registration.CLASSES if issubclass(cls, bpy.types.Operator)}
+    tooltips = {cls.__doc__.partition("\n")[0] for cls in buttons if cls.__doc__} & ENGLISH
+    assert len(tooltips) > 50
+    missing = tooltips - set(translations.LANGUAGES["de_DE"])
+    assert len(missing) < len(tooltips) / 10, sorted(missing)
+
+
 def test_blender_is_told_the_words_for_labels_and_for_buttons(addon):
     known = translations.dictionary()["de_DE"]
     assert known["*", "Source Camera"] == "Originalkamera"

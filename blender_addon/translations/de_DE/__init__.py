@@ -1,6 +1,7 @@
-"""German: labels and sentences. Tooltips of buttons and settings are English until somebody translates them."""
+"""German: labels, tooltips and sentences. What has no German yet stays English."""
 
 from .labels import LABELS
 from .sentences import SENTENCES
+from .tooltips import TOOLTIPS
 
-WORDS = LABELS | SENTENCES
+WORDS = LABELS | SENTENCES | TOOLTIPS
