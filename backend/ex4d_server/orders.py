@@ -39,7 +39,7 @@ connection breaks is lost."""
 
 @dataclass(frozen=True)
 class Ready(Tagged):
-    """Worker: it is there. Repeated until the first order."""
+    """Worker: it is there. Repeated until the first `Run`."""
 
     token: Word
 

@@ -16,7 +16,8 @@ REBIND_SECONDS = 5.0
 class Received:
     """A message: its connection, the key that the gate verified there, and its frames.
 
-    Frames beyond `MESSAGE_FRAMES` are dropped. `address` is the IP address of the peer.
+    At most `MESSAGE_FRAMES` frames are kept, one more than a message may have besides its address, so that a message
+    with too many can be recognised. `address` is the IP address of the peer.
     """
 
     peer: bytes

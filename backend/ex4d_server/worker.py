@@ -248,7 +248,8 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: Fa
 def serve(socket: zmq.Socket, ready: Ready, run: Callable[[Run], bytes]) -> None:
     """Run jobs until the process ends.
 
-    The messages that must arrive, `Ready` and the one that ends each job, are repeated until the server answers.
+    The messages that must arrive are repeated until the server answers: `Ready` until the first `Run`, and the message
+    that ends a job until `Noted` or the next `Run`.
     """
     lease: int | None = None
     unanswered: bytes | None = encode(ready)

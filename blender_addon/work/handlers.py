@@ -25,7 +25,7 @@ def load_post(*_: object) -> None:
 
 @persistent
 def save_pre(path: str, *_: object) -> None:
-    """Move shots that are elsewhere next to the file."""
+    """Bring shots that are elsewhere next to the file, as links or copies."""
     if not path:
         return
     here = session.current()

@@ -79,7 +79,7 @@ class Session(Connection):
         clip_looks: what was read of the clips that a file dialog shows.
         coverage: how much is real at the camera's current place and along its path.
         others: jobs of this user's other Blenders.
-        settled: what was moved for the file that is being saved right now.
+        settled: which shots were brought next to the file that is being saved right now, see `saving.settle`.
         paths: results of checks of the chosen cameras' paths.
     """
 

@@ -205,7 +205,7 @@ def _one_file(path: Path | None, folder: Path) -> Path | None:
 
 
 def _keep_source_camera(job: Generate | Fill, named: "NamedFiles", links: Path, temporary: Path, folder: Path) -> None:
-    """Keep what `_one_file` made of a source camera with the take, for remaking it; the path is kept there anyway."""
+    """Keep what `_one_file` made of a source camera with the take, for remaking it; a take has its path anyway."""
     if not isinstance(job, Generate):
         return
     made = {sha256: place for sha256, place in named.places.items() if place.is_relative_to(links)}

@@ -18,7 +18,7 @@ RELEASE_SHELL = 100.0
 """Depth of the shell in the release, even though its depth goes up to 10000 (recon.py)."""
 
 SHELL_FACTOR = 1.05
-"""Distance of our shell over the farthest depth of the whole shot."""
+"""Ratio of our shell's depth to the farthest depth of the whole shot."""
 
 
 @dataclass(frozen=True)

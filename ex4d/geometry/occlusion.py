@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class OcclusionFilter:
-    """A face is an occlusion if it exceeds any of the three limits; its vertices are then unreliable.
+    """A face is an occlusion if it is beyond any of the three limits; its vertices are then unreliable.
 
     Attributes:
         min_angle: smallest angle of a face in degrees; 0 sets no limit.
@@ -66,7 +66,7 @@ def reliable_vertices(vertices: NDArray[np.float64], occlusion: OcclusionFilter)
 def _is_occlusion(
     a: NDArray, b: NDArray, c: NDArray, occlusion: OcclusionFilter, extent_limit: float
 ) -> NDArray[np.bool_]:
-    """Which triangles with the corners (...,3) exceed a limit."""
+    """Which triangles with the corners (...,3) are beyond a limit."""
 
     def sharp(corner: NDArray, one: NDArray, other: NDArray) -> NDArray[np.bool_]:
         p, q = one - corner, other - corner

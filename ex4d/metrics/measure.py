@@ -1,7 +1,7 @@
 """Measuring one result, frame by frame: a single pass over its pictures, with every figure that needs no network.
 
-Names of figures that end in `_visible` or `_invented` are the same figures over the pixels that are real in the result,
-or not. Those of `TRUTH` need a true view.
+Figures of a frame have the names in `GROUPS`. One whose name ends in `_visible` or `_invented` is the same figure over
+only the pixels that are real in the result, or only those that are not. Those of `TRUTH` need a true view.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -128,7 +128,7 @@ class Camera:
     intrinsics: NDArray[np.float64]
 
     def rays(self, at: Pixels) -> NDArray[np.float64]:
-        """Directions (3,m) through the centres of pixels, with length 1 along the optical axis."""
+        """Directions (3,m) through the centres of pixels, scaled to 1 along the optical axis."""
         (rows, columns), k = at, self.intrinsics
         return np.stack([(columns + 0.5 - k[0, 2]) / k[0, 0], (rows + 0.5 - k[1, 2]) / k[1, 1], np.ones(len(rows))])
 

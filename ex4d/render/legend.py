@@ -16,7 +16,7 @@ BORROWED = (255, 190, 0)
 """Where another frame saw what is shown; drawn as dots, so that the picture stays visible."""
 
 KEPT = INVENTED
-"""Pixels from an earlier take, which will be shown again; also drawn as dots."""
+"""What an earlier take invented, which will be shown again; also drawn as dots."""
 
 DOT, DOT_PERIOD = 2, 8
 """Side of a dot in pixels, and the spacing of dots along rows and columns."""

@@ -145,7 +145,7 @@ def crosses_unseen(
     """Which lines of sight (m,) cross space that no frame looked into.
 
     Args:
-        rays: (3,m) directions in the axes of the camera, with length 1 along its optical axis.
+        rays: (3,m) directions in the axes of the camera, scaled to 1 along its optical axis.
         inverse_distance: (m,) 1 / distance of the surfaces at which the lines end.
         nearest: 1 / distance of the nearest surface visible from the camera.
         own: what the frame itself knows.

@@ -27,7 +27,7 @@ CUT_SURVIVORS = 0.12
 """A frame in which less than this part of the points is found again starts another shot."""
 
 FOLLOWED = 0.6
-"""If the median part of the points that are found again from frame to frame is below this, the points are noise.
+"""The points are noise if, in the median frame, less than this part of them is found again from the frame before.
 Measured: 0.38 on bare walls, 0.91 and more in clips with texture."""
 
 

@@ -34,7 +34,8 @@ MOST_SPREAD = 0.25
 """The depth of a frame fits the points if the median deviation of the logarithm of their ratio is at most this."""
 
 _SMOOTH, _AROUND = 1.1, 9
-"""Points do not count at edges, where depth differs by this factor within 5 pixels, or this close to moving things."""
+"""Points do not count at edges, where depth differs by this factor within 5 pixels, or where a square of this side in
+pixels around them reaches moving things."""
 
 
 @dataclass(frozen=True)

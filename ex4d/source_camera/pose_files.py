@@ -1,4 +1,4 @@
-"""Files that say where the camera that shot the clip was in every frame, which makes static things static."""
+"""Files that say where the camera that shot the clip was in every frame: static things then stay put in the world."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -85,10 +85,10 @@ def steadying(
 
 
 def steadied(depth: DepthVideo, steady: NDArray[np.float64], already: range = range(0)) -> DepthVideo:
-    """Depth with the (T,2) of `steadying`, and a note with the root mean square change of the median distance.
+    """Depth with the (T,2) of `steadying`, and a note that says how much it pumped.
 
-    Frames that are `already` steady stay unchanged bit for bit; the note is about the others, and replaces an earlier
-    one.
+    The figure is the root mean square of the relative change of each frame's median distance. Frames that are `already`
+    steady stay unchanged bit for bit; the note is about the others, and replaces an earlier one.
     """
     made, changes = depth.depth.copy(), []
     for t, (scale, shift) in enumerate(steady.astype(np.float32)):

@@ -47,7 +47,7 @@ LEAST_MOTION = 0.15
 """Motion below this is noise, in pixels per frame at `WIDTH`."""
 
 KEPT = 0.99
-"""Factor per frame by which something that has stopped sinks back."""
+"""What remains, a frame later, of how much something that has stopped stands out, as a fraction."""
 
 IN_FRONT = 1.1
 """How many times as near as the ground at its foot a standing thing is, so that it never sinks into the ground."""

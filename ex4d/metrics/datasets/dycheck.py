@@ -100,7 +100,7 @@ def _scale(folder: Path, frame: str) -> str:
 
 
 def _split(folder: Path, name: str) -> list[tuple[str, int, int]]:
-    """(name, camera, time) of each frame; empty if there is no such validation split."""
+    """(name, camera, time) of each frame of a split; empty if there is no "val"."""
     file = folder / "splits" / f"{name}.json"
     if name == "val" and not file.is_file():
         return []

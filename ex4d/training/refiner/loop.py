@@ -25,7 +25,7 @@ from ex4d.training.refiner.random_numbers import RandomNumbers
 from ex4d.weights.headers import header
 
 _DRAWN, _USES = 4, 3
-"""Number of batches drawn at a time, and how often each is used: rotated, with other colours, with new depth errors."""
+"""Number of batches drawn at a time, and how often each is used: flipped, channels swapped, with new depth errors."""
 
 _WARM_UP, _CLIP = 300, 1.0
 _BAD = 0.15
