@@ -245,24 +245,30 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: Fa
     return encode(ending)
 
 
-def serve(socket: zmq.Socket, ready: Ready, run: Callable[[Run], bytes]) -> None:
+def serve(socket: zmq.Socket, ready: bytes, run: Callable[[Run], bytes]) -> None:
     """Run jobs until the process ends.
 
-    The messages that must arrive are repeated until the server answers: `Ready` until the first `Run`, and the message
-    that ends a job until `Noted` or the next `Run`.
+    The messages that must arrive are repeated: `ready`, already sent once, until the first `Run`; the one that
+    ends each job until `Noted` or the next `Run`.
     """
     lease: int | None = None
-    unanswered: bytes | None = encode(ready)
+    unanswered: bytes | None = ready
+    again = time.monotonic() + AGAIN_SECONDS
     while True:
         if unanswered is not None:
-            socket.send(unanswered)
-            if not comes(socket, AGAIN_SECONDS):
+            if time.monotonic() >= again:
+                socket.send(unanswered)
+                again = time.monotonic() + AGAIN_SECONDS
+            if not comes(socket, again - time.monotonic()):
                 continue
         order = receive(socket)
         if isinstance(order, Run) and order.lease != lease:
             lease = order.lease
             socket.send(encode(Taken(lease)))
-            unanswered = run(order)
+            unanswered, again = run(order), time.monotonic()
+        elif isinstance(order, Stop) and order.lease != lease:  # its `Run` was lost
+            lease = order.lease
+            unanswered, again = encode(Stopped(lease)), time.monotonic()
         elif isinstance(order, Noted) and order.lease == lease:
             unanswered = None
 
@@ -349,9 +355,11 @@ def main() -> None:
     socket = dealer(context, keys, arguments.far)
     socket.routing_id = token.encode()  # so that the server recognizes it after a reconnection
     socket.connect(arguments.connect)
+    ready = encode(Ready(token))
+    socket.send(ready)
     far = FarServer(context, arguments.connect, keys, Depot(arguments.state)) if arguments.far else None
     runner = load(arguments.runner)
-    serve(socket, Ready(token), lambda order: run_job(socket, arguments.state, order, runner, far))
+    serve(socket, ready, lambda order: run_job(socket, arguments.state, order, runner, far))
 
 
 if __name__ == "__main__":

@@ -269,7 +269,7 @@ class WorkerExecutor:
         worker.heard = self._clock()
         if isinstance(message, Finished | Failed | Stopped):
             self._send(Noted(message.lease))
-            if attempt is None:  # a repeated ending
+            if attempt is None or message.lease != attempt.lease:  # a repeated ending
                 return
         if attempt is None or lease != attempt.lease:
             self._refusals.warning("refused a message of an older lease")

@@ -315,6 +315,19 @@ def test_a_job_that_was_under_way_when_the_connection_broke_arrives_and_runs_onc
     assert len(across.launcher.launched) == 1, "by the same worker"
 
 
+def test_a_job_that_is_lost_in_transit_and_then_cancelled_leaves_the_worker_running(desk, across):
+    across.executor.start(7, job_of(desk.keep(b"clip", "copy.mp4")), "owner")
+    assert isinstance(across.ending(), Finished)
+    across.proxy.swallows = True
+    across.executor.start(8, job_of(desk.keep(b"clip", "copy.mp4")), "owner")
+    time.sleep(0.2)
+    across.proxy.cut_control_now()
+    until(lambda: across.proxy.cuts)
+    across.executor.cancel(8)
+    assert across.ending() == Stopped(8)
+    assert across.launcher.launched[0].poll() is None
+
+
 def test_an_order_that_is_given_while_the_connection_is_made_anew_reaches_the_worker(desk, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     launcher = Elsewhere(tmp_path / "elsewhere")
