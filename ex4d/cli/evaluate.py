@@ -255,17 +255,22 @@ def scenes(
         str, typer.Option("--ranges", help="Sweeps of the second camera, with commas between. Default: all four.")
     ] = "",
     frames: Annotated[int, typer.Option("--frames", min=2, help="Of each shot.")] = 49,
-    width: Annotated[int, typer.Option("--width", min=64, help="In pixels; the height is 9/16 of it.")] = 512,
+    width: Annotated[int, typer.Option("--width", min=64, help="In pixels, even; the height is 9/16 of it.")] = 512,
 ) -> None:
-    """Render scenes to evaluate on: a folder of pairs, with the true depth and the true view from the second camera."""
+    """Render scenes to evaluate on: a folder of pairs, with the true depth and the true view from the second camera.
+
+    The first time, the renderer is compiled, which takes a minute.
+    """
     from ex4d.metrics import rendered
     from ex4d.metrics.ranges import NAMES, RANGES
     from ex4d.synthetic.footage import Recording
 
+    if width % 2:
+        raise InputError(f"Videos have even sides: give --width {width + 1} instead of {width}.")
     wanted = _listed(ranges) or list(NAMES)
     if unknown := [name for name in wanted if name not in NAMES]:
         raise InputError(f"There is no range {unknown[0]}: choose from {', '.join(NAMES)}.")
-    recording = Recording(width // 2 * 2, width * 9 // 32 * 2, frames)
+    recording = Recording(width, width * 9 // 32 * 2, frames)
     chosen = [each for each in RANGES if each.name in wanted]
     with bars() as progress:
         made = rendered.write(folder, _listed(names) or rendered.SCENES, chosen, recording, progress)
@@ -283,7 +288,7 @@ def vbench_setup(
     """Set up VBench in an environment of its own: it pins versions that nothing else here can live with."""
     from ex4d.metrics import vbench
 
-    say("Installing VBench and its packages, some gigabytes; this takes several minutes.")
+    say("Installing VBench and its packages, up to 7 GB; this takes several minutes.")
     results(vbench.set_up(python))
 
 

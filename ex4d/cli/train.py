@@ -9,7 +9,7 @@ from ex4d.cli.options import with_settings
 from ex4d.cli.output import bars, result_folder, results, say
 from ex4d.errors import InputError
 from ex4d.extras import Package
-from ex4d.training.settings import DistilSettings, TrainSettings
+from ex4d.training.settings import DatasetSettings, DistilSettings, RefinerPlan, TrainSettings
 
 train = typer.Typer(no_args_is_help=True, help="Train an EX-4D adapter on ordinary videos with simulated masks.")
 
@@ -23,19 +23,25 @@ def masks(
         ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder of the dataset; a run that was interrupted goes on there.")],
-    frames: Annotated[int, typer.Option("--frames", min=2, max=1025, help="Frames of each clip.")] = 49,
-    size: Annotated[int, typer.Option("--size", min=64, max=2048, help="Side of the square clips in pixels.")] = 512,
-    masks: Annotated[int, typer.Option("--masks", min=1, max=100, help="Masks of each clip.")] = 8,
+    frames: Annotated[
+        int, typer.Option("--frames", min=2, max=1025, help="Frames of each clip.")
+    ] = DatasetSettings.frames,
+    size: Annotated[
+        int, typer.Option("--size", min=64, max=2048, help="Side of the square clips in pixels.")
+    ] = DatasetSettings.size,
+    masks: Annotated[int, typer.Option("--masks", min=1, max=100, help="Masks of each clip.")] = DatasetSettings.masks,
     clips_a_video: Annotated[
         int, typer.Option("--clips_a_video", min=0, max=1_000_000, help="Most clips taken from one video; 0 for all.")
-    ] = 4,
+    ] = DatasetSettings.clips_a_video,
     depth_estimator: Annotated[
         str, typer.Option("--depth_estimator", help="Where depth comes from, as in `ex4d depth`.")
-    ] = "auto",
+    ] = DatasetSettings.depth_estimator,
     accept_licence: Annotated[
         bool, typer.Option("--accept_licence", help="Accept the terms of the depth estimator.")
     ] = False,
-    tracker: Annotated[str, typer.Option("--tracker", help="What follows points for tracking masks.")] = "lk",
+    tracker: Annotated[
+        str, typer.Option("--tracker", help="What follows points for tracking masks.")
+    ] = DatasetSettings.tracker,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -45,13 +51,13 @@ def masks(
             help="Videos at a time, 0.7 GB of memory each. Default: 1 with a depth model, else one for two cores.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn at random.")] = DatasetSettings.seed,
 ) -> None:
     """Make a dataset: clips without cuts, and several simulated masks for each.
 
     Leaves the dataset, and a contact sheet of its masks in it. Videos that cannot be used are left out and listed.
     """
-    from ex4d.training.dataset import SHEET, DatasetSettings
+    from ex4d.training.dataset import SHEET
     from ex4d.training.making import left_out, make
     from ex4d.training.mask_sheet import mask_sheet
     from ex4d.training.sources import videos as videos_in
@@ -127,11 +133,13 @@ def refiner(
     minutes: Annotated[
         float, typer.Option(help="Stop after this many minutes; the same command then goes on.", min=0)
     ] = 8.0,
-    steps: Annotated[int, typer.Option(help="Number of steps in total.", min=1)] = 36_000,
-    batch: Annotated[int, typer.Option(help="Pictures per step.", min=1)] = 32,
-    size: Annotated[int, typer.Option(help="Side of a picture in pixels, a multiple of 16.", min=32)] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of the initial weights and the pictures.")] = 1,
-    rate: Annotated[float, typer.Option(help="Learning rate after the warm-up.", min=0)] = 1.5e-3,
+    steps: Annotated[int, typer.Option(help="Number of steps in total.", min=1)] = RefinerPlan.steps,
+    batch: Annotated[int, typer.Option(help="Pictures per step.", min=1)] = RefinerPlan.batch,
+    size: Annotated[
+        int, typer.Option(help="Side of a picture in pixels, a multiple of 16.", min=32)
+    ] = RefinerPlan.size,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and the pictures.")] = RefinerPlan.seed,
+    rate: Annotated[float, typer.Option(help="Learning rate after the warm-up.", min=0)] = RefinerPlan.rate,
     begin: Annotated[Path | None, typer.Option(help="Weights of an earlier training to start from.")] = None,
     device: Annotated[Literal["cuda", "cpu"], typer.Option(help="What trains it.")] = "cuda",
 ) -> None:
@@ -148,7 +156,7 @@ def refiner(
         raise InputError(f"The side of a picture must be a multiple of 16, not {size}.")
     if device == "cuda" and not cuda.is_available():
         raise InputError("No NVIDIA GPU can be used here: give --device cpu, which takes hundreds of times as long.")
-    plan = loop.Plan(seed, steps, batch, size, rate)
+    plan = RefinerPlan(seed, steps, batch, size, rate)
     with bars() as progress, result_folder(folder):
         done = loop.train(folder, plan, minutes * 60, device, say, progress, begin)
     if done:

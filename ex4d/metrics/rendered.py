@@ -59,6 +59,7 @@ def write(
     wrong = [name for name in names if name not in scenes.SCENES]
     if wrong:
         raise InputError(f"There is no scene {wrong[0]!r}: choose from {', '.join(scenes.SCENES)}.")
+    progress("Rendering scenes", 0, len(names) * len(ranges))
     for number, name in enumerate(names):
         world = scenes.SCENES[name](recording.frames, recording.seed)
         source = film(world, recording)

@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.geometry.intrinsics import fit_frame
+from ex4d.media import still
 from ex4d.media.clip import ClipSource, open_source
+from ex4d.media.picture import at_working_size, displayed_size
 from ex4d.storage.atomic import check_there
 from ex4d.storage.names import CLIP_ENDINGS, pictures_in
 
@@ -101,13 +104,10 @@ def open_stream(where: Path | tuple[Path, ...], what: str) -> Stream:
 
 
 def _picture(file: Path) -> NDArray[np.uint8]:
-    import cv2
-
     check_there(file, "picture")
-    made = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
-    if made is None:
-        raise InputError(f"{file} is no picture that can be read: use another copy.")
-    return np.ascontiguousarray(made[..., ::-1], np.uint8)
+    picture = still.read(file)
+    width, height = displayed_size(picture)
+    return at_working_size(picture, fit_frame(width, height, multiple=1), 8)
 
 
 def resized(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from ex4d.errors import InputError
 from ex4d.storage import user_cache
 
-REQUIREMENT = "vbench==0.1.5"
+REQUIREMENTS = ("vbench==0.1.5", "setuptools<81")
+"""openai-clip, which VBench needs, imports `pkg_resources`; setuptools 81 no longer has it."""
 
 PYTHONS = ((3, 8), (3, 11))
 """First and last version of Python for which everything that it pins is available."""
@@ -33,12 +34,20 @@ DIMENSIONS = (
 
 ERROR_LINES = 3
 
-_SCRIPT = """
-import json, sys
+NO_NETWORK = 3
+"""Exit code of the script where VBench could not get the network of a dimension."""
+
+_SCRIPT = f"""
+import json, subprocess, sys
 from vbench import VBench
 asked = json.load(sys.stdin)
 bench = VBench(asked["device"], "", asked["out"])
-bench.evaluate(videos_path=asked["videos"], name="run", dimension_list=asked["dimensions"], mode="custom_input")
+for name in asked["dimensions"]:
+    try:
+        bench.evaluate(videos_path=asked["videos"], name=name, dimension_list=[name], mode="custom_input")
+    except (OSError, subprocess.CalledProcessError) as error:  # what its downloads raise, by urllib, requests or wget
+        print(name + ": " + str(error), file=sys.stderr)
+        sys.exit({NO_NETWORK})
 """
 
 
@@ -52,11 +61,19 @@ def python() -> Path:
     return folder() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
+def _installed() -> Path:
+    """What was installed, written when all of it was."""
+    return folder() / "installed.txt"
+
+
 def missing() -> str:
     """Why VBench cannot run here, as a sentence; "" if it can."""
-    if python().is_file():
-        return ""
-    return "VBench is not set up: it needs an environment of its own, and a gigabyte or more of packages."
+    try:
+        if _installed().read_text(encoding="utf-8").splitlines() == list(REQUIREMENTS):
+            return ""
+    except OSError:
+        pass
+    return "VBench is not set up: it needs an environment of its own, and up to 7 GB of packages."
 
 
 def set_up(base: Path | None = None) -> Path:
@@ -78,7 +95,8 @@ def set_up(base: Path | None = None) -> Path:
             f" {'.'.join(map(str, version))}: name another Python."
         )
     _run([starter, "-m", "venv", "--clear", str(folder())], "The environment for VBench cannot be made")
-    _run([str(python()), "-m", "pip", "install", "-q", REQUIREMENT], "VBench cannot be installed")
+    _run([str(python()), "-m", "pip", "install", "-q", *REQUIREMENTS], "VBench cannot be installed")
+    _installed().write_text("\n".join(REQUIREMENTS), encoding="utf-8")
     return python()
 
 
@@ -94,7 +112,8 @@ def evaluate(
         runner: a Python that has VBench; None uses the environment's.
 
     Raises:
-        InputError: VBench is not set up, does not support a dimension on such videos, or fails; quotes its last lines.
+        InputError: VBench is not set up, does not support a dimension on such videos, cannot download a network, or
+            fails; quotes its last lines.
     """
     if unknown := [name for name in dimensions if name not in DIMENSIONS]:
         raise InputError(
@@ -106,8 +125,9 @@ def evaluate(
         asked = {"videos": str(videos.resolve()), "dimensions": list(dimensions), "device": device, "out": out}
         _run([str(runner or python()), "-c", _SCRIPT], "VBench failed", json.dumps(asked))
         try:
-            read = json.loads((Path(out) / "run_eval_results.json").read_text(encoding="utf-8"))
-            return {name: _scores(*read[name][:2]) for name in dimensions}
+            files = {name: Path(out) / f"{name}_eval_results.json" for name in dimensions}
+            read = {name: json.loads(file.read_text(encoding="utf-8"))[name] for name, file in files.items()}
+            return {name: _scores(*rows[:2]) for name, rows in read.items()}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"VBench left no scores that can be read ({error}).") from error
 
@@ -122,6 +142,11 @@ def _run(command: list[str], failed: str, given: str | None = None) -> str:
         done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     except OSError as error:
         raise InputError(f"{failed}: {command[0]}: {error.strerror}.") from error
+    if given is not None and done.returncode == NO_NETWORK:
+        raise InputError(
+            f"VBench could not download the network that it needs ({done.stderr.strip().splitlines()[-1]}): check the"
+            " connection, and that the program wget is installed."
+        )
     if done.returncode:
         last = " ".join(done.stderr.strip().splitlines()[-ERROR_LINES:]) or f"exit code {done.returncode}"
         raise InputError(f"{failed}: {last}")

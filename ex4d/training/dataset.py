@@ -2,6 +2,7 @@
 
 dataset.json                the settings, the clips, and the videos that gave none
 contact_sheet.png           some clips with their masks, to look at
+.lock                       held by the `ex4d train masks` that is working here; empty
 videos/<hash>.json          the result for one video, which tells an interrupted run what is done
 clips/<hash>-<start>/       a clip: the first 16 digits of its video's hash, and its first frame
     clip.json               where it is from, its caption, and what each mask is
@@ -23,10 +24,11 @@ from numpy.typing import NDArray
 from ex4d.errors import EX4DError, InputError
 from ex4d.media.clip import open_source
 from ex4d.media.mastering import write_ffv1
-from ex4d.plain import between, from_plain, length, matches, to_plain
+from ex4d.plain import between, from_plain, matches, to_plain
 from ex4d.storage.atomic import replacing
 from ex4d.storage.npz import open_arrays, write_arrays
 from ex4d.training.sample import Sample
+from ex4d.training.settings import DatasetSettings
 from ex4d.training.simulated import Kind, Simulated
 
 VERSION = 1
@@ -40,28 +42,6 @@ LIMIT_JSON = 1 << 28
 _AGAIN = "delete this clip's folder and run the same `ex4d train masks` again, which makes what is missing."
 
 ClipName = Annotated[str, matches(r"[0-9a-f]{16}-[0-9]{6,9}", "the name of a clip")]
-
-
-@dataclass(frozen=True)
-class DatasetSettings:
-    """Settings of a dataset.
-
-    Attributes:
-        frames: of each clip.
-        size: side of its pictures in pixels.
-        masks: of each clip.
-        clips_a_video: maximum number of clips per video; 0 for all.
-        depth_estimator, tracker: by name.
-        seed: of all random numbers.
-    """
-
-    frames: Annotated[int, between(2, 1025)] = 49
-    size: Annotated[int, between(64, 2048)] = 512
-    masks: Annotated[int, between(1, 100)] = 8
-    clips_a_video: Annotated[int, between(0, 1_000_000)] = 4
-    depth_estimator: Annotated[str, length(1, 100)] = "auto"
-    tracker: Annotated[str, length(1, 100)] = "lk"
-    seed: Annotated[int, between(0, (1 << 63) - 1)] = 0
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ex4d.depth import registry
 from ex4d.errors import EX4DError, InputError, PluginError
 from ex4d.pipeline.hashing import blob_of
 from ex4d.progress import GOING_THROUGH_VIDEOS, Progress, silent
+from ex4d.storage.locks import locked
 from ex4d.training.clips import Piece, pieces
 from ex4d.training.dataset import (
     ABOUT,
@@ -32,6 +34,9 @@ from ex4d.training.simulated import Source, seeded, simulate
 from ex4d.training.sources import Video
 from ex4d.training.trackers import LUCAS_KANADE, follow_with, tracker
 from ex4d.training.workers import in_processes
+
+LOCK = ".lock"
+"""File in the folder of a dataset that a run holds while it works there."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ def make(
         progress: called after each video.
 
     Raises:
-        InputError: the folder contains something else, a setting cannot be used, no video gave a clip, or the disk is
-            full.
+        InputError: the folder contains something else, another run is working in it, a setting cannot be used, no video
+            gave a clip, or the disk is full.
     """
     spec = registry.choose(settings.depth_estimator).spec if settings.depth_estimator != "file" else None
     if spec is not None and spec.terms and not accept_licence:
@@ -78,18 +83,18 @@ def make(
     tracker(settings.tracker)
     cores = os.cpu_count() or 1
     count = processes or (1 if spec is not None and spec.parts else max(1, cores // 2))
-    _begin(out, settings)
     items = [_Item(video, out, settings, accept_licence, max(1, cores // count)) for video in videos]
     given: dict[int, Given] = {}
-    progress(GOING_THROUGH_VIDEOS, 0, len(items))
-    for number, result in in_processes(_of_video, items, min(count, len(items))):
-        name = videos[number].path.name
-        given[number] = result or Given(name, why="the process that read it crashed")
-        progress(GOING_THROUGH_VIDEOS, len(given), len(items))
-    about = _all_of([given[number] for number in range(len(items))], settings)
-    if not about.clips:
-        raise InputError(f"No clip could be made. {' '.join(left_out(about))}")
-    write_json(out / ABOUT, about)
+    with _begun(out, settings):
+        progress(GOING_THROUGH_VIDEOS, 0, len(items))
+        for number, result in in_processes(_of_video, items, min(count, len(items))):
+            name = videos[number].path.name
+            given[number] = result or Given(name, why="the process that read it crashed")
+            progress(GOING_THROUGH_VIDEOS, len(given), len(items))
+        about = _all_of([given[number] for number in range(len(items))], settings)
+        if not about.clips:
+            raise InputError(f"No clip could be made. {' '.join(left_out(about))}")
+        write_json(out / ABOUT, about)
     return Dataset.open(out)
 
 
@@ -106,23 +111,28 @@ def left_out(about: About) -> tuple[str, ...]:
     return (f"{len(without)} of {len(about.videos)} videos were left out.", *sentences)
 
 
-def _begin(out: Path, settings: DatasetSettings) -> None:
-    """Create the folder, or check that it contains the beginning of this dataset."""
+@contextmanager
+def _begun(out: Path, settings: DatasetSettings) -> Iterator[None]:
+    """Context in which the folder, new or with the beginning of this dataset, is reserved for this run."""
     if (out / ABOUT).exists():
         there = read_about(out).settings
         if there != settings:
             raise InputError(f"The dataset {out} was begun with other settings: use the same, or another folder.")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(one.name != LOCK for one in out.iterdir())):
         raise InputError(f"{out} holds something else than a dataset: choose a new or empty folder.")
     try:
         for folder in (out / CLIPS, out / VIDEOS):
             folder.mkdir(parents=True, exist_ok=True)
-            for half in folder.glob(".*.*.*"):  # left by a process that was killed, see `ex4d.storage.atomic.replacing`
-                shutil.rmtree(half, ignore_errors=True) if half.is_dir() else half.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"The folder {out} cannot be made: {error.strerror}; choose another one.") from error
-    if not (out / ABOUT).exists():
-        write_json(out / ABOUT, About(VERSION, settings))
+    taken = f"Another `ex4d train masks` is working in {out}: wait until it has ended, or choose another folder."
+    with locked(out / LOCK, taken):
+        for folder in (out / CLIPS, out / VIDEOS):
+            for half in folder.glob(".*.*.*"):  # left by a process that was killed, see `ex4d.storage.atomic.replacing`
+                shutil.rmtree(half, ignore_errors=True) if half.is_dir() else half.unlink(missing_ok=True)
+        if not (out / ABOUT).exists():
+            write_json(out / ABOUT, About(VERSION, settings))
+        yield
 
 
 def _all_of(given: Sequence[Given], settings: DatasetSettings) -> About:

@@ -27,6 +27,7 @@ from ex4d.training.network import Encoded, Network, training_library
 from ex4d.training.sample import Samples
 from ex4d.training.settings import DistilSettings, LoopSettings, TrainSettings
 from ex4d.weights import store
+from ex4d.weights.headers import header
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -115,6 +116,7 @@ def train_adapter(
     if not accelerator.is_main_process:
         say, progress = _nothing, silent
     files = model_files.files(store.folder(), with_adapter=False)
+    begin = None if start is None else _adapter(start, files, settings.rank)
     training, held_back = order.held_back(samples.clips, settings.held_back, settings.seed)
     say(f"{len(training)} clips to train on, {len(held_back)} held back, {samples.masks} masks each.")
     latents = _encoded(samples, out / LATENTS, settings, files, accelerator, progress)
@@ -127,8 +129,8 @@ def train_adapter(
         device=accelerator.device,
         hidden=HIDDEN,
     )
-    if start is not None:
-        begin_with(network, _adapter(start, network))
+    if begin is not None:
+        begin_with(network, begin)
     say(network.share())
 
     def write(weights: Mapping[str, Tensor]) -> None:
@@ -170,6 +172,7 @@ def distil_adapter(
     if accelerator.num_processes > 1:
         raise InputError("Distilling runs on one GPU: start it without accelerate.")
     files = model_files.files(store.folder(), with_adapter=adapter is None)
+    teacher = _adapter(adapter or files.adapter, files, settings.rank)
     latents = _encoded(samples, out / LATENTS, settings, files, accelerator, progress, (NEGATIVE_PROMPT,))
     network = Network(
         _video_model(files, settings, accelerator.device),
@@ -179,7 +182,7 @@ def distil_adapter(
         device=accelerator.device,
         hidden=HIDDEN,
     )
-    begin_with(network, _adapter(adapter or files.adapter, network))
+    begin_with(network, teacher)
     learner = Distillation(network, latents.prompt(NEGATIVE_PROMPT), settings)
     say(learner.share())
 
@@ -198,18 +201,21 @@ def begin_with(network: Network, adapter: Adapter) -> None:
         weight.copy_(adapter.encoder[name] if name in adapter.encoder else adapter.lora[name])
 
 
-def _adapter(path: Path, network: Network) -> Adapter:
-    dit = network.pipe.dit
-    shape = ModelShape(dit.dim, dit.blocks[0].ffn_dim, len(dit.blocks))
-    found = read_adapter(path, shape, HIDDEN)
+def _adapter(path: Path, files: model_files.Files, own: int) -> Adapter:
+    """An adapter from a file, which must fit the video model and have our rank; checked before anything is encoded."""
+    found = read_adapter(path, _shape(files.dit), HIDDEN)
     lora = {name.replace(".default", "").replace(".weight", ".default.weight"): t for name, t in found.lora.items()}
-    if (rank := next(t.shape[0] for name, t in lora.items() if ".lora_A." in name)) != (own := _rank(network)):
-        raise InputError(f"The adapter {path} has rank {rank}, not {own}: give --rank {rank}.")
-    return Adapter(found.encoder, lora, rank, found.modules)
+    if found.rank != own:
+        raise InputError(f"The adapter {path} has rank {found.rank}, not {own}: give --rank {found.rank}.")
+    return Adapter(found.encoder, lora, found.rank, found.modules)
 
 
-def _rank(network: Network) -> int:
-    return next(weight.shape[0] for name, weight in network.trained().items() if ".lora_A." in name)
+def _shape(files: tuple[Path, ...]) -> ModelShape:
+    """The shape of a video model, from the headers of its files."""
+    tensors = {name: shape for file in files for name, shape in header(file, "video model").items()}
+    blocks = {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
+    inner, outer = tensors["blocks.0.ffn.0.weight"]
+    return ModelShape(outer, inner, len(blocks))
 
 
 def _video_model(files: model_files.Files, settings: LoopSettings, device: torch.device) -> Any:

@@ -122,15 +122,21 @@ def open_mesh(source: DepthVideo) -> DWMesh:
 def _front_most(place: Projected, inverse_distance: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which vertices (H,W) are in a picture of these distances (h,w) and not behind what is drawn there.
 
-    The farthest of the four pixels around a vertex counts: on a slanted surface the nearest one may be in front.
+    Of the distance at the pixel that a vertex is in and the one interpolated between the four around it, the farther
+    counts: beside an edge the interpolated one is too near, and on a slanted surface that of the pixel's centre may be.
     """
     height, width = inverse_distance.shape
     x, y = place.x, place.y
     inside = (place.distance > NEAR) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
     x, y = x[inside], y[inside]
+    own = inverse_distance[y.astype(np.intp), x.astype(np.intp)]
     left, top = (np.floor(a - 0.5).astype(np.intp).clip(0) for a in (x, y))
     right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    farthest = np.minimum.reduce([inverse_distance[row, column] for row in (top, bottom) for column in (left, right)])
+    across, down = (x - 0.5 - left).clip(0), (y - 0.5 - top).clip(0)
+    above, below = (
+        (1 - across) * inverse_distance[row, left] + across * inverse_distance[row, right] for row in (top, bottom)
+    )
+    drawn = np.minimum(own, (1 - down) * above + down * below)
     result = np.zeros(place.x.shape, np.bool_)
-    result[inside] = place.distance[inside] * farthest * (1 - SAME_SURFACE) < 1
+    result[inside] = place.distance[inside] * drawn * (1 - SAME_SURFACE) < 1
     return result

@@ -1,13 +1,14 @@
-"""How an adapter is trained and distilled. Needs numpy only.
+"""How datasets are made, and how an adapter and the refiner are trained. Needs numpy only.
 
 Defaults are the release's or DiffSynth's if known: the LoRA's rank is the published adapter's, the learning rate is
 DiffSynth's for LoRAs. The others are proposals.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from ex4d.generate.diffsynth.quality import SIZES, ModelSize
+from ex4d.plain import between, length
 from ex4d.schema import Choice, Settings, setting
 
 Quantisation = Literal["none", "nf4"]
@@ -16,6 +17,28 @@ _QUANTISATIONS = (
     Choice("none", "None", "In bfloat16, 33 GB"),
     Choice("nf4", "4 Bits", "In 4 bits (QLoRA, needs bitsandbytes), 9 GB"),
 )
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """Settings of a dataset.
+
+    Attributes:
+        frames: of each clip.
+        size: side of its pictures in pixels.
+        masks: of each clip.
+        clips_a_video: maximum number of clips per video; 0 for all.
+        depth_estimator, tracker: by name.
+        seed: of all random numbers.
+    """
+
+    frames: Annotated[int, between(2, 1025)] = 49
+    size: Annotated[int, between(64, 2048)] = 512
+    masks: Annotated[int, between(1, 100)] = 8
+    clips_a_video: Annotated[int, between(0, 1_000_000)] = 4
+    depth_estimator: Annotated[str, length(1, 100)] = "auto"
+    tracker: Annotated[str, length(1, 100)] = "lk"
+    seed: Annotated[int, between(0, (1 << 63) - 1)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,3 +98,21 @@ class DistilSettings(LoopSettings):
     teacher_guidance: float = setting(
         5.0, "Teacher Guidance", "Guidance of the teacher; drafts then run without guidance", minimum=1
     )
+
+
+@dataclass(frozen=True)
+class RefinerPlan:
+    """Settings of a training of the refiner, independent of its progress.
+
+    Attributes:
+        seed: of the weights and the pictures.
+        steps: total number of steps, over which the rate falls to 0.
+        batch, size: pictures per step, and their side in pixels, a multiple of 16.
+        rate: the learning rate after the warm-up.
+    """
+
+    seed: int = 1
+    steps: int = 36_000
+    batch: int = 32
+    size: int = 256
+    rate: float = 1.5e-3

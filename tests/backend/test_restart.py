@@ -135,7 +135,7 @@ def test_a_server_that_never_answers_is_unreachable_after_a_while(tmp_path):
 
 def test_a_server_that_stopped_answering_is_unreachable_and_found_again(server, connect, shot):
     server.start()
-    client = connect(server, clock=lambda: 10 * time.monotonic())  # its seconds are ten times as short
+    client = connect(server, clock=lambda: 4 * time.monotonic())  # its seconds are four times as short
     job, files = shot("slow_once")
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "wait", client)

@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_shots import FPS, HEIGHT, WIDTH, left_half, turning
+from typer.testing import CliRunner
 
+from ex4d.cli.app import build_app
 from ex4d.errors import InputError
+from ex4d.media import picture as media_picture
 from ex4d.media.movie import write_movie, write_png_frames
 from ex4d.metrics import rendered
 from ex4d.metrics.datasets import dycheck, iphone_ptz, pairs, vista4d
 from ex4d.metrics.datasets.results import result_of, with_result
 from ex4d.metrics.measure import measure
 from ex4d.metrics.ranges import RANGES
+from ex4d.metrics.streams import open_stream
 from ex4d.synthetic.footage import Recording
 
 TURNED = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], float)
@@ -166,6 +170,19 @@ def test_a_folder_of_pairs_needs_a_clip_or_a_truth_in_each(shot):
     (shot.parent / "empty").mkdir()
     with pytest.raises(InputError, match=r"has neither source.mp4 nor truth.mp4"):
         pairs.cases(shot.parent)
+
+
+def test_scenes_of_an_odd_width_are_refused(tmp_path):
+    run = CliRunner().invoke(build_app(), ["evaluate", "scenes", str(tmp_path / "scenes"), "--width", "65"])
+    assert str(run.exception) == "Videos have even sides: give --width 66 instead of 65."
+    assert not (tmp_path / "scenes").exists()
+
+
+def test_a_picture_too_large_to_be_decoded_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(media_picture, "LIMIT_PIXELS", 100)
+    write_png_frames(tmp_path / "shot", np.zeros((1, 16, 16, 3), np.uint8))
+    with pytest.raises(InputError, match="16x16 pixels, which is too large"):
+        open_stream(tmp_path / "shot", "result")
 
 
 def test_rendered_scenes_are_pairs_whose_true_view_sweeps_through_the_range(tmp_path):

@@ -74,6 +74,25 @@ def test_its_last_words_are_told_when_it_fails(runner, videos, tmp_path):
         vbench.evaluate(videos, ["imaging_quality"], "cpu", runner)
 
 
+def test_a_network_that_cannot_be_downloaded_is_told_apart(runner, videos, tmp_path):
+    fails = 'if "imaging_quality" in dimension_list: raise ConnectionError("no route to host")'
+    (tmp_path / "packages" / "vbench.py").write_text(
+        STAND_IN.replace("        assert", f"        {fails}\n        assert")
+    )
+    with pytest.raises(InputError, match=r"could not download the network .*\(imaging_quality: no route to host\)"):
+        vbench.evaluate(videos, ["motion_smoothness", "imaging_quality"], "cpu", runner)
+    assert "mean" in vbench.evaluate(videos, ["motion_smoothness"], "cpu", runner)["motion_smoothness"]
+
+
+def test_an_environment_whose_installation_did_not_finish_does_not_count(tmp_path, monkeypatch):
+    monkeypatch.setenv("EX4D_CACHE", str(tmp_path))
+    vbench.python().parent.mkdir(parents=True)
+    vbench.python().write_text("")
+    assert "VBench is not set up" in vbench.missing()
+    (vbench.folder() / "installed.txt").write_text("\n".join(vbench.REQUIREMENTS))
+    assert vbench.missing() == ""
+
+
 def test_a_python_that_is_too_new_for_its_pins_is_refused(tmp_path):
     newer = tmp_path / "python"
     newer.write_text("#!/bin/sh\necho 3 13\n")

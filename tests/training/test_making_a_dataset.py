@@ -80,7 +80,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path):
+def test_a_run_keeps_others_out_until_it_is_killed_and_goes_on_to_the_same_bytes(tmp_path):
     films, script = folder_of(tmp_path / "films", 4), tmp_path / "script.py"
     script.write_text(SCRIPT)
     whole = contents(make(videos(films), tmp_path / "whole", SETTINGS, processes=2).folder)
@@ -94,6 +94,11 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path):
                 break
             assert run.poll() is None
             time.sleep(0.05)
+        with pytest.raises(
+            InputError, match=r"Another `ex4d train masks` is working in .*set: wait until it has ended"
+        ):
+            make(videos(films), out, SETTINGS, processes=2)
+        assert run.poll() is None
     finally:
         children = _children(run.pid)
         run.send_signal(signal.SIGKILL)

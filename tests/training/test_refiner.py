@@ -16,9 +16,10 @@ from ex4d.training.refiner import loop
 from ex4d.training.refiner.depth_errors import made_wrong
 from ex4d.training.refiner.pictures import pictures
 from ex4d.training.refiner.random_numbers import RandomNumbers
+from ex4d.training.settings import RefinerPlan
 
 pytestmark = pytest.mark.wan
-PLAN = loop.Plan(seed=3, steps=12, batch=2, size=64)
+PLAN = RefinerPlan(seed=3, steps=12, batch=2, size=64)
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path):
 
 def test_a_training_leaves_torchs_own_random_numbers_alone(tmp_path):
     before = torch.random.get_rng_state()
-    trained(tmp_path, loop.Plan(seed=3, steps=1, batch=1, size=32))
+    trained(tmp_path, RefinerPlan(seed=3, steps=1, batch=1, size=32))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -72,13 +73,13 @@ def test_the_shipped_network_is_better_than_one_that_has_learned_nothing_on_pict
 def test_another_plan_in_the_same_folder_is_refused(tmp_path):
     trained(tmp_path, PLAN)
     with pytest.raises(InputError, match="has a training with --seed 3 --steps 12 "):
-        trained(tmp_path, loop.Plan(seed=4, steps=12, batch=2, size=64))
+        trained(tmp_path, RefinerPlan(seed=4, steps=12, batch=2, size=64))
 
 
 def test_weights_to_begin_with_are_taken(tmp_path):
     shutil.copy(refinement.WEIGHTS, tmp_path / "old.safetensors")
     said = []
-    plan = loop.Plan(seed=3, steps=1, batch=2, size=64, rate=0.0)
+    plan = RefinerPlan(seed=3, steps=1, batch=2, size=64, rate=0.0)
     loop.train(tmp_path, plan, 1e9, "cpu", said.append, begin=tmp_path / "old.safetensors")
     old, new = load_file(tmp_path / "old.safetensors"), load_file(tmp_path / loop.WEIGHTS)
     assert all(torch.allclose(old[name].float(), new[name].float(), atol=1e-3) for name in old)

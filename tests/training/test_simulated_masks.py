@@ -115,6 +115,18 @@ def test_a_board_hides_as_much_of_the_wall_as_parallax_says():
     assert masks[-1][[0, 63], 10:].all()  # the border is not a hole
 
 
+def test_the_edge_of_a_hidden_area_leans_to_neither_side():
+    # The board's edge is its column 20, which moves by 32 pixels for 1 to the right, and the wall's columns by 16: it
+    # hides those between 20 - 16 * way and 20.
+    errors = []
+    for way in np.linspace(0.1, 0.5, 41):
+        scene = Scene(DWMesh.from_depth(step()), np.zeros((9, 64, 64, 3), np.uint8), truck(way))
+        hidden = np.count_nonzero(~list(seen_from(scene, engine()))[-1][32, 9:20])
+        errors.append(hidden - np.count_nonzero(np.arange(20) > 20 - 16 * way))
+    assert np.abs(errors).max() <= 1
+    assert abs(np.mean(errors)) <= 0.2
+
+
 def test_all_engines_give_the_same_masks():
     scene = Scene(DWMesh.from_depth(step()), np.zeros((9, 64, 64, 3), np.uint8), truck(0.5))
     one, other = (np.stack(list(seen_from(scene, engine(name)))) for name in ("numba", "numpy"))

@@ -8,9 +8,9 @@ from films import panned, texture, written
 from ex4d.errors import InputError, PluginError
 from ex4d.source_camera.tracks import Tracks
 from ex4d.training import patches
-from ex4d.training.dataset import DatasetSettings
 from ex4d.training.making import make
 from ex4d.training.patches import holes
+from ex4d.training.settings import DatasetSettings
 from ex4d.training.sources import videos
 from ex4d.training.trackers import LUCAS_KANADE, TrackerSpec, follow_with, lucas_kanade, tracker, trackers
 

@@ -12,6 +12,7 @@ if any(find_spec(name) is None for name in ("diffsynth", "accelerate", "peft")):
     pytest.skip("needs the extra train: make test-wan", allow_module_level=True)
 
 import tiny_training
+from safetensors.torch import save_file
 from tiny_training import tiny
 from typer.testing import CliRunner
 
@@ -229,9 +230,25 @@ def test_missing_model_files_are_named(tmp_path, monkeypatch):
     assert "adapter" not in str(error.value)  # it is the result
 
 
-def test_an_adapter_of_another_rank_is_refused(tree, tmp_path):
+def test_an_adapter_of_another_rank_is_refused_before_anything_is_encoded(tree, tmp_path):
+    samples, installed = Clips(), tree / "EX-4D" / "ex4d.ckpt"
     with pytest.raises(InputError, match="has rank 4, not 8: give --rank 4"):
-        train(tmp_path / "out", Clips(), start=tree / "EX-4D" / "ex4d.ckpt", settings={"rank": 8})
+        train(tmp_path / "out", samples, start=installed, settings={"rank": 8})
+    with pytest.raises(InputError, match="has rank 4, not 8: give --rank 4"):
+        runs.distil_adapter(samples, tmp_path / "out", settings(DistilSettings, rank=8), adapter=installed)
+    assert samples.loaded == []
+
+
+def test_a_file_that_is_no_adapter_of_this_model_is_refused_before_anything_is_encoded(tree, tmp_path):
+    samples, damaged, other = Clips(), tmp_path / "damaged.ckpt", tmp_path / "other.safetensors"
+    damaged.write_bytes((tree / "EX-4D" / "ex4d.ckpt").read_bytes()[:5000])
+    save_file({"latent_strange": torch.zeros(1)}, other)
+    for file, why in ((damaged, "damaged.ckpt"), (other, "other.safetensors lacks"), (tmp_path / "no", "no")):
+        with pytest.raises(InputError, match=why):
+            train(tmp_path / "out", samples, start=file)
+        with pytest.raises(InputError, match=why):
+            runs.distil_adapter(samples, tmp_path / "out", settings(DistilSettings), adapter=file)
+    assert samples.loaded == []
 
 
 def test_the_installed_adapter_is_distilled_to_a_lora_for_drafts(tree, tmp_path):

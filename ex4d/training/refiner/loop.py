@@ -22,6 +22,7 @@ from ex4d.storage.atomic import replacing
 from ex4d.training.refiner.depth_errors import made_wrong
 from ex4d.training.refiner.pictures import pictures, sampled
 from ex4d.training.refiner.random_numbers import RandomNumbers
+from ex4d.training.settings import RefinerPlan
 from ex4d.weights.headers import header
 
 _DRAWN, _USES = 4, 3
@@ -37,24 +38,6 @@ WEIGHTS = "edge_refiner.safetensors"
 _STATE = "state.safetensors"
 _HELD = 10_000_000
 """Seed of the held-out pictures, separate from that of the training."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Settings of a training, independent of its progress.
-
-    Attributes:
-        seed: of the weights and the pictures.
-        steps: total number of steps, over which the rate falls to 0.
-        batch, size: pictures per step, and their side in pixels, a multiple of 16.
-        rate: the learning rate after the warm-up.
-    """
-
-    seed: int = 1
-    steps: int = 36_000
-    batch: int = 32
-    size: int = 256
-    rate: float = 1.5e-3
 
 
 @dataclass(frozen=True)
@@ -74,7 +57,7 @@ class Figures:
 
 def train(
     folder: Path,
-    plan: Plan,
+    plan: RefinerPlan,
     seconds: float,
     device: str,
     say: Callable[[str], None],
@@ -157,14 +140,14 @@ class _Batch:
         return self.picture, self.true, self.made
 
 
-def _batch(numbers: RandomNumbers, plan: Plan) -> _Batch:
+def _batch(numbers: RandomNumbers, plan: RefinerPlan) -> _Batch:
     with torch.no_grad():
         picture, true = pictures(numbers, plan.batch, plan.size)
         made, wanted = made_wrong(numbers, true)
         return _Batch(picture, wanted, made)
 
 
-def _batches(plan: Plan, done: int, device: str) -> Iterator[_Batch]:
+def _batches(plan: RefinerPlan, done: int, device: str) -> Iterator[_Batch]:
     """The batches from step `done` on, whatever an earlier call has done."""
     together = _DRAWN * _USES
     for turn in range(done // together, plan.steps // together + 2):
@@ -213,7 +196,7 @@ def _told(figures: Figures) -> str:
 class _Learning:
     """The network, the running mean of its weights, the optimiser, and on a GPU the graph of a step."""
 
-    def __init__(self, plan: Plan, device: str) -> None:
+    def __init__(self, plan: RefinerPlan, device: str) -> None:
         self._plan, self._device = plan, device
         with torch.random.fork_rng([]):  # drawn on the CPU, so that the initial weights are the same on every device
             torch.manual_seed(plan.seed)
