@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import av
     from av.buffer import Buffer
+    from av.sidedata.sidedata import SideDataContainer
 
 # Kinds of side data that FFmpeg has but PyAV's list (`av.sidedata.sidedata.Type`) lacks. If a picture has one of them,
 # EXIF for example, PyAV refuses to read any.
@@ -74,11 +75,19 @@ def from_matrix(matrix: tuple[int, ...]) -> Orientation:
 def orientation_of(picture: "av.VideoFrame") -> Orientation:
     """How to bring a decoded picture upright, by the display matrix in its file."""
     try:
-        side_data = picture.side_data
+        side_data = _side_data(picture)
     except ValueError:
-        side_data = _without_unknown_side_data(picture).side_data
+        side_data = _side_data(_without_unknown_side_data(picture))
     data = cast("Buffer | None", side_data.get("DISPLAYMATRIX"))
     return Orientation() if data is None else from_matrix(struct.unpack("=9i", bytes(data)))
+
+
+def _side_data(picture: "av.VideoFrame") -> "SideDataContainer":
+    """Not `picture.side_data`, which the picture would keep: each would hold the other, and a long clip would fill the
+    memory with decoded pictures until Python looks for such cycles."""
+    from av.sidedata.sidedata import SideDataContainer
+
+    return SideDataContainer(picture)  # type: ignore[call-arg]
 
 
 def _without_unknown_side_data(picture: "av.VideoFrame") -> "av.VideoFrame":

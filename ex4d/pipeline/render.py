@@ -16,7 +16,7 @@ from ex4d.progress import Progress, silent
 from ex4d.render.conditioning import Conditioning, render, render_stereo
 from ex4d.render.engines import engine
 from ex4d.render.scene import Earlier, Plate, Scene
-from ex4d.source_camera.masks import resized_mask
+from ex4d.source_camera import masks
 from ex4d.source_camera.pose_files import clip_frames
 
 
@@ -75,7 +75,7 @@ def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, s
     cameras = path_of(mesh, shot, path, preset, settings)
     if settings.release_compat or settings.persistence == "off":  # as `ex4d.pipeline.plate.why_not` says
         return Scene(mesh, shot.clip.frames, cameras, settings.release_compat)
-    moving = None if shot.moving is None else resized_mask(shot.moving, mesh.width, mesh.height) > 0
+    moving = None if shot.moving is None else masks.resized(shot.moving, (mesh.width, mesh.height))
     plate, earlier = _plate_of(shot, mesh), _earlier_of(shot, mesh)
     return Scene(
         mesh, shot.clip.frames, cameras, persistence=settings.persistence, moving=moving, plate=plate, earlier=earlier

@@ -64,5 +64,5 @@ def resized_mask(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np
 
 
 def resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask (T,h,w) at another size (width, height)."""
-    return resized_mask(mask, *size) > 0
+    """A mask (T,h,w) at another size (width, height); the same array if it has that size."""
+    return mask if mask.shape[:0:-1] == size else resized_mask(mask, *size) > 0

@@ -1,5 +1,6 @@
 """How files declare that their pictures are rotated and mirrored, and that they are shown upright."""
 
+import gc
 import math
 import struct
 import zlib
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ex4d.media.clip import clip_info, open_source, read_clip
+from ex4d.media.movie import write_movie
 from ex4d.media.orientation import Orientation, from_matrix
 
 ONE = 1 << 16
@@ -152,3 +154,17 @@ def test_a_sheared_picture_is_told_and_an_empty_matrix_means_nothing():
     assert "sheared" in (from_matrix(matrix(1, 0, 0.5, 1)).note or "")
     assert from_matrix((0,) * 9) == Orientation()
     assert from_matrix(matrix(1, 0.0001, -0.0001, 1)) == Orientation(), "rounding is no angle"
+
+
+def test_no_decoded_picture_stays_in_memory_once_it_was_read(tmp_path):
+    movie = tmp_path / "clip.mp4"
+    write_movie(movie, np.zeros((6, 32, 48, 3), np.uint8), Fraction(24))
+    gc.collect()
+    gc.disable()  # Python looks for cycles so rarely that a hundred large pictures may wait for it
+    try:
+        clip = read_clip(movie, frames=None)
+        left = [one for one in gc.get_objects() if isinstance(one, av.VideoFrame)]
+    finally:
+        gc.enable()
+    assert len(clip.frames) == 6
+    assert left == []
