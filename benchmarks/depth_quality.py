@@ -1,8 +1,8 @@
-"""Quality of each depth provider on the two rendered samples: `python benchmarks/depth_quality.py`.
+"""Measure each depth estimator on the two rendered samples: `python benchmarks/depth_quality.py`.
 
-Compared with true depth, after the alignment that each provider needs (one scale, or one scale and shift in disparity,
-for the whole shot): AbsRel and delta1; flicker along the optical flow; and how well the mask of a view from 30 and 60
-degrees agrees with the mask from true depth (IoU of the real part, and of the holes).
+Prints AbsRel and delta1 against the true depth, after the alignment that each estimator needs (one scale, or one scale
+and shift in disparity, for the whole shot), the flicker along the optical flow, and how well the mask of a view from 30
+and 60 degrees agrees with that from the true depth (IoU of what is real, and of the holes).
 """
 
 import argparse
@@ -33,7 +33,7 @@ ANGLES = ("30", "60")
 def main() -> None:
     """Print a table for each sample."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--accept_licence", action="store_true", help="also run what is for research only")
+    parser.add_argument("--accept_licence", action="store_true", help="also run estimators for research use only")
     accept = parser.parse_args().accept_licence
     for folder in (SAMPLE, SAMPLE / "moving"):
         clip = read_clip(folder / "clip.mp4", frames=None)

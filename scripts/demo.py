@@ -1,7 +1,7 @@
-"""The main job on the sample or another clip: Blender with the add-on, a real backend process, a take, a contact sheet.
+"""Reshoot the sample or another clip in Blender with the add-on, through a real backend process.
 
-`make demo` runs this, `make demo CLIP=my.mp4` on a clip of yours. It leaves a .blend with mesh, camera and strip, the
-video, and a contact sheet.
+`make demo` runs this on the sample, `make demo CLIP=my.mp4` on a clip of yours. Writes a .blend with mesh, camera and
+strip, the video, and a contact sheet.
 """
 
 import argparse
@@ -29,8 +29,10 @@ def main() -> None:
     """Run Blender's part, then make the contact sheet from its take."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--blender", type=Path, required=True, help="Python of the environment with bpy")
-    arguments.add_argument("--output_dir", type=Path, required=True)
-    arguments.add_argument("--clip", type=Path, default=SAMPLE / "clip.mp4", help="Default: the sample.")
+    arguments.add_argument("--output_dir", type=Path, required=True, help="folder for the results")
+    arguments.add_argument(
+        "--clip", type=Path, default=SAMPLE / "clip.mp4", help="clip to reshoot (default: the sample)"
+    )
     options = arguments.parse_args()
     out = options.output_dir.resolve()
     if out.exists():

@@ -1,8 +1,9 @@
-"""A release on a machine that has nothing but Debian and Blender: python clean_machine.py dist/release (as root).
+"""Install a release on a machine with nothing but Debian and Blender: python clean_machine.py dist/release (as root).
 
-Makes a Debian in a folder with debootstrap, puts the files of the release into it, and follows docs/install.md there:
-every command is one of that page. A server is installed and started, the extension comes from the release's list and is
-updated from it, and the sample becomes a take, by the command line and in Blender. Ends with 0 when all of it is there.
+Sets up Debian in a folder with debootstrap, copies the files of the release into it, and follows docs/install.md there:
+every command comes from that page. Installs and starts a server, installs the extension from the release's list and
+updates it from there, and makes a take of the sample, on the command line and in Blender. The exit code is 0 if all of
+this succeeds.
 """
 
 import argparse
@@ -206,9 +207,9 @@ def main(release: Path, suite: str, source: str, base: Path | None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("release", type=Path)
-    parser.add_argument("--suite", default="trixie", help="of Debian")
-    parser.add_argument("--mirror", default="", help="of Debian; that of this machine's apt where it is one")
-    parser.add_argument("--base", type=Path, help="a folder with such a Debian, which stays as it is")
+    parser.add_argument("release", type=Path, help="folder of the release")
+    parser.add_argument("--suite", default="trixie", help="release of Debian")
+    parser.add_argument("--mirror", default="", help="mirror of Debian (default: that of this machine's apt)")
+    parser.add_argument("--base", type=Path, help="folder with such a Debian, which is not changed")
     asked = parser.parse_args()
     main(asked.release.resolve(), asked.suite, asked.mirror or mirror(), asked.base)

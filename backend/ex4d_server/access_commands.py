@@ -7,12 +7,15 @@ import typer
 
 State = Annotated[
     Path | None,
-    typer.Option("--state", help="Folder of the server; by default the user's own state folder."),
+    typer.Option("--state", help="State folder of the server. Default: the user's own."),
 ]
 
 
 def keygen(state: State = None) -> None:
-    """Make the server's keys, if there are none yet, and show the public one. `ex4d serve` makes them too."""
+    """Create the server's keys, and show the public one.
+
+    Existing keys are kept. `ex4d serve` creates keys too.
+    """
     from ex4d.jobs.keys import shown_key
     from ex4d_server.access import prepare
 
@@ -21,12 +24,16 @@ def keygen(state: State = None) -> None:
 
 def authorize(
     key: Annotated[
-        str, typer.Argument(help="The client's key, from Copy My Key in its Blender or from its `ex4d hosts key`.")
+        str,
+        typer.Argument(help="The client's public key, from Copy My Key in its Blender or from its `ex4d hosts key`."),
     ],
-    name: Annotated[str, typer.Option("--name", help="Whose key it is, for `clients` and `revoke`.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the client, for `clients` and `revoke`.")],
     state: State = None,
 ) -> None:
-    """Let a client in. A running server does so at once."""
+    """Authorize a client to connect.
+
+    A running server lets it in at once.
+    """
     from ex4d_server import access
 
     found = access.authorize(_folder(state), key, name)
@@ -34,11 +41,12 @@ def authorize(
 
 
 def revoke(
-    who: Annotated[str, typer.Argument(metavar="NAME", help="The client's name, or its key.")], state: State = None
+    who: Annotated[str, typer.Argument(metavar="NAME", help="The client's name or public key.")], state: State = None
 ) -> None:
-    """Stop letting a client in. A running server also stops serving its connections.
+    """Revoke a client's authorization.
 
-    Its jobs continue; nobody gets their results unless the client is let in again.
+    A running server also stops serving the client's connections. The client's jobs continue, but nobody gets their
+    results unless the client is authorized again.
     """
     from ex4d_server import access
 
@@ -46,7 +54,10 @@ def revoke(
 
 
 def clients(state: State = None) -> None:
-    """List who is let in, besides programs of the server's own user."""
+    """List the authorized clients.
+
+    Programs of the server's own user are let in as well, and are not listed.
+    """
     from ex4d.jobs.keys import shown_key
     from ex4d_server import access
 
@@ -55,25 +66,28 @@ def clients(state: State = None) -> None:
     for name, key in found.items():
         typer.echo(f"{name:{width}}  {shown_key(key)}")
     if not found:
-        typer.echo("No client is let in: `ex4d server authorize KEY --name NAME` lets one in.")
+        typer.echo("No client is let in: add one with `ex4d server authorize KEY --name NAME`.")
 
 
 def invite(
     name: Annotated[
-        str | None, typer.Option("--name", help="What clients call this server; by default this machine's name.")
+        str | None,
+        typer.Option("--name", help="Name of the server in the lists of clients. Default: this machine's name."),
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(
-            "--address", help="How clients reach it, such as tcp://gpu-box:5750; by default where it listens."
+            "--address",
+            help="Address at which clients reach it, such as tcp://gpu-box:5750. Default: the one it listens on.",
         ),
     ] = None,
     state: State = None,
 ) -> None:
-    """Write the server file for clients, which holds name, address and public key: invite > gpu-box.json.
+    """Print the server file for clients.
 
-    Clients import it in Blender (Import Server File) or by `ex4d hosts add`. Nothing in it is secret; send it by a way
-    on which nobody can change it.
+    It holds the server's name, address and public key: `ex4d server invite > gpu-box.json`. Clients import it in
+    Blender (Import Server File) or with `ex4d hosts add`. Nothing in it is secret, but send it in a way that lets
+    nobody change it.
     """
     from ex4d_server.access import invitation
 

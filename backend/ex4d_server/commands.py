@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 State = Annotated[
     Path | None,
-    typer.Option("--state", help="Folder for jobs, files and logs; by default the user's own state folder."),
+    typer.Option("--state", help="Folder for jobs, files and logs. Default: the user's own state folder."),
 ]
 CLEAN_SECONDS = 300.0
 """How long a running server may take to remove files."""
-server = typer.Typer(no_args_is_help=True, help="Manage what a server keeps.", rich_markup_mode=None)
+server = typer.Typer(no_args_is_help=True, help="Manage a server: its files, clients and queue.", rich_markup_mode=None)
 
 
 def serve(
@@ -29,16 +29,16 @@ def serve(
         str,
         typer.Option(
             "--address",
-            help="Address to listen on; port 0 takes any free port. Other machines can reach tcp://0.0.0.0:5750:"
-            " let one in first, with `ex4d server authorize`.",
+            help="Address to listen on; port 0 takes any free port. For clients on other machines, authorize one with"
+            " `ex4d server authorize`, then listen on tcp://0.0.0.0:5750.",
         ),
     ] = DEFAULT_ADDRESS,
     files_port: Annotated[
         int | None,
         typer.Option(
             "--files-port",
-            help="Port for files. By default the port after that of the address, or any free port if the address"
-            " has port 0 or only this machine can reach the server.",
+            help="Port for files. Default: the port after that of --address; any free port if --address has port 0"
+            " or only this machine can reach the server.",
             min=0,
             max=65535,
         ),
@@ -48,8 +48,8 @@ def serve(
         int | None,
         typer.Option(
             "--workers",
-            help="Number of jobs that run at the same time: by default one for each NVIDIA GPU of this machine or"
-            " the cluster, or one without a GPU.",
+            help="Number of jobs that run at the same time. Default: one for each NVIDIA GPU of this machine or the"
+            " cluster; one if there is no GPU.",
             min=1,
             max=64,
         ),
@@ -58,28 +58,28 @@ def serve(
         str | None,
         typer.Option(
             "--cluster",
-            help="Run the jobs on the machines of a Ray cluster, given by the address of its head, such as"
-            " 10.0.0.5:6379; this machine has to belong to the cluster. See docs/another-host.md.",
+            help="Run jobs on the machines of the Ray cluster whose head has this address, such as 10.0.0.5:6379;"
+            " this machine must belong to the cluster. See docs/another-host.md.",
         ),
     ] = None,
     idle: Annotated[
         float | None,
         typer.Option(
             "--idle",
-            help="Stop a worker after this many seconds without a job, by default 900, which frees its GPU.",
+            help="End a worker after this many seconds without a job, which frees its GPU. Default: 900.",
             min=1,
         ),
     ] = None,
     linger: Annotated[
         float | None,
-        typer.Option("--linger", help="End this many seconds after the last client and job; by default never.", min=0),
+        typer.Option("--linger", help="Exit this many seconds after the last client and job. Default: never.", min=0),
     ] = None,
     step_deadline: Annotated[
         float | None,
         typer.Option(
             "--step-deadline",
-            help="End a worker that makes no step for this many seconds, by default half an hour; in a stage of"
-            " one step, four times that.",
+            help="End a worker that completes no step for this many seconds; in a stage of one step, for four times"
+            " as many. Default: 1800.",
             min=1,
         ),
     ] = None,
@@ -96,7 +96,7 @@ def serve(
 
 @server.command()
 def usage(state: State = None) -> None:
-    """Show what the server keeps, and what it may keep."""
+    """Show how much a server keeps, and its limits."""
     from ex4d_server.blobs import StoreLimits
 
     folder = _folder(state)
@@ -114,17 +114,18 @@ def usage(state: State = None) -> None:
 def clean(
     state: State = None,
     days: Annotated[
-        float | None, typer.Option("--days", min=0, help="Remove files that have not been used for this many days.")
+        float | None, typer.Option("--days", min=0, help="Remove files that have been unused for this many days.")
     ] = None,
     gb: Annotated[
         float | None,
         typer.Option("--gb", min=0, help="Then remove the least recently used files until this many GB are left."),
     ] = None,
 ) -> None:
-    """Remove files that no unfinished job needs. A server may be running.
+    """Remove files that no unfinished job needs.
 
-    Without options, removes what is over the limits, as a server itself does every minute. Removed results can no
-    longer be fetched; those in Blender or in output folders stay, and so do files used in the last ten minutes.
+    The server may be running. Without options, this removes whatever exceeds the limits, as a server itself does every
+    minute. Removed results can no longer be fetched; those in Blender or in output folders stay, and so do files used
+    in the last ten minutes.
     """
     from ex4d_server.blobs import CLEAN_FILE, BlobStore, StoreLimits
     from ex4d_server.content import run
@@ -153,10 +154,13 @@ def limit(
     state: State = None,
     gb: Annotated[float | None, typer.Option("--gb", min=0, help="Keep at most this many GB.")] = None,
     days: Annotated[
-        float | None, typer.Option("--days", min=0, help="Keep files that were used within this many days.")
+        float | None, typer.Option("--days", min=0, help="Keep files for this many days after their last use.")
     ] = None,
 ) -> None:
-    """Set how much a server keeps, and for how long. This takes effect within a minute, even for a running server."""
+    """Set how much a server keeps, and for how long.
+
+    A running server applies the change within a minute.
+    """
     from ex4d_server.blobs import StoreLimits
 
     folder = _folder(state)
@@ -173,7 +177,7 @@ def _folder(state: Path | None) -> Path:
 
     folder = platformdirs.user_state_path("ex4d") if state is None else state
     if not blob_folder(folder).is_dir():
-        raise InputError(f"{folder} is not the state folder of a server: give that with --state.")
+        raise InputError(f"{folder} is not the state folder of a server: name that folder with --state.")
     return folder.absolute()
 
 

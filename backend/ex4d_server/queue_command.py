@@ -20,7 +20,7 @@ WORK = {
     "reconstruct": "opens a clip",
     "preview": "previews a path",
     "generate": "makes a take",
-    "fill": "makes a take of colour and mask",
+    "fill": "makes a take from colour and mask",
 }
 
 
@@ -32,15 +32,16 @@ def queue(
         typer.Option(
             "--first",
             metavar="JOB",
-            help="Start this waiting job, given by the digits shown in front of it, before all others. Only for"
-            " the user that the server runs as.",
+            help="Start this waiting job before all others; JOB is the digits shown in front of it. Only for the"
+            " user that the server runs as.",
         ),
     ] = None,
 ) -> None:
-    """Show what a server runs, and what waits, in the order in which it will start as things stand.
+    """Show the running and the waiting jobs of a server.
 
-    Opening clips and previews come first; then clients take turns. The server's user sees the digits of every job,
-    others only those of their own.
+    Waiting jobs are in the order in which they will start as things stand: opening clips and previews come first, then
+    clients take turns. The user that the server runs as sees the digits of every job, others only those of their own
+    jobs.
     """
     found = answered(address, server, lambda client: client.ask_queue(), lambda client: client.queue)
     if first is not None:
@@ -60,7 +61,7 @@ def _meant(queue: "Queue", digits: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"{len(found)} jobs that wait begin with {digits}: give more digits of the one that you mean.")
+        raise InputError(f"{len(found)} waiting jobs begin with {digits}: give more digits of the one that you mean.")
     if digits and any(entry.job_id.startswith(digits.lower()) for entry in queue.running):
         raise InputError(f"Job {digits} is already running: only a waiting job can be put first.")
     raise InputError(

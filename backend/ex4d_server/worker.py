@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument("--connect", required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--runner", required=True)
-    parser.add_argument("--far", action="store_true", help="files are fetched from the server, and sent to it")
+    parser.add_argument("--far", action="store_true", help="fetch files from the server, and send results to it")
     arguments = parser.parse_args()
     token = os.environ.pop(TOKEN_VARIABLE)
     server, public, secret = os.environ.pop(KEYS_VARIABLE).split()

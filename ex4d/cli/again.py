@@ -14,21 +14,21 @@ from ex4d.storage.names import with_name
 
 def again(
     path: Annotated[
-        Path, typer.Argument(metavar="TAKE", help="A take: its folder, its take.json, or the video beside it.")
+        Path, typer.Argument(metavar="TAKE", help="The take: its folder, its take.json, or the video next to it.")
     ],
     output_dir: Annotated[
         Path | None,
-        typer.Option("--output_dir", help="Folder for the new take; by default a new one beside TAKE."),
+        typer.Option("--output_dir", help="Folder for the new take. Default: a new one next to TAKE."),
     ] = None,
     input_video: Annotated[
         Path | None,
-        typer.Option("--input_video", help="Where the clip is now, if it has moved; its content must be the same."),
+        typer.Option("--input_video", help="New location of the clip, if it has moved; its content must be the same."),
     ] = None,
 ) -> None:
-    """Reproduce a take from its record.
+    """Remake a take from its record.
 
-    With the same version on the same machine the result is the same, byte for byte. The files that the take was made
-    from are found where the record says, and their contents are checked.
+    With the same version on the same machine, the result is the same, byte for byte. The files that the take was made
+    from must be where the record says, and their contents are checked.
     """
     from ex4d.pipeline.again import again as make_again
     from ex4d.pipeline.runtime import Runtime

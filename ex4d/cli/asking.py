@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Address = Annotated[str, typer.Option("--address", help="Address of the server.")]
-Named = Annotated[str | None, typer.Option("--server", help="Name of a server in your list, instead of an address.")]
+Named = Annotated[str | None, typer.Option("--server", help="Name of a server in your list, instead of --address.")]
 
 
 def answered(

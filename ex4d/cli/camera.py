@@ -18,13 +18,16 @@ FormatName = Literal["npz", "chan", "transforms", "colmap", "tum", "kitti", "row
 
 def camera(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="A camera file of any format, or the folder of a COLMAP model as text.")
+        Path,
+        typer.Argument(
+            metavar="IN", help="Camera file in any of these formats, or the folder of a COLMAP model in text format."
+        ),
     ],
     target: Annotated[
         Path,
         typer.Argument(
             metavar="OUT",
-            help="What to write: .npz, .chan, .json, or, without an extension, the folder of a COLMAP model.",
+            help="File to write: .npz, .chan or .json; without an extension, the folder of a COLMAP model.",
         ),
     ],
     format_name: Annotated[
@@ -35,7 +38,7 @@ def camera(
     fov: Annotated[
         float | None, typer.Option("--fov", help="Horizontal field of view in degrees, if IN has no lens.")
     ] = None,
-    scale: Annotated[float, typer.Option("--scale", help="Multiply all distances.")] = 1.0,
+    scale: Annotated[float, typer.Option("--scale", help="Factor by which all distances are multiplied.")] = 1.0,
     first_frame: Annotated[
         int | None, typer.Option("--first_frame", help="Number of the first frame in OUT, such as 1001.")
     ] = None,
@@ -43,11 +46,11 @@ def camera(
         bool, typer.Option("--from_first", help="Make the first camera the origin of the world.")
     ] = False,
 ) -> None:
-    """Convert a camera path or a solved camera.
+    """Convert a camera path or a solved camera to another format.
 
     Reads and writes .npz, Nuke's .chan, transforms.json, COLMAP, TUM, KITTI, rows of 16 (InSpatio-World) and
-    RealEstate10K, and reads what ViPE, MegaSaM and Vista4D write. So a take's camera.npz, and what
-    `recon --save_camera` wrote, can be used in other programs.
+    RealEstate10K, and reads the output of ViPE, MegaSaM and Vista4D. Other programs can then read a take's camera.npz,
+    or the file that `ex4d recon --save_camera` writes.
     """
     _refuse(source, target)
     into = registry.format_for(target, format_name)

@@ -26,7 +26,7 @@ SHEET = "contact_sheet.png"
 def demo(output_dir: OutputDir = Path("out/demo")) -> None:
     """Run the sample through a server process.
 
-    Leaves the files of a take, and a contact sheet.
+    Writes the files of a take, and a contact sheet.
     """
     from ex4d.pipeline.take import RESULT
 
@@ -67,7 +67,7 @@ def run_sample(out: Path, progress: Progress) -> tuple[str, ...]:
         )
     previews = [name for name, spec in generators().items() if spec.is_preview]
     if not previews:
-        raise InputError("No generator of previews is installed: install ex4d again.")
+        raise InputError("No preview generator is installed: reinstall ex4d.")
     named = NamedFiles(progress)
     job = named.generate(
         SourceFiles(sample / "clip.mp4"),

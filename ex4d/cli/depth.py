@@ -18,11 +18,11 @@ def depth(
     output_dir: OutputDir = Path("out"),
     depth: DepthFile = None,
     source: SourceSettings,
-    again: Annotated[bool, typer.Option("--again", help="Estimate again even if a cached depth exists.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Estimate the depth again, even if it is cached.")] = False,
 ) -> None:
-    """Get the depth of a clip, and report on it.
+    """Read or estimate the depth of a clip, and report on it.
 
-    Leaves a depth file, a video of clip, depth and normals side by side, and the report as JSON.
+    Writes a depth file, a video of clip, depth and normals side by side, and the report as JSON.
     """
     from ex4d.depth.report import report
     from ex4d.depth.views import write_side_by_side

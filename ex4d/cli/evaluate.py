@@ -38,40 +38,44 @@ def run(
     result: Annotated[
         Path,
         typer.Argument(
-            metavar="RESULT", help="A video or a take's folder; with --data a folder with a result for each shot."
+            metavar="RESULT", help="Video, or folder of a take; with --data, a folder with one result per shot."
         ),
     ],
-    generator: Annotated[str, typer.Option("--generator", help="What made it: the head of its column in tables.")] = "",
+    generator: Annotated[
+        str,
+        typer.Option("--generator", help="Name of the generator, for tables. Default: the name of RESULT."),
+    ] = "",
     dataset: Annotated[Dataset, typer.Option("--dataset", help="Kind of data; see docs/evaluation.md.")] = "one",
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the data set.")] = None,
-    source: Annotated[Path | None, typer.Option("--source", help="The clip: a video or a folder of images.")] = None,
+    source: Annotated[Path | None, typer.Option("--source", help="Source clip: a video or a folder of images.")] = None,
     truth: Annotated[
-        Path | None, typer.Option("--truth", help="What a real camera saw there: a video or a folder of images.")
+        Path | None, typer.Option("--truth", help="True view, as a real camera saw it: a video or a folder of images.")
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option("--mask", help="White where the result shows what is real. Default: the take's own.")
+        Path | None, typer.Option("--mask", help="Mask of the result, white where it is real. Default: the take's own.")
     ] = None,
     camera: Annotated[
-        Path | None, typer.Option("--camera", help="The path that was asked for. Default: the take's own.")
+        Path | None, typer.Option("--camera", help="Requested camera path. Default: the take's own.")
     ] = None,
     source_camera: Annotated[
-        Path | None, typer.Option("--source_camera", help="How the clip's own camera moved. Default: the take's own.")
+        Path | None, typer.Option("--source_camera", help="Motion of the clip's own camera. Default: the take's own.")
     ] = None,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Names with commas between, see docs/evaluation.md. Default: all.")
+        str, typer.Option("--metrics", help="Comma-separated names of metrics; see docs/evaluation.md. Default: all.")
     ] = "",
     only: Annotated[
-        str, typer.Option("--range", help="Only shots of this range: small, large, extreme, full or other.")
+        str, typer.Option("--range", help="Measure only shots of this range: small, large, extreme, full or other.")
     ] = "",
-    resize: Annotated[bool, typer.Option("--resize", help="Bring results to the size of the true view.")] = False,
-    device: Annotated[Device, typer.Option("--device", help="Of networks.")] = "cpu",
+    resize: Annotated[bool, typer.Option("--resize", help="Resize results to the size of the true view.")] = False,
+    device: Annotated[Device, typer.Option("--device", help="Device to run networks on.")] = "cpu",
     out: Annotated[
-        Path | None, typer.Option("--out", help="File for all figures (.json), which tables are made of.")
+        Path | None,
+        typer.Option("--out", help="File for all figures (.json), from which `ex4d evaluate table` makes tables."),
     ] = None,
 ) -> None:
-    """Measure results, with or without a true view to compare with.
+    """Measure results, with or without a true view for comparison.
 
-    Prints a line for each result. What cannot be measured here is said and left out.
+    Prints one line per result. Metrics that cannot be measured here are reported and left out.
     """
     from ex4d.metrics import report as reports
     from ex4d.metrics.ranges import NAMES, OTHER
@@ -81,7 +85,7 @@ def run(
     _check_writable([out], result, source, truth, mask, camera, source_camera)
     if dataset == "one":
         if data is not None:
-            raise InputError("--data is for a whole data set: say which with --dataset.")
+            raise InputError("--data is for a whole data set: name its kind with --dataset.")
         cases = [_one(result, source, truth, mask, camera, source_camera)]
     else:
         if any(each is not None for each in (source, truth, mask, camera, source_camera)):
@@ -96,7 +100,7 @@ def run(
         cases = [case for case in cases if case.range == only]
         if not cases:
             raise InputError(
-                f"No shot is of the range {only}; there is {ranges}. The range follows from the camera path."
+                f"No shot is in the range {only}, only in {ranges}: the range follows from the camera path."
             )
     named = frozenset(name.strip() for name in metrics.split(",") if name.strip())
     plan = Plan(generator or result.stem, DATASETS[dataset], resize=resize, device=device)
@@ -154,7 +158,7 @@ def _with_results(dataset: Dataset, data: Path | None, folder: Path) -> "list[Ca
     from ex4d.metrics.datasets.results import result_of, with_result
 
     if data is None:
-        raise InputError(f"Where the data lies is not known: give its folder with --data beside --dataset {dataset}.")
+        raise InputError(f"--dataset {dataset} needs the folder of the data set: name it with --data.")
     if dataset == "vista4d":
         named = vista4d.cases(data)
     else:
@@ -169,7 +173,7 @@ def _with_results(dataset: Dataset, data: Path | None, folder: Path) -> "list[Ca
             found.append(with_result(case, place))
     if not found:
         raise InputError(
-            f"{folder} has no result of any shot in {data}: the first should be called {named[0][0].name}.mp4."
+            f"{folder} has no result for any shot in {data}: that of the first should be called {named[0][0].name}.mp4."
         )
     if without:
         say(f"{len(without)} shots have no result in {folder} and are left out: {', '.join(without[:5])}"
@@ -196,18 +200,20 @@ def _print(report: "Report") -> None:
 
 @evaluate.command("table")
 def table(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Figures of `ex4d evaluate run --out`.")],
-    markdown: Annotated[Path | None, typer.Option("--markdown", help="File for the tables (.md).")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="File for every figure in a line (.csv).")] = None,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files of figures from `ex4d evaluate run --out`.")
+    ],
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="File for the tables (.md). Default: print them.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="File for all figures, one per line (.csv).")] = None,
     plots: Annotated[Path | None, typer.Option("--plots", help="Folder for plots by angle (.png).")] = None,
     published: Annotated[
-        bool, typer.Option("--published/--no-published", help="Also what others have published, marked so.")
+        bool,
+        typer.Option("--published/--no-published", help="Include figures that others have published, marked as such."),
     ] = True,
 ) -> None:
-    """Make tables and plots of figures, with the generators in columns.
-
-    Without --markdown the tables are printed.
-    """
+    """Make tables and plots of figures, with one column per generator."""
     from ex4d.metrics import plots as plotting
     from ex4d.metrics import published as others
     from ex4d.metrics import report
@@ -249,17 +255,22 @@ def _write_text(path: Path | None, text: str) -> None:
 
 @evaluate.command("scenes")
 def scenes(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write them, a folder for each shot.")],
-    names: Annotated[str, typer.Option("--scenes", help="Names with commas between. Default: five scenes.")] = "",
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder for the scenes, with a folder for each shot.")
+    ],
+    names: Annotated[str, typer.Option("--scenes", help="Comma-separated names of scenes. Default: five scenes.")] = "",
     ranges: Annotated[
-        str, typer.Option("--ranges", help="Sweeps of the second camera, with commas between. Default: all four.")
+        str, typer.Option("--ranges", help="Comma-separated ranges that the second camera sweeps. Default: all four.")
     ] = "",
-    frames: Annotated[int, typer.Option("--frames", min=2, help="Of each shot.")] = 49,
-    width: Annotated[int, typer.Option("--width", min=64, help="In pixels, even; the height is 9/16 of it.")] = 512,
+    frames: Annotated[int, typer.Option("--frames", min=2, help="Frames per shot.")] = 49,
+    width: Annotated[
+        int, typer.Option("--width", min=64, help="Width in pixels, even; the height is 9/16 of it.")
+    ] = 512,
 ) -> None:
-    """Render scenes to evaluate on: a folder of pairs, with the true depth and the true view from the second camera.
+    """Render scenes to evaluate on.
 
-    The first time, the renderer is compiled, which takes a minute.
+    Writes a folder of pairs, with the true depth and the true view from the second camera. The first time, the renderer
+    is compiled, which takes a minute.
     """
     from ex4d.metrics import rendered
     from ex4d.metrics.ranges import NAMES, RANGES
@@ -283,9 +294,14 @@ def _listed(text: str) -> list[str]:
 
 @evaluate.command("vbench-setup")
 def vbench_setup(
-    python: Annotated[Path | None, typer.Option("--python", help="A Python of 3.8 to 3.11. Default: this one.")] = None,
+    python: Annotated[
+        Path | None, typer.Option("--python", help="Python 3.8 to 3.11 to set it up with. Default: this one.")
+    ] = None,
 ) -> None:
-    """Set up VBench in an environment of its own: it pins versions that nothing else here can live with."""
+    """Set up VBench in an environment of its own.
+
+    It pins versions of packages that nothing else here can work with.
+    """
     from ex4d.metrics import vbench
 
     say("Installing VBench and its packages, up to 7 GB; this takes several minutes.")
@@ -294,17 +310,20 @@ def vbench_setup(
 
 @evaluate.command("vbench")
 def vbench_run(
-    videos: Annotated[Path, typer.Argument(metavar="VIDEOS", help="A video, or a folder of .mp4 files.")],
+    videos: Annotated[Path, typer.Argument(metavar="VIDEOS", help="Video, or folder of .mp4 files.")],
     dimensions: Annotated[
-        str, typer.Option("--dimensions", help="Names with commas between. Default: the seven for videos of one's own.")
+        str,
+        typer.Option(
+            "--dimensions", help="Comma-separated names. Default: the seven that VBench measures on custom videos."
+        ),
     ] = "",
-    device: Annotated[Device, typer.Option("--device", help="What runs it.")] = "cuda",
+    device: Annotated[Device, typer.Option("--device", help="Device to run VBench on.")] = "cuda",
 ) -> None:
-    """Score videos by VBench's dimensions."""
+    """Score videos on VBench's dimensions."""
     from ex4d.metrics import vbench
 
     if why := vbench.missing():
-        raise InputError(f"{why} `ex4d evaluate vbench-setup` makes it.")
+        raise InputError(f"{why} Run `ex4d evaluate vbench-setup`.")
     scores = vbench.evaluate(videos, _listed(dimensions) or vbench.DIMENSIONS, device)
     for dimension, by_video in scores.items():
         for name, score in by_video.items():

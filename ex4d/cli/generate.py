@@ -59,7 +59,7 @@ def generate(
         Path | None,
         typer.Option(
             "--output_video",
-            help="Video to write, ending in .mp4 or as --output_format requires; with png and exr, a folder of frames.",
+            help="Video to write, ending in .mp4 or as --output_format requires; for png and exr, a folder of frames.",
         ),
     ] = None,
     job_file: Annotated[
@@ -71,10 +71,10 @@ def generate(
     ] = None,
     input_video: InputVideo = None,
     color_video: Annotated[
-        Path | None, typer.Option("--color_video", help="Colour video written by recon, instead of --input_video.")
+        Path | None, typer.Option("--color_video", help="Colour video from `ex4d recon`, instead of --input_video.")
     ] = None,
     mask_video: Annotated[
-        Path | None, typer.Option("--mask_video", help="Mask video written by recon, with --color_video.")
+        Path | None, typer.Option("--mask_video", help="Mask video from `ex4d recon`, together with --color_video.")
     ] = None,
     preset: PathSettings,
     camera: CameraFile = None,
@@ -94,12 +94,13 @@ def generate(
 ) -> None:
     """Reshoot a clip from another camera.
 
-    Takes a clip and a camera path, or the colour and mask that recon wrote. Beside --output_video shot.mp4 it
-    leaves shot.generated.mp4, the generator's own frames (with --no_keep_source: shot.composited.mp4, with the source's
-    pixels put back), and shot.take, a folder with the same videos, their conditioning, the camera path and a record,
-    from which `ex4d again shot.take` remakes the take. An older shot.take is replaced.
+    The input is a clip and a camera path, or the colour and mask that `ex4d recon` wrote. Next to --output_video
+    shot.mp4, this writes shot.generated.mp4, which holds the generator's own frames (with --no_keep_source:
+    shot.composited.mp4, with the source's pixels put back), and shot.take, a folder with the same videos, their
+    conditioning, the camera path, and a record from which `ex4d again shot.take` remakes the take. An older shot.take
+    is replaced.
 
-    With --job_file shot.json instead of --output_video, nothing is made now: `ex4d run shot.json` makes the take.
+    With --job_file shot.json instead of --output_video, only the job is written: `ex4d run shot.json` makes the take.
     """
     from ex4d.media.clip import clip_info
     from ex4d.pipeline import take
@@ -122,7 +123,9 @@ def generate(
     else:
         refuse_overwriting([job_file], *given)
         if (output_format, crf, bits, chroma) != ("mp4", None, None, None):
-            raise InputError("A job file makes a take, whose videos are .mp4: leave out the format of the video.")
+            raise InputError(
+                "A job file makes a take, whose videos are .mp4: leave out --output_format, --crf, --bits and --chroma."
+            )
     leaving = Leaving(output_format, crf, bits, chroma, videos)
     with bars() as progress, tempfile.TemporaryDirectory(prefix="ex4d-") as links:
         named = NamedFiles(progress)
@@ -169,12 +172,12 @@ def _wanted(video: Path | None, job_file: Path | None) -> Path:
     """
     if (video is None) == (job_file is None):
         raise InputError(
-            "Name either the video, such as --output_video shot.mp4, or a job file to make it later, such as"
+            "Name either the video, such as --output_video shot.mp4, or a job file for making it later, such as"
             " --job_file shot.json."
         )
     wanted = video or job_file
     if wanted is None or not wanted.name:
-        raise InputError("Give the video, or the job file, a name that no other file has.")
+        raise InputError(f"{wanted} is not the name of a file: give the video or the job file a name of its own.")
     return wanted
 
 
@@ -227,7 +230,7 @@ def _check_names(videos: dict[str, Path], output_format: ResultFormat) -> None:
         ending = ENDINGS[output_format]
         if video.suffix.lower() != ending:
             raise InputError(
-                f"With --output_format {output_format}, let --output_video end in {ending}, not {video.name!r}."
+                f"With --output_format {output_format}, --output_video must end in {ending}: rename {video.name!r}."
             )
         if video.is_dir():
             raise InputError(f"{video} cannot be written because a folder of that name exists: choose another name.")
@@ -247,7 +250,7 @@ def _refuse_beside_colour_and_mask(
     plain = RenderSettings(release_compat=render.release_compat)
     if any(files) or source != nothing or preset != PathSettings(cam=preset.cam) or render != plain:
         raise InputError(
-            "Colour and mask are rendered already: leave out the options for rendering (depth, lens, cameras,"
+            "Colour and mask are already rendered: leave out the options for rendering (depth, lens, cameras,"
             " engine), or give --input_video instead."
         )
 

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from ex4d.jobs.client import Client
     from ex4d.jobs.hosts import KnownServer
 
-hosts = typer.Typer(no_args_is_help=True, help="Servers on other machines.", rich_markup_mode=None)
+hosts = typer.Typer(no_args_is_help=True, help="Manage your list of servers on other machines.", rich_markup_mode=None)
 LOOK_SECONDS = 5.0
 """How long `list` waits for servers that do not answer."""
 
 
 @hosts.command()
 def key() -> None:
-    """Show your public key, for whoever looks after a server to let you in. The secret one stays here."""
+    """Show your public key.
+
+    Send it to the administrator of a server to be authorized there. Your secret key stays on this machine.
+    """
     from ex4d.jobs.hosts import own_pair
     from ex4d.jobs.keys import shown_key
 
@@ -31,9 +34,9 @@ def key() -> None:
 
 @hosts.command()
 def add(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Server file written by `ex4d server invite`.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Server file from `ex4d server invite`.")],
 ) -> None:
-    """Add a server to your list; Blender shows it too."""
+    """Add a server to your list, which Blender shows too."""
     from ex4d.jobs.hosts import MOST_FILE_BYTES, read_file
     from ex4d.jobs.hosts import add as add_server
 
@@ -44,8 +47,8 @@ def add(
 
 
 @hosts.command()
-def remove(name: str) -> None:
-    """Take a server off your list."""
+def remove(name: Annotated[str, typer.Argument(help="Name of the server.")]) -> None:
+    """Remove a server from your list."""
     from ex4d.jobs.hosts import remove as remove_server
 
     remove_server(name)
@@ -54,12 +57,15 @@ def remove(name: str) -> None:
 
 @hosts.command(name="list")
 def list_() -> None:
-    """List your servers: what each can do, how busy it is, or why it does not answer."""
+    """List your servers.
+
+    Shows which generators each server can run and how busy it is, or why it does not answer.
+    """
     from ex4d.jobs.hosts import known
 
     servers = known()
     if not servers:
-        raise InputError("No server is in your list: add one with `ex4d hosts add FILE`.")
+        raise InputError("Your list has no servers: add one with `ex4d hosts add FILE`.")
     for server, line in zip(servers, _lines(servers), strict=True):
         typer.echo(f"{server.name}  {server.address}\n    {line}")
 
@@ -86,4 +92,4 @@ def _line(client: "Client") -> str:
     able = [info.title for info in client.server.capabilities.generators if not info.missing]
     load = client.server.load
     jobs = f"{load.running} running, {load.waiting} waiting" if load.running or load.waiting else "idle"
-    return f"{', '.join(able) or 'nothing that it could generate with'}; {jobs}"
+    return f"{', '.join(able) or 'no generator that can run'}; {jobs}"

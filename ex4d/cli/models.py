@@ -24,7 +24,7 @@ def models(
     convert: Annotated[
         bool,
         typer.Option(
-            "--convert", help="Also write .safetensors files beside .pth and .ckpt files, as the first job would."
+            "--convert", help="Also write .safetensors files next to .pth and .ckpt files, as the first job would."
         ),
     ] = False,
     fetch: Annotated[
@@ -32,7 +32,7 @@ def models(
         typer.Option(
             "--fetch",
             metavar="NAME",
-            help=f"First download a model from its publisher: {', '.join(model_files.fetchable())}.",
+            help=f"Download this model from its publisher first: {', '.join(model_files.fetchable())}.",
         ),
     ] = None,
     accept_licence: Annotated[
@@ -53,10 +53,10 @@ def models(
         if spec.parts:
             _list_generator(spec, root)
     if (root / store.RANDOM).exists():
-        say("The weights are random, to try the machine: the results will mean nothing.")
+        say("The weights are random, for testing this machine: results mean nothing.")
     _list_estimators(root)
     _list_measures(root)
-    say(f"The folder is that of {store.VARIABLE}, or in the user's cache if that is not set.")
+    say(f"{store.VARIABLE} names the folder of the models; by default it is in the user's cache.")
 
 
 def _convert(root: Path) -> None:

@@ -34,7 +34,7 @@ InputVideo = Annotated[
     Path | None,
     typer.Option(
         "--input_video",
-        help="Video file, folder of images (PNG, JPEG, TIFF, WebP, EXR), or one image of a sequence.",
+        help="The clip: a video file, a folder of images (PNG, JPEG, TIFF, WebP, EXR), or one image of a sequence.",
     ),
 ]
 DepthFile = Annotated[
@@ -50,17 +50,17 @@ SourceCamera = Annotated[
     Path | None,
     typer.Option(
         "--source_camera",
-        help="How the clip's own camera moved, one pose for each frame: .npz with camera_to_world or extrinsics, .chan,"
-        " transforms.json, TUM, KITTI, RealEstate10K, rows of 16, the folder of a COLMAP model as text, or what ViPE,"
-        " MegaSaM or Vista4D wrote; see docs/formats.md.",
+        help="Motion of the clip's own camera, one pose per frame: .npz with camera_to_world or extrinsics, .chan,"
+        " transforms.json, TUM, KITTI, RealEstate10K, rows of 16, the folder of a COLMAP model in text format, or the"
+        " output of ViPE, MegaSaM or Vista4D; see docs/formats.md.",
     ),
 ]
 MovingMask = Annotated[
     Path | None,
     typer.Option(
         "--moving",
-        help="Mask of moving things, in white, which the search for the clip's own camera ignores: a video, a"
-        " folder or one image. Default: found automatically.",
+        help="Mask that is white on moving things: a video, a folder of images or one image. The search for the clip's"
+        " own camera ignores them. Default: found automatically.",
     ),
 ]
 PlateClip = Annotated[
@@ -84,12 +84,14 @@ CameraFile = Annotated[
     Path | None,
     typer.Option(
         "--camera",
-        help="Your own camera path instead of --cam, in the same formats as --source_camera. Its world is the"
+        help="Your own camera path instead of --cam, in the same formats as --source_camera. It is relative to the"
         " source camera of frame 0, unless --camera_world says otherwise.",
     ),
 ]
 OutputFormat = Literal["mp4", "png"]
-Format = Annotated[OutputFormat, typer.Option("--output_format", help="Video, or a folder of PNG frames.")]
+Format = Annotated[
+    OutputFormat, typer.Option("--output_format", help="Format of the results. mp4: a video. png: a folder of frames.")
+]
 ResultFormat = Literal["mp4", "hevc", "prores", "ffv1", "png", "exr"]
 ENDINGS: dict[ResultFormat, str] = {"mp4": ".mp4", "hevc": ".mp4", "prores": ".mov", "ffv1": ".mkv"}
 """Extensions of videos; the other formats are folders of frames."""
@@ -97,8 +99,8 @@ Result = Annotated[
     ResultFormat,
     typer.Option(
         "--output_format",
-        help="Format of --output_video. mp4: H.264; hevc: HEVC in .mp4; prores: ProRes 4444 in .mov, with the mask"
-        " as alpha; ffv1: FFV1 in .mkv, lossless; png: a folder of frames; exr: a folder of frames as scene-linear"
+        help="Format of --output_video. mp4: H.264. hevc: HEVC in .mp4. prores: ProRes 4444 in .mov, with the mask"
+        " as alpha. ffv1: FFV1 in .mkv, lossless. png: a folder of frames. exr: a folder of frames as scene-linear"
         " half floats, with the mask as the layer mask.A. The take itself always holds 8-bit .mp4.",
     ),
 ]
@@ -115,8 +117,8 @@ Bits = Annotated[
     int | None,
     typer.Option(
         "--bits",
-        help="Bits per channel of --output_video: 8 or 10 with mp4 and hevc (8 by default), 8 or 16 with png (8 by"
-        " default) and ffv1 (by default as many as the clip needs).",
+        help="Bits per channel of --output_video: 8 or 10 for mp4 and hevc, 8 or 16 for png and ffv1. Default: 8;"
+        " for ffv1, as many as the clip needs.",
     ),
 ]
 Chroma = Literal["420", "422", "444"]
@@ -124,8 +126,8 @@ ResultChroma = Annotated[
     Chroma | None,
     typer.Option(
         "--chroma",
-        help="Colour resolution in mp4 and hevc: 420, half the size both ways, as players expect; 422, half the"
-        " width; 444, full.  [default: 420]",
+        help="Colour resolution of mp4 and hevc. 420: half the width and height, as players expect. 422: half the"
+        " width. 444: full.  [default: 420]",
     ),
 ]
 Crf = Annotated[
@@ -134,7 +136,7 @@ Crf = Annotated[
         "--crf",
         min=0,
         max=51,
-        help="Quality of --output_video as H.264 or HEVC: a lower value is better and gives a larger file. "
+        help="Quality of --output_video in mp4 and hevc: a lower value gives a better picture and a larger file. "
         f" [default: {CRF}]",
     ),
 ]
@@ -165,7 +167,7 @@ def source_files(
     from ex4d.pipeline.earlier import of_folder
 
     if video is None:
-        raise InputError("Which video? Give --input_video with a file or a folder of images.")
+        raise InputError("No clip is given: name a video or a folder of images with --input_video.")
     taken = of_folder(find(earlier)) if earlier is not None else None
     return SourceFiles(clip_at(video), depth, camera, moving=moving, plate=plate, earlier=taken)
 
@@ -230,15 +232,20 @@ class _Shared:
         choices = {choice.value: choice for _, each in self.takers for choice in each.choices}
         about = replace(about, option=self.flag, optional=True, choices=tuple(choices.values()))
         names = [name for name, _ in self.takers]
-        text = f"{_help(about)} Only for {' and '.join(names)}."
+        text = f"{_help(about)} Only for {_listed(names)}."
         defaults: dict[Scalar, list[str]] = {}
         for name, each in self.takers:
             defaults.setdefault(each.default, []).append(name)
         if None not in defaults and about.kind != "switch":
             first, *others = [(shorten(str(value), 60) or "empty", taken) for value, taken in defaults.items()]
-            said = [first[0], *(f"{' and '.join(taken)}: {value}" for value, taken in others)]
+            said = [first[0], *(f"{_listed(taken)}: {value}" for value, taken in others)]
             text += f"  [default: {'; '.join(said)}]"
         return _option(about, None, text)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join names for a sentence."""
+    return " and ".join(", ".join(names).rsplit(", ", 1))
 
 
 def _shared(known: Mapping[str, Spec], taken: Collection[str]) -> list[_Shared]:
@@ -347,7 +354,7 @@ def _help(about: Setting) -> str:
         said.append(f"at least {low:g}")
     told = [f"{choice.value}: {choice.help[0].lower()}{choice.help[1:]}" for choice in about.choices if choice.help]
     sentence = f"{about.help} ({', '.join(said)})." if said else f"{about.help}."
-    return f"{sentence} {'; '.join(told)}." if told else sentence
+    return f"{sentence} {'. '.join(told)}." if told else sentence
 
 
 def _checked(about: Setting, flag: str, value: Any) -> Scalar:

@@ -44,8 +44,12 @@ def recon(
     moving: MovingMask = None,
     plate: PlateClip = None,
     source: SourceSettings,
-    save_mesh: Annotated[bool, typer.Option("--save_mesh", help="Also write DW-Mesh.ply of frame 0.")] = False,
-    save_camera: Annotated[bool, typer.Option("--save_camera", help="Also write camera_<cam>.npz.")] = False,
+    save_mesh: Annotated[
+        bool, typer.Option("--save_mesh", help="Also write the mesh of frame 0, as DW-Mesh.ply.")
+    ] = False,
+    save_camera: Annotated[
+        bool, typer.Option("--save_camera", help="Also write the camera path, as camera_<cam>.npz.")
+    ] = False,
     output_format: Format = "mp4",
     render: RenderSettings,
 ) -> None:

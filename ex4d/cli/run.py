@@ -29,14 +29,16 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 def run_job(
-    path: Annotated[Path, typer.Argument(metavar="JOB", help="A job file written by `ex4d generate --job_file`.")],
-    output_dir: Annotated[Path, typer.Option("--output_dir", help="Folder for the take; an older take is replaced.")],
+    path: Annotated[Path, typer.Argument(metavar="JOB", help="Job file from `ex4d generate --job_file`.")],
+    output_dir: Annotated[
+        Path, typer.Option("--output_dir", help="Folder for the take; an older take there is replaced.")
+    ],
 ) -> None:
-    """Make the take of a job file, on a render farm.
+    """Make the take of a job file, for example on a render farm.
 
-    Progress goes to standard output as lines of Open Job Description (openjd_progress, openjd_status, openjd_fail).
-    Exit code 0 means that the take is complete. Files are found where the job file says, and their contents are
-    checked.
+    Prints progress to standard output as Open Job Description messages (openjd_progress, openjd_status, openjd_fail).
+    Exit code 0 means that the take is complete. The input files must be where the job file says, and their contents
+    are checked.
     """
     from ex4d.pipeline import take
     from ex4d.pipeline.generate import plan
@@ -74,7 +76,7 @@ def run_job(
 
 def _leave(*_: Any) -> None:
     """Exit cleanly, so that nothing incomplete is left."""
-    raise Cancelled("The job was told to end, and nothing was kept.")
+    raise Cancelled("The job was terminated, and nothing was kept.")
 
 
 class Report:

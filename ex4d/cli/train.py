@@ -19,28 +19,29 @@ def masks(
     videos: Annotated[
         Path,
         typer.Argument(
-            help="Folder of videos, a list of them (.txt, one a line), or a table such as OpenVid's (.csv)."
+            help="Folder of videos, a list of them (.txt, one per line), or a table such as OpenVid's (.csv)."
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder of the dataset; a run that was interrupted goes on there.")],
-    frames: Annotated[
-        int, typer.Option("--frames", min=2, max=1025, help="Frames of each clip.")
-    ] = DatasetSettings.frames,
+    out: Annotated[Path, typer.Argument(help="Folder for the dataset; an interrupted run continues there.")],
+    frames: Annotated[int, typer.Option("--frames", min=2, max=1025, help="Frames per clip.")] = DatasetSettings.frames,
     size: Annotated[
         int, typer.Option("--size", min=64, max=2048, help="Side of the square clips in pixels.")
     ] = DatasetSettings.size,
-    masks: Annotated[int, typer.Option("--masks", min=1, max=100, help="Masks of each clip.")] = DatasetSettings.masks,
+    masks: Annotated[int, typer.Option("--masks", min=1, max=100, help="Masks per clip.")] = DatasetSettings.masks,
     clips_a_video: Annotated[
-        int, typer.Option("--clips_a_video", min=0, max=1_000_000, help="Most clips taken from one video; 0 for all.")
+        int,
+        typer.Option(
+            "--clips_a_video", min=0, max=1_000_000, help="Maximum number of clips from one video; 0 for all."
+        ),
     ] = DatasetSettings.clips_a_video,
     depth_estimator: Annotated[
-        str, typer.Option("--depth_estimator", help="Where depth comes from, as in `ex4d depth`.")
+        str, typer.Option("--depth_estimator", help="Where the depth comes from, as in `ex4d depth`.")
     ] = DatasetSettings.depth_estimator,
     accept_licence: Annotated[
         bool, typer.Option("--accept_licence", help="Accept the terms of the depth estimator.")
     ] = False,
     tracker: Annotated[
-        str, typer.Option("--tracker", help="What follows points for tracking masks.")
+        str, typer.Option("--tracker", help="Point tracker for tracking masks.")
     ] = DatasetSettings.tracker,
     processes: Annotated[
         int | None,
@@ -48,14 +49,15 @@ def masks(
             "--processes",
             min=1,
             max=256,
-            help="Videos at a time, 0.7 GB of memory each. Default: 1 with a depth model, else one for two cores.",
+            help="Videos processed at the same time, with 0.7 GB of memory each. Default: 1 with a depth model,"
+            " otherwise one per two cores.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn at random.")] = DatasetSettings.seed,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all random choices.")] = DatasetSettings.seed,
 ) -> None:
-    """Make a dataset: clips without cuts, and several simulated masks for each.
+    """Make a dataset of clips without cuts, with several simulated masks for each.
 
-    Leaves the dataset, and a contact sheet of its masks in it. Videos that cannot be used are left out and listed.
+    Writes the dataset, and a contact sheet of its masks into it. Videos that cannot be used are left out and listed.
     """
     from ex4d.training.dataset import SHEET
     from ex4d.training.making import left_out, make
@@ -75,23 +77,23 @@ def masks(
     results(out, out / SHEET)
 
 
-Dataset = Annotated[Path, typer.Argument(help="Folder of a dataset, from `ex4d train masks`.")]
+Dataset = Annotated[Path, typer.Argument(help="Folder of a dataset from `ex4d train masks`.")]
 
 
 @train.command()
 @with_settings(settings=TrainSettings)
 def run(
     dataset: Dataset,
-    out: Annotated[Path, typer.Argument(help="Folder of the training; one that was interrupted goes on there.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the training run; an interrupted run continues there.")],
     start: Annotated[
-        Path | None, typer.Option("--start", help="An adapter to begin with, such as ex4d.ckpt. Default: a new one.")
+        Path | None, typer.Option("--start", help="Adapter to start from, such as ex4d.ckpt. Default: a new one.")
     ] = None,
     *,
     settings: TrainSettings,
 ) -> None:
     """Train an adapter: a LoRA in the video model, and the camera encoder.
 
-    Leaves ex4d.ckpt and ex4d.safetensors in OUT, with each checkpoint. On several GPUs: accelerate launch
+    Writes ex4d.ckpt and ex4d.safetensors to OUT with each checkpoint. To use several GPUs: accelerate launch
     --num_processes 2 -m ex4d.cli train run DATASET OUT.
     """
     _check_packages("torch", "diffsynth")
@@ -107,16 +109,16 @@ def run(
 @with_settings(settings=DistilSettings)
 def distil(
     dataset: Dataset,
-    out: Annotated[Path, typer.Argument(help="Folder of the distillation; one that was interrupted goes on there.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the distillation; an interrupted run continues there.")],
     adapter: Annotated[
-        Path | None, typer.Option("--adapter", help="What is distilled. Default: the installed adapter.")
+        Path | None, typer.Option("--adapter", help="Adapter to distil. Default: the installed one.")
     ] = None,
     *,
     settings: DistilSettings,
 ) -> None:
     """Distil an adapter to the four steps of a draft.
 
-    Leaves draft_lora.safetensors in OUT; put it into the folder Draft-LoRA of the models, and drafts are made with it.
+    Writes draft_lora.safetensors to OUT. Drafts use it once you put it into the folder Draft-LoRA of the models.
     """
     _check_packages("torch", "diffsynth")
     from ex4d.training.dataset import Dataset as Clips
@@ -129,23 +131,23 @@ def distil(
 
 @train.command()
 def refiner(
-    folder: Annotated[Path, typer.Argument(help="Folder of the training; one that was interrupted goes on there.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the training run; an interrupted run continues there.")],
     minutes: Annotated[
-        float, typer.Option(help="Stop after this many minutes; the same command then goes on.", min=0)
+        float, typer.Option(help="Stop after this many minutes; the same command then continues.", min=0)
     ] = 8.0,
-    steps: Annotated[int, typer.Option(help="Number of steps in total.", min=1)] = RefinerPlan.steps,
+    steps: Annotated[int, typer.Option(help="Total number of steps.", min=1)] = RefinerPlan.steps,
     batch: Annotated[int, typer.Option(help="Pictures per step.", min=1)] = RefinerPlan.batch,
     size: Annotated[
         int, typer.Option(help="Side of a picture in pixels, a multiple of 16.", min=32)
     ] = RefinerPlan.size,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and the pictures.")] = RefinerPlan.seed,
     rate: Annotated[float, typer.Option(help="Learning rate after the warm-up.", min=0)] = RefinerPlan.rate,
-    begin: Annotated[Path | None, typer.Option(help="Weights of an earlier training to start from.")] = None,
-    device: Annotated[Literal["cuda", "cpu"], typer.Option(help="What trains it.")] = "cuda",
+    begin: Annotated[Path | None, typer.Option(help="Weights of an earlier training run to start from.")] = None,
+    device: Annotated[Literal["cuda", "cpu"], typer.Option(help="Device to train on.")] = "cuda",
 ) -> None:
-    """Train the network of Depth Edges: Refine, on pictures that are generated while it trains.
+    """Train the network of Depth Edges: Refine on pictures that are generated during training.
 
-    Leaves edge_refiner.safetensors in FOLDER.
+    Writes edge_refiner.safetensors to FOLDER.
     """
     _check_packages("torch", "safetensors")
     from torch import cuda
@@ -162,7 +164,7 @@ def refiner(
     if done:
         results(folder / loop.WEIGHTS)
     else:
-        say("Not done yet: the same command goes on from here.")
+        say("Not finished yet: run the same command again to continue.")
 
 
 def _check_packages(*names: str) -> None:

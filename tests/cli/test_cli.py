@@ -209,7 +209,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(shoot):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["recon"], "Which video"),
+        (["recon"], "No clip is given"),
         (["generate", "--output_video", "x.mp4", "--color_video", "c.mp4"], "belong together"),
         (["generate", "--output_video", "x.mp4", "--width", "64"], "belong together"),
         (["recon", "--cam", "45"], "'45' is not one of"),

@@ -204,7 +204,7 @@ def test_how_to_render_is_refused_where_colour_and_mask_are_rendered_already(bar
     for more in (["--fov", "60"], ["--source_camera", "c.npz"], ["--depth_unit", "cm"], ["--camera", "c.npz"]):
         done = ex4d("generate", *given, *more)
         assert done.returncode == 2
-        assert "are rendered already: leave out the options for rendering" in done.stderr
+        assert "are already rendered: leave out the options for rendering" in done.stderr
 
 
 def test_an_error_of_the_system_is_one_sentence(bare):

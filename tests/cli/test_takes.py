@@ -447,9 +447,9 @@ def test_a_rate_factor_changes_the_video_beside_the_take_and_not_the_take(shoot)
     [
         (
             ("--output_video", "shot.mp4", "--output_format", "prores"),
-            "With --output_format prores, let --output_video end in .mov",
+            "With --output_format prores, --output_video must end in .mov",
         ),
-        (("--output_video", "shot.mov"), "With --output_format mp4, let --output_video end in .mp4"),
+        (("--output_video", "shot.mov"), "With --output_format mp4, --output_video must end in .mp4"),
         (("--output_video", "shot", "--output_format", "exr", "--crf", "5"), "--crf is for mp4 and hevc: leave it out"),
         (("--output_video", "shot", "--output_format", "png", "--chroma", "444"), "--chroma is for mp4 and hevc"),
         (

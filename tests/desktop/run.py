@@ -1,7 +1,7 @@
-"""Run a story of this folder in a real Blender window on a screen that nobody sees: `python run.py --zip ex4d.zip`.
+"""Run a story of this folder in a real Blender window on a virtual screen: `python run.py --zip ex4d.zip`.
 
-Needs Xvfb, xdotool and ImageMagick on the PATH, and python-xlib in the Python that runs this. Blender begins as it does
-for somebody new: without preferences, without extensions. Ends with 0 when the story came to its end.
+Needs Xvfb, xdotool and ImageMagick on the PATH, and python-xlib in the Python that runs this. Blender starts as it does
+for a new user, without preferences or extensions. The exit code is 0 if the story reaches its end.
 """
 
 import argparse
@@ -17,13 +17,13 @@ HERE = Path(__file__).parent
 def parsed(words: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--zip", type=Path, required=True, help="the extension")
-    parser.add_argument("--clip", type=Path, default=HERE.parents[1] / "sample/clip.mp4", help="the clip to open")
+    parser.add_argument("--zip", type=Path, required=True, help="zip of the extension")
+    parser.add_argument("--clip", type=Path, default=HERE.parents[1] / "sample/clip.mp4", help="clip to open")
     parser.add_argument("--blender", default="blender", help="Blender's executable")
     parser.add_argument("--story", default="day", help="name of the script in this folder")
-    parser.add_argument("--out", type=Path, default=Path("out/desktop"), help="where pictures go")
-    parser.add_argument("--size", default="1280x800", help="of the screen, in pixels")
-    parser.add_argument("--minutes", type=float, default=20, help="most time that the story may take")
+    parser.add_argument("--out", type=Path, default=Path("out/desktop"), help="folder for screenshots")
+    parser.add_argument("--size", default="1280x800", help="size of the screen in pixels")
+    parser.add_argument("--minutes", type=float, default=20, help="time limit for the story")
     return parser.parse_args(words)
 
 

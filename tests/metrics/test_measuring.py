@@ -296,7 +296,7 @@ def test_a_range_without_shots_says_which_ranges_there_are(case, shot, tmp_path)
     (tmp_path / "results").mkdir()
     case.result.rename(tmp_path / "results" / "shot")
     done = ex4d("run", tmp_path / "results", "--dataset", "pairs", "--data", shot.parent, "--range", "large")
-    assert str(done.exception).startswith("No shot is of the range large; there is small.")
+    assert str(done.exception).startswith("No shot is in the range large, only in small:")
 
 
 def test_a_device_that_does_not_exist_is_refused(case):
