@@ -177,7 +177,7 @@ class SourceSettings(Settings):
     camera_motion: CameraMotion = setting(
         AUTO,
         "Camera Motion",
-        "How the clip's own camera moved",
+        "Motion of the source camera",
         choices=(
             Choice("auto", "Found", "From the camera file if there is one, otherwise found from the frames"),
             Choice("still", "Still", "The camera stood still"),
@@ -263,7 +263,7 @@ class PathSettings(Settings):
     rise: float = setting(
         ORBIT_RISE,
         "Rise",
-        "How much an orbit rises, as a fraction of its radius",
+        "How far an orbit rises",
         unit="of the radius",
         minimum=-10,
         maximum=10,
@@ -274,7 +274,7 @@ class PathSettings(Settings):
     camera_world: World = setting(
         "source",
         "World",
-        "What the cameras of the camera file are relative to",
+        "What the poses in the camera file are relative to",
         choices=(
             Choice("source", "Source View", "The source camera of the first frame is the file's origin"),
             Choice("first", "First Pose", "The first pose is put on the source view"),
@@ -308,7 +308,7 @@ class PathSettings(Settings):
         minimum=1e-9,
         maximum=1e9,
     )
-    shake_seed: int = setting(0, "Sway Seed", "The same seed sways in the same way", minimum=0, maximum=2**31 - 1)
+    shake_seed: int = setting(0, "Sway Seed", "Seed of the sway; the same seed gives the same sway", minimum=0, maximum=2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -390,7 +390,7 @@ class GenerateSettings(Settings):
     generator: str = setting(
         AUTO, "Generator", "What fills the unseen parts; auto uses the best generator that can run"
     )
-    seed: int = setting(0, "Seed", "The same seed and settings give the same result", minimum=0, maximum=2**63 - 1)
+    seed: int = setting(0, "Seed", "Seed of the generation; the same seed and settings give the same result", minimum=0, maximum=2**63 - 1)
     keep_source: bool = setting(
         True,
         "Keep Source",

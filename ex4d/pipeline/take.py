@@ -33,7 +33,7 @@ THUMBNAIL = "thumbnail.jpg"
 """Name of the small picture of a take or view: its middle frame. Older takes have none."""
 
 SOURCE_CAMERA = "source_camera.npz"
-"""How the clip's own camera moved: as found from its frames, or joined from several camera files."""
+"""Motion of the source camera: as found from its frames, or joined from several camera files."""
 
 MOVING = "moving.mp4"
 """Independently moving things, in white, if they were found together with the clip's own camera."""
