@@ -308,7 +308,9 @@ class PathSettings(Settings):
         minimum=1e-9,
         maximum=1e9,
     )
-    shake_seed: int = setting(0, "Sway Seed", "Seed of the sway; the same seed gives the same sway", minimum=0, maximum=2**31 - 1)
+    shake_seed: int = setting(
+        0, "Sway Seed", "Seed of the sway; the same seed gives the same sway", minimum=0, maximum=2**31 - 1
+    )
 
 
 @dataclass(frozen=True)
@@ -390,7 +392,13 @@ class GenerateSettings(Settings):
     generator: str = setting(
         AUTO, "Generator", "What fills the unseen parts; auto uses the best generator that can run"
     )
-    seed: int = setting(0, "Seed", "Seed of the generation; the same seed and settings give the same result", minimum=0, maximum=2**63 - 1)
+    seed: int = setting(
+        0,
+        "Seed",
+        "Seed of the generation; the same seed and settings give the same result",
+        minimum=0,
+        maximum=2**63 - 1,
+    )
     keep_source: bool = setting(
         True,
         "Keep Source",

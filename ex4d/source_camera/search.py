@@ -24,7 +24,7 @@ from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask
 from ex4d.source_camera.refinement import refined
 from ex4d.source_camera.steadying import steadying
-from ex4d.source_camera.tracks import Tracks
+from ex4d.source_camera.tracks import Tracks, follow
 
 CLEARLY = 0.92
 """A more capable camera explains the clip clearly better where far frames differ by less than this part..."""
@@ -50,6 +50,10 @@ STANDS = 0.9
 
 WORTH_MASKING = 0.005
 """Less than this part of the picture that moves is not worth a second pass."""
+
+POINTS_AT_LAST = 4000
+"""So many points are followed at a time for the last solve. With as many from the start, a pan in a small clip
+counts as a move."""
 
 MOST_POINTS = 5000
 """So many points come along with a camera at most."""
@@ -164,18 +168,21 @@ class Search:
     def _sharpen(self, name: str) -> None:
         """Solve a candidate once more with refined points, and keep that where far frames agree as well."""
         before = self.tried, self.task, self.judge
-        candidate, figures, scale = self.tried[name]
+        candidate, _, scale = self.tried[name]
         if candidate.moves and not solver.PYCOLMAP.is_there:
             return
+        if candidate.moves and (~self.task.held).sum() < estimators.FINE.most:
+            candidate = self._with_more_points(candidate)
         pictures, tracks, mask = self.task.pictures, self.task.tracks, self.task.moving
         if candidate.moves:
             if not self.wish.depth_is_guess:
-                tracks = selection.agreeing(self.task, candidate, scale, figures.depth_spread)
+                tracks = selection.agreeing(self.task, candidate)
             if self.wish.moving is None:
                 self.moving = self.moving_of(name)
                 mask = resized(self.moving, pictures.size)
                 tracks = selection.outside(mask, tracks)
             tracks = selection.on_surfaces(tracks, self.depth, pictures.scale)
+            tracks = selection.off_border(tracks, pictures.size, pictures.scale, self.task.count)
         tracks = tracks.kept(solver.fewer(tracks, estimators.FINE.most) | self.task.of_held(tracks))
         if self._begin_again(refined(pictures.grey, tracks, pictures.scale, self.progress), mask):
             self.add(name, estimators.sharpened(self.task, candidate, self.progress))
@@ -186,6 +193,18 @@ class Search:
                 if made.distortion or told.evidence.levels < AS_WELL * now.levels:
                     return
         self.tried, self.task, self.judge = before
+
+    def _with_more_points(self, candidate: Candidate) -> Candidate:
+        """Follow more points, and give a candidate that moves their structure."""
+        task = self.task
+        allowed = None if self.wish.moving is None or task.moving is None else ~task.moving
+        tracks = follow(task.pictures.grey, allowed, self.progress, POINTS_AT_LAST)
+        at, sure = from_depth.depth_at(tracks, self.depth, task.pictures.scale)
+        self.task = replace(task, tracks=tracks, depth=at, sure=sure)
+        made = self.task.candidate(
+            candidate.name, candidate.camera_to_world, candidate.intrinsics, moves=True, lens_found=candidate.lens_found
+        )
+        return replace(made, registered=candidate.registered)
 
     def _begin_again(self, tracks: Tracks, mask: NDArray[np.bool_] | None) -> bool:
         """Take other points, and a mask of what moves at the pictures' size; False where not all frames see points."""

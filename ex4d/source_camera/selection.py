@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.source_camera import from_depth
-from ex4d.source_camera.candidate import Candidate, against_depth
+from ex4d.source_camera.candidate import Candidate, against_depth, depth_scale
 from ex4d.source_camera.estimators import Task
 from ex4d.source_camera.refinement import half_window
 from ex4d.source_camera.tracks import Tracks
@@ -22,8 +22,9 @@ def outside(mask: NDArray[np.bool_], tracks: Tracks) -> Tracks:
     return tracks.kept(~mask[tracks.frame, row, column])
 
 
-def agreeing(task: Task, candidate: Candidate, scale: NDArray[np.float64], spread: float) -> Tracks:
-    """The sightings without points whose distance differs from the depth's; scale and spread are from `depth_scale`."""
+def agreeing(task: Task, candidate: Candidate) -> Tracks:
+    """The sightings without points whose distance differs from the depth's."""
+    scale, spread = depth_scale(candidate, task.tracks, task.depth)
     off = against_depth(candidate, task.tracks, task.depth, scale)
     return _if_enough(task.tracks, off[task.tracks.track] < max(DEPTH_OFF, DEPTH_TIMES * spread), task.count)
 
@@ -31,6 +32,12 @@ def agreeing(task: Task, candidate: Candidate, scale: NDArray[np.float64], sprea
 def on_surfaces(tracks: Tracks, depth: NDArray[np.float32], scale: float) -> Tracks:
     """Without the sightings at edges of things, past which the background slides; see `from_depth.on_surface`."""
     return _if_enough(tracks, from_depth.on_surface(tracks, depth, scale, half_window(scale)), len(depth))
+
+
+def off_border(tracks: Tracks, size: tuple[int, int], scale: float, count: int) -> Tracks:
+    """Without the sightings whose window would reach over the border of a picture of `size`, where there is nothing."""
+    to_border = np.minimum(tracks.xy, np.array(size) - tracks.xy).min(axis=1)
+    return _if_enough(tracks, to_border > half_window(scale), count)
 
 
 def _if_enough(tracks: Tracks, keep: NDArray[np.bool_], count: int) -> Tracks:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ex4d.progress import FOLLOWING_POINTS, Progress, silent
 
 MOST_POINTS = 1500
-"""So many points are followed at a time."""
+"""So many points are followed at a time, if no other number is asked for."""
 
 REFILL_EVERY = 3
 """After so many frames, new points are looked for where old ones were lost."""
@@ -53,18 +53,24 @@ class Tracks:
         return Tracks(self.track[keep], self.frame[keep], self.xy[keep], self.survived)
 
 
-def follow(grey: NDArray[np.uint8], allowed: NDArray[np.bool_] | None = None, progress: Progress = silent) -> Tracks:
+def follow(
+    grey: NDArray[np.uint8],
+    allowed: NDArray[np.bool_] | None = None,
+    progress: Progress = silent,
+    most: int = MOST_POINTS,
+) -> Tracks:
     """Follow points through pictures (T,h,w).
 
     Args:
         grey: the pictures.
         allowed: (T,h,w) where points may be; None allows everything.
         progress: called after each frame.
+        most: so many points are followed at a time.
     """
     import cv2
 
     height, width = grey.shape[1:]
-    spacing = max(4.0, 0.6 * np.sqrt(height * width / MOST_POINTS))
+    spacing = max(4.0, 0.6 * np.sqrt(height * width / most))
     p, ids = np.zeros((0, 2), np.float32), np.zeros(0, np.intp)
     fresh = 0
     tracks, frames, places, survived = [], [], [], np.ones(len(grey))
@@ -76,12 +82,12 @@ def follow(grey: NDArray[np.uint8], allowed: NDArray[np.bool_] | None = None, pr
         if allowed is not None and len(p):
             good = allowed[t][p[:, 1].astype(np.intp), p[:, 0].astype(np.intp)]
             p, ids = p[good], ids[good]
-        if t % REFILL_EVERY == 0 and len(p) < MOST_POINTS:
+        if t % REFILL_EVERY == 0 and len(p) < most:
             free = np.full((height, width), 255, np.uint8) if allowed is None else allowed[t].astype(np.uint8) * 255
             free[:BORDER_PX], free[-BORDER_PX:], free[:, :BORDER_PX], free[:, -BORDER_PX:] = 0, 0, 0, 0
             for x, y in p.round().astype(int).tolist():
                 cv2.circle(free, (x, y), int(spacing), 0, -1)
-            new = cv2.goodFeaturesToTrack(picture, MOST_POINTS - len(p), 0.002, spacing, mask=free, blockSize=7)
+            new = cv2.goodFeaturesToTrack(picture, most - len(p), 0.002, spacing, mask=free, blockSize=7)
             if new is not None:
                 p = np.concatenate([p, new.reshape(-1, 2)])
                 ids = np.concatenate([ids, fresh + np.arange(len(new))])

@@ -1,5 +1,6 @@
 """Refined tracks, which of them decide, and what they reveal about lens and shutter."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,11 +13,12 @@ from ex4d.source_camera.candidate import against_depth, depth_scale
 from ex4d.source_camera.distortion import at_corner, undistorted
 from ex4d.source_camera.error import angles
 from ex4d.source_camera.estimators import Task
+from ex4d.source_camera.found import AUTO, Wish
 from ex4d.source_camera.pictures import Pictures
-from ex4d.source_camera.refinement import refined
+from ex4d.source_camera.refinement import half_window, refined
 from ex4d.source_camera.search import Search
 from ex4d.source_camera.structure import triangulated
-from ex4d.source_camera.tracks import Tracks
+from ex4d.source_camera.tracks import Tracks, follow
 
 needs_pycolmap = pytest.mark.skipif(not solver.PYCOLMAP.is_there, reason="needs the extra camera")
 
@@ -100,6 +102,51 @@ def test_points_at_the_edge_of_something_are_left_out_and_those_on_a_slope_stay(
     assert from_depth.on_surface(tracks, depth, 1.0, 5).tolist() == [True, False, True, False]
 
 
+def test_points_whose_window_reaches_over_the_border_are_left_out_where_enough_others_are_left():
+    x, y = np.meshgrid(np.arange(4.5, 320, 10), np.arange(4.5, 240, 10))
+    xy = np.stack([x.ravel(), y.ravel()], axis=1)
+    tracks = Tracks(np.arange(len(xy)), np.zeros(len(xy), int), xy, np.ones(1))
+    left = selection.off_border(tracks, (320, 240), 1.0, 1).xy
+    half = half_window(1.0)
+    assert len(left) == len(np.arange(14.5, 310, 10)) * len(np.arange(14.5, 230, 10))
+    assert (left > half).all()
+    assert (left < np.array([320, 240]) - half).all()
+    few = tracks.kept(tracks.track < 150)
+    assert len(selection.off_border(few, (320, 240), 1.0, 1).xy) == 150
+
+
+def test_more_points_are_followed_where_more_are_asked_for():
+    pictures, _ = turning_texture(4)
+    few, many = (np.bincount(follow(pictures, most=most).frame) for most in (100, 300))
+    assert (few <= 100).all()
+    assert (many > 2 * few).all()
+    assert (many <= 300).all()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_last_solve_of_a_camera_that_moves_gets_more_points_outside_a_given_mask(masked):
+    pictures, ways = turning_texture(5)
+    count, height, width = pictures.shape
+    left = np.zeros(pictures.shape, bool)
+    left[:, :, : width // 2] = True
+    _, tracks = drifting(ways, drift=0.0)
+    frames, depth = np.stack([pictures] * 3, axis=-1), np.full(pictures.shape, 5, np.float32)
+    k = np.tile([[300, 0, width / 2], [0, 300, height / 2], [0, 0, 1.0]], (count, 1, 1))
+    at = np.full(len(tracks.xy), 5.0)
+    given = left if masked else None
+    task = Task(Pictures(pictures, 1.0), tracks, at, at > 0, k, False, False, given)
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, 0, 3] = np.arange(count)
+    before = replace(task.candidate("sfm", poses, k, moves=True, lens_found=True), registered=0.9)
+    search = Search(frames, depth, Wish(AUTO, k, False, moving=given), task, silent)
+    made, now = search._with_more_points(before), search.task
+    assert now.tracks.count > 3 * tracks.count
+    assert len(now.depth) == len(now.sure) == len(made.structure.z) == len(now.tracks.xy)
+    assert (now.tracks.xy[:, 0].min() < width // 2) != masked
+    assert (made.name, made.registered, made.lens_found) == ("sfm", 0.9, True)
+    np.testing.assert_array_equal(made.intrinsics, k)
+
+
 def test_what_moves_along_with_the_camera_is_left_out_by_its_distance():
     poses, random = walk(), np.random.default_rng(3)
     points = random.uniform((-6, -3, 4), (8, 3, 12), (2000, 3))
@@ -119,11 +166,11 @@ def test_what_moves_along_with_the_camera_is_left_out_by_its_distance():
     task = task_of(tracks, np.concatenate(z))
     candidate = task.candidate("depth", poses, lens(), moves=True, lens_found=False)
     assert np.median(candidate.structure.residual[along[tracks.track]]) < 0.5
-    scale, usual = depth_scale(candidate, tracks, task.depth)
+    scale, _ = depth_scale(candidate, tracks, task.depth)
     off = against_depth(candidate, tracks, task.depth, scale)
     seen = np.unique(tracks.track)
     assert np.median(off[seen][along[seen]]) == pytest.approx(np.log(2), abs=0.1)
-    left = np.unique(selection.agreeing(task, candidate, scale, usual).track)
+    left = np.unique(selection.agreeing(task, candidate).track)
     assert np.isin(seen[~along[seen]], left).mean() > 0.99
     assert np.isin(seen[along[seen]], left).mean() < 0.15
 
