@@ -1,4 +1,4 @@
-"""The ways to find how a camera moved. Each gives a candidate, or a sentence that says why there is none."""
+"""The estimators of camera motion. Each returns a candidate, or a sentence that says why there is none."""
 
 import tempfile
 from dataclasses import dataclass, replace
@@ -20,14 +20,14 @@ from ex4d.source_camera.structure import triangulated
 from ex4d.source_camera.tracks import Tracks
 
 HELD = 5
-"""Every so many-th point is kept from the estimators, to judge them by."""
+"""Every n-th point is withheld from the estimators, to judge them by."""
 
 SHORTEST = 3
-"""Points seen in fewer frames tell nothing about a camera."""
+"""Points seen in fewer frames reveal nothing about a camera."""
 
 
 KEYFRAMES = 60
-"""So many frames go into structure from motion at most; those between follow the points."""
+"""Maximum number of frames for structure from motion; those in between are solved from tracked points."""
 
 FEATURES, OVERLAP = 2048, 8
 
@@ -38,10 +38,10 @@ class Round:
 
     Attributes:
         loss: scale of its Cauchy loss in pixels.
-        stray: points that are farther off than so many pixels after it, in most of their sightings, are left out of the
-            next round: they move by themselves.
-        most: so many sightings go into it at most: beyond them it gets slower and hardly better.
-        distorts: whether it finds the distortion of the lens.
+        stray: residual in pixels; points that exceed it in most of their sightings move on their own, and are left out
+            of the next round.
+        most: maximum number of sightings; more make it slower and hardly better.
+        distorts: whether it solves for the distortion of the lens.
     """
 
     loss: float
@@ -51,28 +51,28 @@ class Round:
 
 
 COARSE, FINE = Round(1.0, 6.0, 25_000), Round(0.3, 2.0, 80_000)
-"""The first ones, and the last one, with refined points."""
+"""The first rounds, and the last one, with refined points."""
 
 BENT = Round(0.3, 2.0, 80_000, distorts=True)
-"""One more, which asks for the distortion of the lens..."""
+"""One more, which solves for the distortion of the lens..."""
 
 LEAST_BENT_PX = 1.5
-"""...and is kept where that shifts the corners by so many pixels of the clip. Measured without any: 0.8 at most."""
+"""...and is kept if that shifts the corners by this many pixels of the clip. Without any: 0.8 at most, measured."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the estimators are given.
+    """Input of the estimators.
 
     Attributes:
         pictures: of the clip.
-        tracks: points followed through them.
-        depth: (N,) distance at each sighting, by the clip's depth.
-        sure: (N,) whether that is not at an edge.
-        intrinsics: (T,3,3) in pixels of the pictures: those known, or assumed to begin with.
+        tracks: points tracked through them.
+        depth: (N,) distance at each sighting, from the clip's depth.
+        sure: (N,) whether that is reliable, away from edges.
+        intrinsics: (T,3,3) in pixels of the pictures, known or initially assumed.
         lens_known: whether they are known.
-        zooms: whether the focal length changes while shooting.
-        moving: (T,h,w) what moves by itself, of the pictures' size; None if that is not known yet.
+        zooms: whether the focal length changes during the shot.
+        moving: (T,h,w) mask of what moves on its own, of the pictures' size; None if not known yet.
     """
 
     pictures: Pictures
@@ -86,21 +86,21 @@ class Task:
 
     @property
     def count(self) -> int:
-        """Frames."""
+        """Number of frames."""
         return len(self.intrinsics)
 
     @property
     def held(self) -> NDArray[np.bool_]:
-        """Sightings (N,) of the points that are kept from the estimators."""
+        """Sightings (N,) of the points withheld from the estimators."""
         return self.of_held(self.tracks)
 
     def of_held(self, tracks: Tracks) -> NDArray[np.bool_]:
-        """Those among the sightings (N,) of some tracks."""
+        """The withheld ones among the sightings (N,) of any tracks."""
         return tracks.track % HELD == 0
 
     @property
     def judged(self) -> NDArray[np.bool_]:
-        """Sightings (N,) of those of them that are seen for long enough to tell."""
+        """Sightings (N,) of the withheld points that are seen for long enough to judge by."""
         return self.held & (self.tracks.lengths()[self.tracks.track] >= SHORTEST + 1)
 
     def candidate(
@@ -113,14 +113,14 @@ class Task:
         lens_found: bool,
         distortion: float = 0.0,
     ) -> Candidate:
-        """A candidate with the structure that all points give it."""
+        """A candidate with the structure triangulated from all points."""
         poses = np.linalg.inv(poses[0]) @ poses
         structure = triangulated(undistorted(self.tracks, intrinsics, distortion), poses, intrinsics)
         return Candidate(name, poses, intrinsics, moves, structure, lens_found=lens_found, distortion=distortion)
 
 
 def still(task: Task) -> Candidate:
-    """A camera that stands."""
+    """A still camera."""
     return task.candidate(
         "still", np.tile(np.eye(4), (task.count, 1, 1)), task.intrinsics, moves=False, lens_found=False
     )
@@ -132,13 +132,13 @@ def rotation(
     loss: float = COARSE.loss,
     bent: tuple[NDArray[np.float64], float] | None = None,
 ) -> Candidate | str:
-    """A camera that turns where it stands.
+    """A camera that turns in place.
 
     Args:
         task: see `Task`.
-        zooms: whether its lens zooms; None as the task says.
+        zooms: whether its lens zooms; None uses the task's.
         loss: scale of the loss in pixels.
-        bent: intrinsics (T,3,3) and distortion of the lens for these; None is straight.
+        bent: intrinsics (T,3,3), and the lens's distortion for them; None if there is no distortion.
     """
     fitted = task.tracks.kept(~task.held)
     if bent is not None:
@@ -147,15 +147,15 @@ def rotation(
     found = _turning(task, fitted, float(task.intrinsics[0, 0, 0]), task.lens_known, zooms, loss)
     if found is None:
         return "too few points can be followed from frame to frame"
-    # A zoom tells how many times longer the lens becomes, and not how long it was.
+    # A zoom reveals the ratio of the focal lengths, not the focal lengths themselves.
     lens_found = zooms or (not task.lens_known and found.focal_sd < FOCAL_KNOWN)
     intrinsics = task.intrinsics
     if lens_found:
         intrinsics = _with_focal(intrinsics, found.focal)
-    elif not task.lens_known:  # turning does not tell it: solve again with the one assumed
+    elif not task.lens_known:  # turning does not reveal it: solve again with the assumed one
         found = _turning(task, fitted, float(intrinsics[0, 0, 0]), True, False, loss)
         assert found is not None
-    # The same shift in pixels, in other focal lengths.
+    # The same shift in pixels, for another focal length.
     distortion = 0.0 if bent is None else bent[1] * float(intrinsics[0, 0, 0] / bent[0][0, 0, 0]) ** 2
     return task.candidate(
         "rotation", found.camera_to_world, intrinsics, moves=False, lens_found=lens_found, distortion=distortion
@@ -167,13 +167,13 @@ def _turning(task: Task, fitted: Tracks, focal: float, known: bool, zooms: bool,
 
 
 def _bends(task: Task, intrinsics: NDArray[np.float64], distortion: float) -> bool:
-    """Whether a distortion is more than noise; intrinsics (3,3)."""
+    """Whether a distortion exceeds the noise; intrinsics (3,3)."""
     reach = float(np.hypot(*intrinsics[:2, 2])) / task.pictures.scale
     return abs(at_corner(distortion, intrinsics)) * reach > LEAST_BENT_PX
 
 
 def _sharp_turn(task: Task) -> Candidate | str:
-    """A camera that turns, with refined points, and the distortion of its lens where the turn tells that."""
+    """A camera that turns, with refined points, and the distortion of its lens if the turn reveals it."""
     straight = rotation(task, loss=FINE.loss)
     if isinstance(straight, str) or task.zooms or not (task.lens_known or straight.lens_found):
         return straight
@@ -185,7 +185,7 @@ def _sharp_turn(task: Task) -> Candidate | str:
 
 
 def depth(task: Task, progress: Progress) -> Candidate | str:
-    """Cameras from points and depth, adjusted with free points where pycolmap is there."""
+    """A moving camera from points and depth, bundle-adjusted with free points if pycolmap is installed."""
     fitted = task.tracks.kept(~task.held)
     begun = from_depth.chain(fitted, task.depth[~task.held], task.sure[~task.held], task.intrinsics, progress)
     if begun is None:
@@ -196,7 +196,7 @@ def depth(task: Task, progress: Progress) -> Candidate | str:
 
 
 def again(task: Task, before: Candidate, progress: Progress) -> Candidate | str:
-    """A candidate that moves, from where it was, with other points: those that stand still."""
+    """Solve a moving candidate again with other points, the static ones, starting from its poses."""
     if not solver.PYCOLMAP.is_there:
         return task.candidate(before.name, before.camera_to_world, before.intrinsics, moves=True, lens_found=False)
     found = _adjusted(task, before.name, before.camera_to_world, before.intrinsics, progress, (COARSE,))
@@ -204,7 +204,7 @@ def again(task: Task, before: Candidate, progress: Progress) -> Candidate | str:
 
 
 def sharpened(task: Task, before: Candidate, progress: Progress) -> Candidate | str:
-    """A candidate from where it was, with points that were refined."""
+    """Solve a candidate again with refined points, starting from its poses."""
     if not before.moves:
         return _sharp_turn(task)
     found = _adjusted(task, before.name, before.camera_to_world, before.intrinsics, progress, (COARSE, FINE))
@@ -218,7 +218,7 @@ def sharpened(task: Task, before: Candidate, progress: Progress) -> Candidate | 
 
 
 def sfm(task: Task, progress: Progress) -> Candidate | str:
-    """Structure from motion: features, global mapping, and the points followed for the frames in between."""
+    """Structure from motion: features, global mapping, and tracked points for the frames in between."""
     import cv2
 
     if not solver.PYCOLMAP.is_there:
@@ -258,7 +258,7 @@ def sfm(task: Task, progress: Progress) -> Candidate | str:
 
 
 def model(task: Task, frames: NDArray[np.uint8], device: str, progress: Progress) -> Candidate | str:
-    """Cameras that Depth Anything 3 sees in some frames, and the points followed for exactness and those in between.
+    """Cameras that Depth Anything 3 predicts for some frames, made exact and completed by tracked points.
 
     Args:
         task: see `Task`.
@@ -295,7 +295,7 @@ def _adjusted(
     progress: Progress,
     rounds: tuple[Round, ...],
 ) -> Candidate | str:
-    """A candidate from where to begin: bundle adjustment, in each round without the points that did not fit before."""
+    """Bundle adjustment from initial poses; each round leaves out the points that did not fit in the one before."""
     fitted = task.tracks.kept(~task.held)
     fitted, distortion = fitted.kept(fitted.lengths()[fitted.track] >= SHORTEST), 0.0
     for one in rounds:
@@ -329,13 +329,13 @@ def _adjusted(
 
 
 def _without_strays(tracks: Tracks, residual: NDArray[np.float64], stray: float) -> Tracks:
-    """Without the points that do not fit in most of their sightings."""
+    """The tracks without points that do not fit in most of their sightings."""
     bad = np.bincount(tracks.track, residual > stray, tracks.count) * 2 > tracks.lengths()
     return tracks.kept(~bad[tracks.track])
 
 
 def _keys(count: int, most: int) -> NDArray[np.intp]:
-    """Every so many-th of `count` frames, and the last, so that they are hardly more than `most`."""
+    """Every n-th of `count` frames and the last one, about `most` in all."""
     every = int(np.ceil(count / most))
     return np.unique([*range(0, count, every), count - 1])
 
@@ -348,7 +348,7 @@ def _with_focal(intrinsics: NDArray[np.float64], focal: NDArray[np.float64]) -> 
 
 
 def _between(poses: NDArray[np.float64], numbers: NDArray[np.intp], count: int) -> NDArray[np.float64]:
-    """Poses of all frames from those of some: evenly in between, held before the first and after the last."""
+    """Interpolate the poses of all frames from those of some; held before the first and after the last."""
     made = np.empty((count, 4, 4))
     for t in range(count):
         after = int(np.clip(np.searchsorted(numbers, t), 1, len(numbers) - 1))

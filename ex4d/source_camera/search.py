@@ -1,7 +1,7 @@
-"""Trying the ways to find a camera on one clip, and choosing among what they give.
+"""Run the estimators on one clip, and choose among their candidates.
 
-From the simplest to the most capable: a camera that stands, one that turns, one that begins from points and depth, one
-that begins from what a model sees, where its file is there, and structure from motion. A more capable one is chosen
+From the simplest to the most capable: a still camera, one that turns, one that starts from points and depth, one
+that starts from a model's prediction, if its file is installed, and structure from motion. A more capable one is chosen
 where it is clearly better, and is then solved once more with refined points. One that does not reach the gates is not
 used: then the next simpler one is, or none.
 """
@@ -27,40 +27,40 @@ from ex4d.source_camera.steadying import steadying
 from ex4d.source_camera.tracks import Tracks, follow
 
 CLEARLY = 0.92
-"""A more capable camera explains the clip clearly better where far frames differ by less than this part..."""
+"""A more capable camera is clearly better if distant frames differ by less than this fraction..."""
 
 CLEARLY_PX = 0.85
-"""...or the points that were kept back are off by less than this part."""
+"""...or the withheld points are off by less than this fraction."""
 
 CONVINCING = 0.8
-"""Structure from motion is left out where points and depth agree on this part of the points, and far frames differ by
-less than this part of what they do with a still camera."""
+"""Structure from motion is skipped if points and depth agree on this fraction of the points, and distant frames differ
+by less than this fraction of their difference with a still camera."""
 
 ZOOMS = 1.05
-"""A lens zooms where its longest focal length is so many times its shortest."""
+"""A lens zooms if its longest focal length is at least this many times its shortest."""
 
 ZOOM_AS_WELL = 0.9
-"""A zoom explains a clip better than a camera that moves where far frames differ by less than this part."""
+"""A zoom explains a clip better than a moving camera if distant frames differ by less than this fraction."""
 
 AS_WELL = 1.02
-"""A camera of refined points is kept where far frames differ by less than so many times as much as before."""
+"""A camera from refined points is kept if distant frames differ by less than this many times as much as before."""
 
 STANDS = 0.9
-"""A camera that stands is taken for found where it explains this part of the points."""
+"""A still camera counts as found if it explains this fraction of the points."""
 
 WORTH_MASKING = 0.005
-"""Less than this part of the picture that moves is not worth a second pass."""
+"""If less than this fraction of the picture moves, a second pass is not worthwhile."""
 
 POINTS_AT_LAST = 4000
-"""So many points are followed at a time for the last solve. With as many from the start, a pan in a small clip
-counts as a move."""
+"""Points tracked at the same time for the last solve. With as many from the start, a pan in a small clip counts as a
+move."""
 
 MOST_POINTS = 5000
-"""So many points come along with a camera at most."""
+"""Maximum number of points returned with a camera."""
 
 
 class Search:
-    """What is tried on one clip, and what came of it."""
+    """The candidates tried on one clip, with their figures."""
 
     def __init__(
         self, frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, task: Task, progress: Progress
@@ -73,7 +73,7 @@ class Search:
         self.moving = wish.moving
 
     def run(self) -> Found:
-        """Try, choose, and try once more without what moves."""
+        """Try, choose, and try again without what moves."""
         self.add(STILL, estimators.still(self.task))
         self._try_quick()
         if self.wish.method == AUTO and self._is_zoom(self._chosen()):
@@ -94,7 +94,7 @@ class Search:
         return self._found(name)
 
     def add(self, name: str, made: Candidate | str) -> None:
-        """Keep a candidate with its figures, or why there is none."""
+        """Keep a candidate with its figures, or the reason why there is none."""
         if isinstance(made, str):
             self.failed[name] = made
             return
@@ -106,7 +106,7 @@ class Search:
         self.tried[name] = made, told, scale
 
     def working(self, candidate: Candidate) -> NDArray[np.float64]:
-        """Its intrinsics in pixels of the working picture."""
+        """A candidate's intrinsics (T,3,3) in pixels of the working picture."""
         height, width = self.depth.shape[1:]
         return self.task.pictures.working_intrinsics(candidate.intrinsics[:, 0, 0], (width, height))
 
@@ -124,7 +124,7 @@ class Search:
             self.add(DEPTH, estimators.depth(task, self.progress))
 
     def _convinced(self) -> bool:
-        """Whether what was tried so far explains the clip, so that the slowest way can be left out."""
+        """Whether a candidate explains the clip well enough for the slowest estimator to be skipped."""
         still = self.tried[STILL][1]
         for name in (ROTATION, DEPTH, DA3):
             if name in self.tried and not self.wrong(name):
@@ -134,7 +134,7 @@ class Search:
         return False
 
     def _chosen(self) -> str:
-        """The simplest that no other one beats clearly, of those that reach the gates."""
+        """The simplest candidate that passes the gates and is not clearly beaten by another."""
         usable = [name for name in (STILL, ROTATION, DEPTH, DA3, SFM) if name in self.tried and not self.wrong(name)]
         best = usable[0]
         for name in usable[1:]:
@@ -147,13 +147,13 @@ class Search:
         return best
 
     def moving_of(self, name: str) -> NDArray[np.bool_]:
-        """What moves by itself, by a candidate."""
+        """Mask of what moves on its own, according to a candidate."""
         candidate, _, scale = self.tried[name]
         lens = self.working(candidate)
         return moving_mask(self.frames, self.depth, candidate.camera_to_world, lens, self.progress, scale)
 
     def _again_without(self, moving: NDArray[np.bool_]) -> bool:
-        """Try the ways to a camera that moves once more, without what moves; False where that leaves too little."""
+        """Try the turning and moving cameras again without what moves; False if that leaves too few points."""
         before = self.tried
         mask = resized(moving, self.task.pictures.size)
         if not self._begin_again(selection.outside(mask, self.task.tracks), mask):
@@ -166,7 +166,7 @@ class Search:
         return True
 
     def _sharpen(self, name: str) -> None:
-        """Solve a candidate once more with refined points, and keep that where far frames agree as well."""
+        """Solve a candidate again with refined points, and keep that if distant frames agree as well as before."""
         before = self.tried, self.task, self.judge
         candidate, _, scale = self.tried[name]
         if candidate.moves and not solver.PYCOLMAP.is_there:
@@ -195,7 +195,7 @@ class Search:
         self.tried, self.task, self.judge = before
 
     def _with_more_points(self, candidate: Candidate) -> Candidate:
-        """Follow more points, and give a candidate that moves their structure."""
+        """Track more points, and return a moving candidate with the structure of these."""
         task = self.task
         allowed = None if self.wish.moving is None or task.moving is None else ~task.moving
         tracks = follow(task.pictures.grey, allowed, self.progress, POINTS_AT_LAST)
@@ -207,7 +207,7 @@ class Search:
         return replace(made, registered=candidate.registered)
 
     def _begin_again(self, tracks: Tracks, mask: NDArray[np.bool_] | None) -> bool:
-        """Take other points, and a mask of what moves at the pictures' size; False where not all frames see points."""
+        """Begin again with other points, and a mask of what moves; False if a frame has no points."""
         task = self.task
         if len(np.unique(tracks.frame)) < task.count:
             return False
@@ -239,7 +239,7 @@ class Search:
         return Found(name, candidate.camera_to_world, points, lens, moving, steady, lens_note, tuple(notes))
 
     def _recording_notes(self, candidate: Candidate) -> list[str]:
-        """What the points tell about how the clip was recorded."""
+        """What the points reveal about how the clip was recorded."""
         notes = []
         bent = at_corner(candidate.distortion, candidate.intrinsics[0])
         if bent:
@@ -264,7 +264,7 @@ class Search:
         return f"The field of view of {first:.1f} degrees was {WITH_CAMERA}."
 
     def _points(self, candidate: Candidate) -> NDArray[np.float64]:
-        """Points that stand still and tell their distance, the longest seen first."""
+        """Static points with a reliable distance, those seen longest first."""
         if not candidate.moves:
             return np.zeros((0, 3))
         tracks, s = self.task.tracks, candidate.structure
@@ -275,9 +275,9 @@ class Search:
         return s.points[good][order][:MOST_POINTS]
 
     def _nothing(self) -> Found:
-        """Nothing is trusted: the camera stands where nearly all points say so, else why, of what came nearest.
+        """The result if no candidate is trusted: a still camera if nearly all points say so, otherwise the reasons.
 
-        Looking at the pictures alone had not told that it stands: with a known lens that zooms they all move.
+        The pictures alone do not show that it is still: with a known lens that zooms, they all change.
         """
         if self.tried[STILL][1].fitting > STANDS:
             moving = self.moving if self.moving is not None else self.moving_of(STILL)
@@ -287,9 +287,9 @@ class Search:
         return not_found(" / ".join(reasons) or "a still camera explains the clip as well as one that moves")
 
     def _is_zoom(self, name: str) -> bool:
-        """Whether a camera that stands or turns, with a lens that zooms, explains the clip better than the one chosen.
+        """Whether a zooming camera that is still or turns explains the clip better than the chosen candidate.
 
-        A zoom looks much like a move forward, and bundle adjustment finds one for it.
+        A zoom resembles a move forward, and bundle adjustment finds one that fits it.
         """
         if self.wish.zooms or name == ROTATION:
             return False

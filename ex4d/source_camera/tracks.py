@@ -1,4 +1,4 @@
-"""Points of a clip followed from frame to frame (Lucas-Kanade, in OpenCV): what most estimators start from."""
+"""Points tracked from frame to frame (Lucas-Kanade, in OpenCV), the starting point of most estimators."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from ex4d.progress import FOLLOWING_POINTS, Progress, silent
 
 MOST_POINTS = 1500
-"""So many points are followed at a time, if no other number is asked for."""
+"""Default for the number of points tracked at the same time."""
 
 REFILL_EVERY = 3
-"""After so many frames, new points are looked for where old ones were lost."""
+"""Interval in frames at which lost points are replaced by new ones."""
 
 BACK_PX = 0.4
-"""A point counts as followed where going there and back ends this close to where it began."""
+"""A point counts as tracked if tracking it forward and back ends this close to its start."""
 
 WINDOW, LEVELS = 15, 4
-"""Side of what is compared, in pixels, and how often the picture is halved for large motion."""
+"""Side of the compared window in pixels, and the number of halvings of the picture for large motion."""
 
 BORDER_PX = 4
 """Points this close to the border are lost."""
@@ -28,10 +28,10 @@ class Tracks:
     """Sightings of points, sorted by frame.
 
     Attributes:
-        track: (N,) intp, which point, counted from 0.
-        frame: (N,) intp, where it is seen.
+        track: (N,) intp, number of the point, from 0.
+        frame: (N,) intp, frame that it is seen in.
         xy: (N,2) float64 pixels, centres at +0.5.
-        survived: (T,) part of the points of the frame before that were found again; 1 in the first.
+        survived: (T,) fraction of the previous frame's points that were found again; 1 in the first frame.
     """
 
     track: NDArray[np.intp]
@@ -41,15 +41,15 @@ class Tracks:
 
     @property
     def count(self) -> int:
-        """How many points there are."""
+        """Number of points."""
         return int(self.track.max(initial=-1)) + 1
 
     def lengths(self) -> NDArray[np.intp]:
-        """In how many frames each point is seen."""
+        """Number of frames in which each point is seen."""
         return np.bincount(self.track, minlength=self.count)
 
     def kept(self, keep: NDArray[np.bool_]) -> "Tracks":
-        """Those sightings alone."""
+        """Only the sightings to `keep` (N,)."""
         return Tracks(self.track[keep], self.frame[keep], self.xy[keep], self.survived)
 
 
@@ -59,13 +59,13 @@ def follow(
     progress: Progress = silent,
     most: int = MOST_POINTS,
 ) -> Tracks:
-    """Follow points through pictures (T,h,w).
+    """Track points through pictures (T,h,w).
 
     Args:
         grey: the pictures.
-        allowed: (T,h,w) where points may be; None allows everything.
+        allowed: (T,h,w) where points may be; None allows them everywhere.
         progress: called after each frame.
-        most: so many points are followed at a time.
+        most: maximum number of points tracked at the same time.
     """
     import cv2
 
@@ -102,7 +102,7 @@ def follow(
 def _step(
     here: NDArray[np.uint8], there: NDArray[np.uint8], p: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Where points (N,2) are in the next picture, and which of them were found."""
+    """Positions of points (N,2) in the next picture, and which of them were found."""
     found, forward = lucas_kanade(here, there, p)
     back, backward = lucas_kanade(there, here, found)
     height, width = here.shape
@@ -113,11 +113,11 @@ def _step(
 def lucas_kanade(
     here: NDArray[np.uint8], there: NDArray[np.uint8], p: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Points (N,2) of `here` in `there`, in OpenCV's pixels (centres at integers), and which were found."""
+    """Position in `there` of points (N,2) of `here`, in OpenCV's pixels (centres at integers), and which were found."""
     import cv2
 
     end = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
-    found, status, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]  # from nothing, which its types lack
+    found, status, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]  # None is missing in its types
         here, there, p.reshape(-1, 1, 2), None, winSize=(WINDOW, WINDOW), maxLevel=LEVELS, criteria=end
     )
     return found.reshape(-1, 2), status.ravel().astype(bool)

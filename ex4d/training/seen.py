@@ -1,4 +1,4 @@
-"""Which pixels of a frame another camera sees, by the frame's mesh: what a rendering mask is made of."""
+"""Which pixels of a frame another camera sees, according to the frame's mesh: the basis of rendering masks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,18 +15,18 @@ from ex4d.render.engines.numpy_reference import clip_coordinates
 from ex4d.render.scene import NEAR, Engine, Scene, View
 
 SAME_SURFACE = 0.02
-"""A vertex is front-most if it is no farther than what is drawn there, up to this part of its distance."""
+"""A vertex is front-most if it is no farther than the surface drawn there, within this fraction of its distance."""
 
 AT_ONCE = 8
-"""Frames are drawn in groups of so many, so that the views of a whole clip are never in memory together."""
+"""Frames per group; drawing in groups keeps the views of a whole clip from being in memory together."""
 
 
 @dataclass(frozen=True)
 class Projected:
-    """Where the vertices of a frame are in a camera's picture.
+    """Positions of a frame's vertices in a camera's picture.
 
     Attributes:
-        x, y: (H,W) float64 pixels, centres at +0.5; 0 for what is behind the camera.
+        x, y: (H,W) float64 pixels, centres at +0.5; 0 behind the camera.
         distance: (H,W) float64, along the camera's axis.
     """
 
@@ -36,15 +36,15 @@ class Projected:
 
 
 def seen_from(scene: Scene, engine: Engine) -> Iterator[NDArray[np.bool_]]:
-    """For each frame of a scene, which of its pixels (H,W) the path's camera of that frame sees.
+    """Yield, for each frame of a scene, which of its pixels (H,W) the path's camera of that frame sees.
 
     A vertex is seen if it projects into the picture, is front-most there and belongs to no face that bridges an
-    occlusion. The outermost pixels, which the mesh bends back to its shell, go with their neighbours. A camera that
-    stands where the source camera does sees everything, as `ex4d.render.conditioning` has it.
+    occlusion. The outermost pixels, which the mesh bends back to its shell, take the value of their neighbours. A
+    camera in the same place as the source camera sees everything, as in `ex4d.render.conditioning`.
 
     Args:
-        scene: T frames and T cameras; its pictures do not matter.
-        engine: what draws.
+        scene: T frames and T cameras; its pictures are not used.
+        engine: draws the views.
     """
     for (t, drawn), reliable in zip(_views(scene, engine), reliable_vertices(scene.mesh), strict=True):
         yield _seen(scene, t, drawn, projected(scene, t), reliable)
@@ -53,15 +53,15 @@ def seen_from(scene: Scene, engine: Engine) -> Iterator[NDArray[np.bool_]]:
 def double_reprojected(
     scene: Scene, wrong: Scene, engine: Engine
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Frames seen through a camera elsewhere whose depth was wrong: colours (H,W,3), and where (H,W) they are known.
+    """Yield frames seen through another camera with wrong depth: colours (H,W,3), and where (H,W) they are known.
 
-    The camera's picture is drawn from the wrong depth, and the frame's pixels look themselves up in it where they
-    really are. So colours slip along edges, bend and miss pieces as they do in a render from an estimator's depth.
+    The camera's picture is drawn from the wrong depth, and each pixel of the frame is looked up there at its true
+    position. So colours are displaced along edges, bent, or missing, just as in a render from estimated depth.
 
     Args:
-        scene: the frames and where they really are.
-        wrong: the same pictures and path with wrong depth, an `open_mesh`.
-        engine: what draws.
+        scene: the frames with true depth.
+        wrong: the same pictures and path with wrong depth, as an `open_mesh`.
+        engine: draws the views.
     """
     views = zip(_views(scene, engine), _views(wrong, engine), reliable_vertices(scene.mesh), strict=True)
     for (t, own), (_, slipped), reliable in views:
@@ -69,7 +69,7 @@ def double_reprojected(
             yield scene.pictures[t], np.ones(scene.mesh.depth.shape[1:], np.bool_)
             continue
         place = projected(scene, t)
-        x, y = (a.astype(np.float32) - np.float32(0.5) for a in (place.x, place.y))  # OpenCV's centres are whole
+        x, y = (a.astype(np.float32) - np.float32(0.5) for a in (place.x, place.y))  # OpenCV's centres: integers
         colour = np.asarray(cv2.remap(slipped.colour, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), np.uint8)
         known = cv2.remap(slipped.mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) == 255
         yield colour, known & _seen(scene, t, own, place, reliable)
@@ -82,7 +82,7 @@ def _views(scene: Scene, engine: Engine) -> Iterator[tuple[int, View]]:
 
 
 def projected(scene: Scene, t: int) -> Projected:
-    """The vertices of frame `t` in the picture of the path's camera `t`."""
+    """Project the vertices of frame `t` into the picture of the path's camera `t`."""
     clip = clip_coordinates(scene.mesh.depth[t], scene.projection(t, t)).reshape(*scene.mesh.depth.shape[1:], 3)
     distance = clip[..., 2]
     there = np.where(distance > NEAR, distance, np.inf)
@@ -90,7 +90,7 @@ def projected(scene: Scene, t: int) -> Projected:
 
 
 def _seen(scene: Scene, t: int, drawn: View, place: Projected, reliable: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """`seen_from` for one frame, of which `reliable` (H,W) are the vertices in no face that bridges an occlusion."""
+    """`seen_from` for one frame, whose `reliable` (H,W) vertices are in no face that bridges an occlusion."""
     if coincides(scene.mesh, scene.path, t, t):
         return np.ones(scene.mesh.depth.shape[1:], np.bool_)
     assert drawn.surface is not None
@@ -99,9 +99,9 @@ def _seen(scene: Scene, t: int, drawn: View, place: Projected, reliable: NDArray
 
 
 def with_border(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The same (H,W), its outer two rows and columns like their neighbours; in place.
+    """Set the outer two rows and columns (H,W) to their neighbours' values, in place.
 
-    The mesh's border stands at the shell, so that the next row too is in faces that bridge to it, always.
+    The mesh's border is at the shell, so the faces of the adjacent row always bridge to it as well.
     """
     seen[:2], seen[-2:] = seen[2], seen[-3]
     seen[:, :2], seen[:, -2:] = seen[:, 2:3], seen[:, -3:-2]
@@ -109,9 +109,9 @@ def with_border(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def open_mesh(source: DepthVideo) -> DWMesh:
-    """A mesh whose border stays where it is seen but for the four corners, which hold the faces behind in their place.
+    """A mesh whose border stays where it is seen, apart from the four corners, which hold the faces behind it in place.
 
-    For colours alone: whoever looks past its border sees what the closed mesh hides.
+    For colours only: a camera that looks past its border sees what the closed mesh hides.
     """
     mesh = DWMesh.from_depth(source)
     depth = source.depth.copy()
@@ -120,10 +120,10 @@ def open_mesh(source: DepthVideo) -> DWMesh:
 
 
 def _front_most(place: Projected, inverse_distance: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which vertices (H,W) are in a picture of these distances (h,w) and not behind what is drawn there.
+    """Which vertices (H,W) are inside a picture with these inverse distances (h,w), and not behind the surface there.
 
-    Of the distance at the pixel that a vertex is in and the one interpolated between the four around it, the farther
-    counts: beside an edge the interpolated one is too near, and on a slanted surface that of the pixel's centre may be.
+    The farther of two distances counts: that of the pixel that the vertex is in, and the one interpolated between the
+    four pixels around it. At an edge the interpolated one is too near; on a slanted surface, the pixel's own may be.
     """
     height, width = inverse_distance.shape
     x, y = place.x, place.y
