@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ex4d.errors import InputError
-
-from .file_lock import lock
+from ex4d.storage.locks import lock
 
 Parts = Sequence[tuple[str, dict[str, Any]]]
 """Sentences as templates with `{names}` and their values; a single part need not be a whole sentence."""

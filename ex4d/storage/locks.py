@@ -1,4 +1,4 @@
-"""A lock between processes. The system releases it when its holder ends, however that happens."""
+"""File locks between processes. The system releases them when their holder ends, for whatever reason."""
 
 import sys
 from collections.abc import Iterator
@@ -11,20 +11,29 @@ from ex4d.errors import InputError
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: IO[bytes]) -> bool:
+    _LOCKED_BYTE = 1 << 30
+    """On Windows, others cannot read locked bytes, so the locked byte is far beyond the content."""
+
+    def lock(file: IO[bytes]) -> bool:
+        """Lock a file until it is closed; False if it is already locked."""
+        place = file.tell()
         try:
+            file.seek(_LOCKED_BYTE)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
+        finally:
+            file.seek(place)
         return True
 
 else:
     import fcntl
 
-    def _lock(file: IO[bytes]) -> bool:
+    def lock(file: IO[bytes]) -> bool:
+        """Lock a file until it is closed, here and in processes that inherited it; False if it is already locked."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:
             return False
         return True
 
@@ -34,21 +43,17 @@ def locked(file: Path, taken: str) -> Iterator[None]:
     """Hold a lock for as long as the block runs.
 
     Args:
-        file: what is locked; created if missing, and left there, empty.
-        taken: the sentence for the user if another process holds it.
+        file: the file to lock; created if missing, and left there, empty.
+        taken: the sentence for the user if another process holds the lock.
 
     Raises:
-        InputError: another process holds the lock, or the file cannot be created or locked.
+        InputError: another process holds the lock, or the file cannot be created.
     """
     try:
         opened = file.open("ab")
     except OSError as error:
         raise InputError(f"The file {file} cannot be created: {error.strerror}; check its folder.") from error
     with opened:
-        try:
-            free = _lock(opened)
-        except OSError as error:
-            raise InputError(f"The file {file} cannot be locked: {error.strerror}; use another disk.") from error
-        if not free:
+        if not lock(opened):
             raise InputError(taken)
         yield

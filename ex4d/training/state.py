@@ -1,7 +1,7 @@
 """The state of a training in one file: the weights, their average, AdamW's moments as tensors, and facts as JSON.
 
-The file is replaced atomically, so a kill at any moment leaves either the previous state or this one. It contains no
-pickle.
+The file is replaced atomically, so a kill at any moment leaves either the previous state or this one. Nothing in
+it is pickled.
 """
 
 import json

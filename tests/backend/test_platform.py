@@ -19,8 +19,8 @@ REPO = Path(__file__).parents[2]
 ALONE = REPO / "backend" / "ex4d_server" / "platform.py"
 SCRIPT = REPO / "blender_addon" / "setup" / "install.py"
 """Runs in any Python, so it cannot import our modules; it ends a process tree by itself, on Windows too."""
-LOCK = REPO / "blender_addon" / "setup" / "file_lock.py"
-"""The add-on's lock: Blender does not have the server's code."""
+LOCK = REPO / "ex4d" / "storage" / "locks.py"
+"""The lock of the library and the add-on, which do not have the server's code."""
 
 POSIX_MODULES = {"fcntl", "grp", "pty", "pwd", "posix", "resource", "syslog", "termios", "tty"}
 OS_NAMES = """

@@ -301,7 +301,7 @@ def load(path: Path, device: str = "cpu") -> MoGe:
 
 
 def as_safetensors(path: Path) -> Path:
-    """Write the same weights as .safetensors next to `path`, without any pickle.
+    """Write the same weights as .safetensors next to `path`, which needs no unpickling.
 
     Raises:
         InputError: as `load`, or the folder cannot be written.
