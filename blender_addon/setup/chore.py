@@ -134,7 +134,7 @@ def check_nobody_else(log: Path, doing: str) -> None:
 
     Raises:
         InputError: another Blender is doing it; the message includes its progress.
-        OSError: the log cannot be opened.
+        OSError: the log cannot be opened or locked.
     """
     if log.exists():
         _locked(log, doing).close()
@@ -143,8 +143,12 @@ def check_nobody_else(log: Path, doing: str) -> None:
 def _locked(log: Path, doing: str) -> IO[bytes]:
     """Open the log for appending and lock it; raises as `check_nobody_else` does."""
     file = log.open("ab")
-    if lock(file):
-        return file
+    try:
+        if lock(file):
+            return file
+    except OSError:
+        file.close()
+        raise
     file.close()
     told = next(filter(None, map(_said, reversed(log.read_bytes().splitlines()))), Progress())
     if not told.stage:

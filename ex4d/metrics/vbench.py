@@ -34,7 +34,7 @@ DIMENSIONS = (
 
 ERROR_LINES = 3
 
-NO_NETWORK = 3
+NO_NETWORK = 73
 """Exit code of the script where VBench could not get the network of a dimension."""
 
 _SCRIPT = f"""
@@ -142,12 +142,12 @@ def _run(command: list[str], failed: str, given: str | None = None) -> str:
         done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     except OSError as error:
         raise InputError(f"{failed}: {command[0]}: {error.strerror}.") from error
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     if given is not None and done.returncode == NO_NETWORK:
         raise InputError(
-            f"VBench could not download the network that it needs ({done.stderr.strip().splitlines()[-1]}): check the"
-            " connection, and that the program wget is installed."
+            f"VBench could not download the network that it needs ({lines[-1]}): check the connection, and that the"
+            " program wget is installed."
         )
     if done.returncode:
-        last = " ".join(done.stderr.strip().splitlines()[-ERROR_LINES:]) or f"exit code {done.returncode}"
-        raise InputError(f"{failed}: {last}")
+        raise InputError(f"{failed}: {' '.join(lines[-ERROR_LINES:])}")
     return done.stdout

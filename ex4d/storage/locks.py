@@ -15,12 +15,16 @@ if sys.platform == "win32":
     """On Windows, others cannot read locked bytes, so the locked byte is far beyond the content."""
 
     def lock(file: IO[bytes]) -> bool:
-        """Lock a file until it is closed; False if it is already locked."""
+        """Lock a file until it is closed; False if it is already locked.
+
+        Raises:
+            OSError: it cannot be locked at all.
+        """
         place = file.tell()
         try:
             file.seek(_LOCKED_BYTE)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
+        except PermissionError:
             return False
         finally:
             file.seek(place)
@@ -30,10 +34,14 @@ else:
     import fcntl
 
     def lock(file: IO[bytes]) -> bool:
-        """Lock a file until it is closed, here and in processes that inherited it; False if it is already locked."""
+        """Lock a file until it is closed, here and in processes that inherited it; False if it is already locked.
+
+        Raises:
+            OSError: it cannot be locked at all, as on some network disks.
+        """
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return False
         return True
 
@@ -47,13 +55,17 @@ def locked(file: Path, taken: str) -> Iterator[None]:
         taken: the sentence for the user if another process holds the lock.
 
     Raises:
-        InputError: another process holds the lock, or the file cannot be created.
+        InputError: another process holds the lock, or the file cannot be created or locked.
     """
     try:
         opened = file.open("ab")
     except OSError as error:
         raise InputError(f"The file {file} cannot be created: {error.strerror}; check its folder.") from error
     with opened:
-        if not lock(opened):
+        try:
+            free = lock(opened)
+        except OSError as error:
+            raise InputError(f"The file {file} cannot be locked: {error.strerror}; use another disk.") from error
+        if not free:
             raise InputError(taken)
         yield

@@ -27,7 +27,7 @@ from ex4d.training.network import Encoded, Network, training_library
 from ex4d.training.sample import Samples
 from ex4d.training.settings import DistilSettings, LoopSettings, TrainSettings
 from ex4d.weights import store
-from ex4d.weights.headers import header
+from ex4d.weights.headers import REMEDY, header
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -211,10 +211,13 @@ def _adapter(path: Path, files: model_files.Files, own: int) -> Adapter:
 
 
 def _shape(files: tuple[Path, ...]) -> ModelShape:
-    """The shape of a video model, from the headers of its files."""
+    """The shape of a video model, from the headers of its files; raises InputError if they are of another model."""
     tensors = {name: shape for file in files for name, shape in header(file, "video model").items()}
     blocks = {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
-    inner, outer = tensors["blocks.0.ffn.0.weight"]
+    first = tensors.get("blocks.0.ffn.0.weight", ())
+    if len(first) != 2:
+        raise InputError(f"The video model {files[0]} lacks its layers: {REMEDY}")
+    inner, outer = first
     return ModelShape(outer, inner, len(blocks))
 
 
