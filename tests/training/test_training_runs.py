@@ -254,7 +254,7 @@ def test_a_file_that_is_no_adapter_of_this_model_is_refused_before_anything_is_e
 def test_a_video_model_with_other_names_is_refused_in_a_sentence(tmp_path):
     other = tmp_path / "diffusion_pytorch_model.safetensors"
     save_file({"condition_embedder.weight": torch.zeros(1)}, other)
-    with pytest.raises(InputError, match="diffusion_pytorch_model.safetensors lacks its layers"):
+    with pytest.raises(InputError, match=r"diffusion_pytorch_model\.safetensors lacks its layers"):
         runs._shape((other,))
 
 
