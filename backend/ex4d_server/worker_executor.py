@@ -23,6 +23,7 @@ from ex4d_server.lent_files import LentFiles
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.orders import (
     AGAIN_SECONDS,
+    BEAT_SECONDS,
     WORKER_MESSAGES,
     Beat,
     Bring,
@@ -198,13 +199,13 @@ class WorkerExecutor:
         if attempt and attempt.lease == lease and attempt.stop_at is None:
             attempt.stop_at = self._clock() + self._deadlines.cancel
             if attempt.sent:
-                self._send(Stop(attempt.lease))
+                self._send_stop(attempt)
 
     def tick(self) -> list[AttemptEvent]:
         """See `Executor`."""
         self._read()
         self._send_what_waits()
-        self._send_job_again()
+        self._send_again()
         if self._worker and (how := self._worker.process.poll()):
             self._worker_died(self._worker, how)
         self._look_at_clocks()
@@ -379,13 +380,20 @@ class WorkerExecutor:
         port = self._files.port if self._files is not None else 0
         self._send(Run(attempt.lease, attempt.job, self._wants_proxy(self._owner), port, attempt.session))
 
-    def _send_job_again(self) -> None:
-        """Repeat the job until the worker has it, in case its connection broke while the job was in transit."""
+    def _send_again(self) -> None:
+        """Repeat the job until the worker has it, and the order to stop, in case they were lost with a connection."""
         worker, attempt = self._worker, self._attempt
-        if worker is None or attempt is None or not attempt.sent or attempt.taken or attempt.stop_at is not None:
+        if worker is None or attempt is None or not attempt.sent or worker.unsent:
             return
-        if not worker.unsent and self._clock() - attempt.sent_at > AGAIN_SECONDS:
+        since = self._clock() - attempt.sent_at
+        if attempt.stop_at is not None and since > BEAT_SECONDS:
+            self._send_stop(attempt)
+        elif attempt.stop_at is None and not attempt.taken and since > AGAIN_SECONDS:
             self._send_job(attempt)
+
+    def _send_stop(self, attempt: Attempt) -> None:
+        attempt.sent_at = self._clock()
+        self._send(Stop(attempt.lease))
 
     def _send(self, message: Tagged) -> None:
         worker = self._worker

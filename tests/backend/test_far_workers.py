@@ -271,8 +271,9 @@ def across(desk, tmp_path):
     """An executor whose worker reaches it through a proxy, that proxy, the launcher, and a way to await an ending."""
     (tmp_path / "elsewhere").mkdir()
     launcher = Elsewhere(tmp_path / "elsewhere")
+    deadlines = Deadlines(cancel=30.0)
     executor = WorkerExecutor(
-        desk.context, desk.gate, launcher, door=Door(reached_at="127.0.0.2"), files=desk.lent, deadlines=Deadlines()
+        desk.context, desk.gate, launcher, door=Door(reached_at="127.0.0.2"), files=desk.lent, deadlines=deadlines
     )
     proxy = Proxy(executor._address, desk.bulk.port)
 
