@@ -101,3 +101,5 @@ def _folder(state: Path | None) -> Path:
 
 
 COMMANDS = (keygen, authorize, revoke, clients, invite)
+# A key in Z85 may begin with a hyphen, and is not an option.
+TAKE_KEYS = (authorize, revoke)

@@ -209,4 +209,4 @@ def _gigabytes(count: int) -> str:
 
 
 for _command in (*access_commands.COMMANDS, queue):
-    server.command()(_command)
+    server.command(context_settings={"ignore_unknown_options": _command in access_commands.TAKE_KEYS})(_command)

@@ -122,6 +122,10 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
     assert done("server", "clients", "--state", state) == f"anna  {key}"
     again = done("server", "authorize", read_key(key), "--name", "ann", "--state", state)
     assert again == "This key is already let in, as anna."
+    for hyphens in "-so7#L}:i-2Ow8rp?Q.uNXug5=OJs4H!ou0AYBy[", "--o7#L}:i-2Ow8rp?Q.uNXug5=OJs4H!ou0AYBy[":
+        assert done("server", "authorize", hyphens, "--name", "ben", "--state", state) == "ben can now connect."
+        assert done("server", "revoke", hyphens, "--state", state) == "ben can no longer connect."
+    assert "--nam" in refused("server", "authorize", key, "--nam", "ann", "--state", state)
     other = shown_key(KeyPair.new().public)
     for key_and_name, why in {
         (other, "anna"): "anna already has another key: choose another name, or first run `ex4d server revoke anna`",
