@@ -115,7 +115,10 @@ def turning(
 
 
 def _pairs(tracks: Tracks, count: int, most: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]] | None:
-    """Pairs of sightings of the same point: their numbers, and how many frames apart; None if frames share too few."""
+    """Pairs of sightings of the same point: their numbers, and how many frames apart; None if frames share too few.
+
+    Pairs of the same two frames are in a row.
+    """
     place = np.full((count, tracks.count), -1, np.intp)
     place[tracks.frame, tracks.track] = np.arange(len(tracks.frame))
     found = []
@@ -161,37 +164,38 @@ def _linearised(
     rotation: NDArray, log_focal: NDArray, i: NDArray, j: NDArray, x: NDArray, y: NDArray, loss: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Normal matrix (T,T,4,4) and gradient (T,4) of rotation vectors and log focal lengths; residuals (N,)."""
-    count, f_i, f_j = len(rotation), np.exp(log_focal[i]), np.exp(log_focal[j])
-    ray = np.concatenate([x / f_i[:, None], np.ones((len(x), 1))], axis=1)
-    relative = np.einsum("nki,nkl->nil", rotation[j], rotation[i])
-    seen = np.einsum("nij,nj->ni", relative, ray)
+    count, f_j = len(rotation), np.exp(log_focal[j])
+    # Pairs of the same two frames are in a row, see `_pairs`, so their sums are products of two matrices.
+    starts = np.flatnonzero(np.diff(i, prepend=-1) | np.diff(j, prepend=-1))
+    ends = np.append(starts[1:], len(i))
+    first, second = i[starts], j[starts]
+    ray = np.concatenate([x / np.exp(log_focal[i])[:, None], np.ones((len(x), 1))], axis=1)
+    relative = np.repeat(rotation[second].transpose(0, 2, 1) @ rotation[first], ends - starts, axis=0)
+    seen = (relative @ ray[..., None])[..., 0]
     z = np.where(np.abs(seen[:, 2]) < 1e-6, 1e-6, seen[:, 2])
-    residual = f_j[:, None] * seen[:, :2] / z[:, None] - y
+    shown = f_j[:, None] * seen[:, :2] / z[:, None]
+    residual = shown - y
     project = np.zeros((len(x), 2, 3))
     project[:, 0, 0] = project[:, 1, 1] = f_j / z
-    project[:, :, 2] = -(f_j / z**2)[:, None] * seen[:, :2]
-    by_i = np.concatenate([-relative @ _cross(ray), (relative @ (ray * (-1, -1, 0))[..., None])], axis=2)
-    jacobian_i = project @ by_i
-    jacobian_j = np.concatenate([project @ _cross(seen), (f_j[:, None] * seen[:, :2] / z[:, None])[..., None]], axis=2)
+    project[:, :, 2] = -shown / z[:, None]
+    by_ray = project @ relative
+    linear = np.empty((len(x), 2, 9))
+    linear[..., :3] = np.cross(ray[:, None], by_ray)
+    linear[..., 3] = -(by_ray[..., :2] * ray[:, None, :2]).sum(-1)
+    linear[..., 4:7] = np.cross(project, seen[:, None])
+    linear[..., 7] = shown
+    linear[..., 8] = residual
     weight = 1 / (1 + (residual**2).sum(1) / loss**2)
     weight[seen[:, 2] <= 0] = 0
+    weighted = (linear[..., :8] * weight[:, None, None]).reshape(-1, 8).T
+    rows = linear.reshape(-1, 9)
+    sums = np.stack([weighted[:, 2 * a : 2 * b] @ rows[2 * a : 2 * b] for a, b in zip(starts, ends, strict=True)])
     blocks, gradient = np.zeros((count, count, 4, 4)), np.zeros((count, 4))
-    for first, one in ((i, jacobian_i), (j, jacobian_j)):
-        right = np.einsum("nki,nk,n->ni", one, residual, weight)
-        gradient += np.stack([np.bincount(first, right[:, c], count) for c in range(4)], axis=1)
-        for second, other in ((i, jacobian_i), (j, jacobian_j)):
-            part = np.einsum("nki,nkj,n->nij", one, other, weight).reshape(-1, 16)
-            flat = first * count + second
-            sums = [np.bincount(flat, part[:, c], count * count) for c in range(16)]
-            blocks += np.stack(sums, axis=1).reshape(count, count, 4, 4)
+    for one, mine in ((first, slice(0, 4)), (second, slice(4, 8))):
+        np.add.at(gradient, one, sums[:, mine, 8])
+        for other, theirs in ((first, slice(0, 4)), (second, slice(4, 8))):
+            np.add.at(blocks, (one, other), sums[:, mine, theirs])
     return blocks, gradient, np.hypot(*residual.T)
-
-
-def _cross(v: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Matrices (N,3,3) whose product with a vector is the cross product of v (N,3) with it."""
-    zero = np.zeros(len(v))
-    rows = [zero, -v[:, 2], v[:, 1], v[:, 2], zero, -v[:, 0], -v[:, 1], v[:, 0], zero]
-    return np.stack(rows, axis=1).reshape(-1, 3, 3)
 
 
 def _constrained(
