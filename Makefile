@@ -38,8 +38,8 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 demo: $(READY) $(BLENDER_READY)  ## run the main job on the sample, as an artist would; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
 
-test: lint  ## run everything that CI checks; the library's and Blender's tests in parallel, because most of them are waiting
-	$(MAKE) --jobs=3 --output-sync=target test-server test-ex4d test-blender
+test:  ## run everything that CI checks, in parallel, because most of the tests are waiting
+	$(MAKE) --jobs=4 --output-sync=target lint test-server test-ex4d test-blender
 
 test-ex4d: $(READY)
 	$(VENV)/bin/python -m pytest tests --ignore tests/backend --ignore tests/blender --ignore tests/e2e -m "not gpu and not packages"

@@ -129,10 +129,12 @@ def test_angles_have_the_side_that_the_camera_looks_to_and_ranges_follow():
     assert range_of(np.array([0, 150.0])) == "other"
 
 
-def test_the_camera_of_a_rendered_scene_is_found_in_its_pictures():
+def test_the_camera_of_a_rendered_scene_is_found_in_its_pictures(monkeypatch):
     from ex4d.metrics.rendered import SCENES
+    from ex4d.source_camera import pictures
     from ex4d.synthetic import scenes
 
+    monkeypatch.setattr(pictures, "SIDE", 448)
     assert "drone" in SCENES
     footage = scenes.make("drone", 17, 320, 180, noise=0).source
     looked = find_camera(iter(footage.frames), 17, (320, 180), footage.cameras.intrinsics)

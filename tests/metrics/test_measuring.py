@@ -228,7 +228,8 @@ def test_masked_lpips_is_the_mean_over_covisible_pixels_of_pictures_that_are_bla
         assert all(not picture[:, :24].any() and not picture[:, 40:].any() for picture in pair)
 
 
-def test_the_estimators_own_error_on_the_true_view_stands_beside_that_on_the_result(tmp_path):
+def test_the_estimators_own_error_on_the_true_view_stands_beside_that_on_the_result(tmp_path, monkeypatch):
+    monkeypatch.setattr("ex4d.source_camera.pictures.SIDE", 448)
     footage = scenes.make("drone", 9, 256, 144, noise=0).source
     cameras = footage.cameras
     path = CameraPath(cameras.camera_to_world, cameras.intrinsics, 256, 144)
