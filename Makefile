@@ -33,16 +33,19 @@ WAN_READY := $(WAN)/.ready-$(VERSION)
 BLENDER_READY := $(BLENDER)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
-.PHONY: demo test test-ex4d test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix test-packages test-clean lint format sample docs extension release workflows lock sbom weight pictures benchmark clean
+.PHONY: demo test test-ex4d test-cli test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix test-packages test-clean lint format sample docs extension release workflows lock sbom weight pictures benchmark clean
 
 demo: $(READY) $(BLENDER_READY)  ## run the main job on the sample, as an artist would; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
 
 test:  ## run everything that CI checks, in parallel, because most of the tests are waiting
-	$(MAKE) --jobs=4 --output-sync=target lint test-server test-ex4d test-blender
+	$(MAKE) --jobs=5 --output-sync=target lint test-server test-ex4d test-cli test-blender
 
 test-ex4d: $(READY)
-	$(VENV)/bin/python -m pytest tests --ignore tests/backend --ignore tests/blender --ignore tests/e2e -m "not gpu and not packages"
+	$(VENV)/bin/python -m pytest tests $(addprefix --ignore tests/,backend blender cli e2e) -m "not gpu and not packages"
+
+test-cli: $(READY)
+	$(VENV)/bin/python -m pytest tests/cli
 
 test-server: $(READY)
 	$(VENV)/bin/python -m pytest tests/backend -m "not gpu and not cluster"
