@@ -18,6 +18,7 @@ from ex4d.media.orientation import orientation_of
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
+    from av.video.plane import VideoPlane
     from av.video.stream import VideoStream
 
 LIMIT_PIXELS = 1 << 28
@@ -28,6 +29,7 @@ Bits = Literal[8, 16]
 
 _KNOWN_MATRICES = {1, 4, 5, 6, 7, 9}  # YCbCr matrices of ITU-T H.273 that the converter supports
 _FULL_RANGE = 2  # FFmpeg's number
+_CHROMA_STEP = 4  # pixels per chroma sample at the coarsest: 4:1:1 and 4:1:0
 
 
 def check_pixels(path: Path, stream: "VideoStream") -> None:
@@ -156,13 +158,43 @@ def _converted(picture: "av.VideoFrame", pixel_format: str) -> NDArray:
         matrix = Colorspace.ITU709 if high else Colorspace.ITU601
         if picture.color_primaries == colour.BT2020_PRIMARIES or picture.color_trc in (colour.PQ, colour.HLG):
             matrix = Colorspace.BT2020
-    rgb = picture.reformat(
+    rgb = _with_whole_chroma(picture).reformat(
         format=pixel_format,
         src_colorspace=matrix,
         dst_color_range=ColorRange.JPEG,
         interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
     )
-    return rgb.to_ndarray()
+    return rgb.to_ndarray()[: picture.height, : picture.width]
+
+
+def _with_whole_chroma(picture: "av.VideoFrame") -> "av.VideoFrame":
+    """The picture, its right and bottom border repeated until every chroma sample covers the same number of pixels.
+
+    The converter stretches a chroma plane to the size of the picture. With an odd side in 4:2:0, the last sample covers
+    only half as much as the others, and stretching would shift the colours by up to half a pixel.
+    """
+    import av
+
+    layout = picture.format
+    across, down = _CHROMA_STEP // layout.chroma_width(_CHROMA_STEP), _CHROMA_STEP // layout.chroma_height(_CHROMA_STEP)
+    right, below = -picture.width % across, -picture.height % down
+    if not (right or below) or not layout.is_planar:
+        return picture
+    whole = av.VideoFrame(picture.width + right, picture.height + below, layout.name)
+    for number, (stored, wider) in enumerate(zip(picture.planes, whole.planes, strict=True)):
+        of_plane = [component for component in layout.components if component.plane == number]
+        size = sum((component.bits + 7) // 8 for component in of_plane)
+        added = ((0, wider.height - stored.height), (0, wider.width - stored.width), (0, 0))
+        _samples(wider, size)[:] = np.pad(_samples(stored, size), added, mode="edge")
+    whole.colorspace, whole.color_range = picture.colorspace, picture.color_range
+    whole.color_primaries, whole.color_trc = picture.color_primaries, picture.color_trc
+    return whole
+
+
+def _samples(plane: "VideoPlane", size: int) -> NDArray[np.uint8]:
+    """The memory of a plane as (h,w,size), with `size` bytes per sample."""
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return rows[:, : plane.width * size].reshape(plane.height, plane.width, size)
 
 
 def _scale(picture: NDArray, width: int, height: int) -> NDArray:

@@ -329,28 +329,18 @@ def test_a_job_that_is_lost_in_transit_and_then_cancelled_leaves_the_worker_runn
     assert across.launcher.launched[0].poll() is None
 
 
-def test_an_order_that_is_given_while_the_connection_is_made_anew_reaches_the_worker(desk, tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    launcher = Elsewhere(tmp_path / "elsewhere")
-    deadlines = Deadlines(cancel=30.0)
-    executor = WorkerExecutor(
-        desk.context, desk.gate, launcher, door=Door(reached_at="127.0.0.2"), files=desk.lent, deadlines=deadlines
-    )
-    proxy = Proxy(executor._address, desk.bulk.port)
-    executor.start(7, job_of(desk.keep(b"clip", "slow.mp4")), "owner")
+def test_an_order_that_is_given_while_the_connection_is_made_anew_reaches_the_worker(desk, across):
+    across.executor.start(7, job_of(desk.keep(b"clip", "slow.mp4")), "owner")
     events = []
-    until(lambda: events.extend(executor.tick()) or any(getattr(event, "stage", "") == "wait" for event in events))
-    proxy.refuses = True
-    proxy.cut_control_now()
-    until(lambda: proxy.is_idle)
-    executor.cancel(7)
-    executor.tick()
-    proxy.refuses = False
-    until(lambda: events.extend(executor.tick()) or not isinstance(events[-1], Step))
-    assert events[-1] == Stopped(7)
-    assert launcher.launched[0].poll() is None
-    executor.close()
-    proxy.close()
+    until(lambda: events.extend(across.executor.tick()) or any(getattr(e, "stage", "") == "wait" for e in events))
+    across.proxy.refuses = True
+    across.proxy.cut_control_now()
+    until(lambda: across.proxy.is_idle)
+    across.executor.cancel(7)
+    across.executor.tick()
+    across.proxy.refuses = False
+    assert across.ending() == Stopped(7)
+    assert across.launcher.launched[0].poll() is None
 
 
 def job_of(*blobs: Blob) -> Reconstruct:
