@@ -36,17 +36,17 @@ def keep(facts: bpy.types.PropertyGroup, request: TakeRequest, sha256: str) -> N
         return
     used = [Path(request.files.get(blob.sha256, "")) for blob in source.plate]
     if used and used == chosen and is_of_shot and request.render.get("persistence") != "off":
-        facts.placed_plate = json.dumps({"of": _made_for(facts), "sha256": sha256})
+        facts.placed_plate = json.dumps({"of": made_for(facts), "sha256": sha256})
 
 
 def of(facts: bpy.types.PropertyGroup) -> str | None:
     """SHA-256 of the file with the placed plate; "" if the plate could not be used; None if neither is known, because
     nothing was made with the chosen plate since plate, clip, depth or source camera changed."""
     kept = json.loads(facts.placed_plate) if facts.plate_path and facts.placed_plate else {}
-    return kept["sha256"] if kept.get("of") == _made_for(facts) else None
+    return kept["sha256"] if kept.get("of") == made_for(facts) else None
 
 
-def _made_for(facts: bpy.types.PropertyGroup) -> str:
+def made_for(facts: bpy.types.PropertyGroup) -> str:
     """Identifies all that decides where the plate is placed."""
     decides = [facts.source, facts.path, bpy.path.abspath(facts.plate_path)]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()

@@ -36,7 +36,7 @@ MOST_PIXELS = 1 << 26
 """Maximum size of one frame of depth; its mesh, and what is derived from it, take about 20 bytes per pixel."""
 
 MOST_PLATE_PIXELS = 1 << 24
-"""Maximum size of a frame of a clean plate, for which reading it takes about 100 bytes per pixel."""
+"""Maximum size of one frame of a clean plate, all frames of which are read for the first look."""
 
 KEPT_SHOTS = 4
 """Number of shots whose other frames are kept; each takes about 2 MB, and its moving mask at most `MOST_BYTES`. As many

@@ -24,6 +24,10 @@ from ex4d.render.engines.cpu import reliable_vertices
 GRID = 256
 """Minimum number of vertices along the longer side of the coarse grid, if the depth has as many."""
 
+PLATE_GRID = 512
+"""Minimum number of points along the longer side at which what is gone from a clean plate is looked for, if its depth
+has as many; at full resolution, a plate of 4096 pixels would take about a minute."""
+
 WHITE = 128
 """Pixels from this level up are moving, as in `ex4d.source_camera.masks`."""
 
@@ -134,11 +138,21 @@ def coarse_plate(
     own = looked_through.looks([looked_through.ANY_TIME] * count, grids, camera_to_world)
 
     def gone(t: int) -> NDArray[np.bool_]:
-        mesh = fine(t)
-        return looked_through.is_gone(mesh, 0, looks) | looked_through.is_gone(mesh, 0, own)
+        mesh = _every(fine(t), max(1, max(file.shape[1:]) // PLATE_GRID))
+        found = looked_through.is_gone(mesh, 0, looks) | looked_through.is_gone(mesh, 0, own)
+        size = file.shape[2], file.shape[1]
+        return cv2.resize(found.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
     mesh, _grids = coarse_meshes(file, range(count), gone, shell, occlusion)
     return replace(mesh, source_to_world=camera_to_world), looks.and_those_of(own)
+
+
+def _every(mesh: DWMesh, step: int) -> DWMesh:
+    """A mesh with every `step`-th row and column of another one."""
+    k = mesh.intrinsics.copy()
+    k[:, :2] /= step
+    k[:, :2, 2] += 0.5 - 0.5 / step  # because vertex 0 stays at the centre of pixel 0
+    return replace(mesh, depth=np.ascontiguousarray(mesh.depth[:, ::step, ::step]), intrinsics=k)
 
 
 def farthest(file: DepthFile) -> float:

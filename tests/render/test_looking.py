@@ -14,7 +14,7 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS
 from ex4d.geometry.posed_depth import open_posed, save_posed
 from ex4d.media.movie import write_movie
-from ex4d.render import classes, looking
+from ex4d.render import classes, looked_through, looking, neighbours
 from ex4d.render.conditioning import render
 from ex4d.render.donors import donors
 from ex4d.render.looking import Looker, Others, PlateFile, View
@@ -179,6 +179,17 @@ def test_of_a_large_clean_plate_a_coarse_look_still_says_nearly_the_same(tmp_pat
     invented = rendered == classes.INVENTED
     assert np.mean((found == classes.INVENTED) == invented) > 0.96
     assert np.mean(found == classes.INVENTED, axis=(1, 2)) == pytest.approx(invented.mean(axis=(1, 2)), abs=0.03)
+
+
+def test_what_is_gone_from_a_large_clean_plate_is_looked_for_coarsely_and_left_out_nearly_as_rendered(
+    tmp_path, monkeypatch
+):
+    drone = Drone(tmp_path, 256, 144, plate=(250, 142))
+    monkeypatch.setattr(neighbours, "PLATE_GRID", 100)  # every 2nd row and column
+    found = drone.looks()
+    assert np.mean(found == drone.classes) > 0.99
+    monkeypatch.setattr(looked_through, "is_gone", lambda mesh, t, looks: np.zeros(mesh.depth.shape[1:], np.bool_))
+    assert np.mean(drone.looks() == drone.classes) < np.mean(found == drone.classes)
 
 
 def test_a_clean_plate_is_read_once_until_the_source_camera_changes(tmp_path, monkeypatch):
