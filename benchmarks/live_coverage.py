@@ -5,11 +5,13 @@
 The sample's frames at 1024x576 are opened in Blender by the add-on, with its own server on this machine, and looked at
 at 256x144. The camera is in another place in each of 60 pictures per second, as if moved by hand. Each "tick" is one
 call that Blender waits for, from the add-on's timer or its draw handler. Then the same over a connection with a round
-trip of 30 ms, and while the server generates takes one after another. Other frames are used too, except in one line.
+trip of 30 ms, and while the server generates takes one after another. Other frames are used too, except in one line,
+and in one line four frames of a clean plate as well: frames of the clip, which is as much work as any others.
 """
 
 import asyncio
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -64,6 +66,9 @@ def measure_all(folder: Path, address: str, helpers: list[subprocess.Popen]) -> 
         blender.ask_others("off")
         blender.measure("idle server, frames alone")
         blender.ask_others("fill")
+        blender.choose_plate(folder / "plate.npz", folder / "sent")
+        blender.measure("idle server, with a clean plate")
+        blender.choose_plate(None)
         helpers.append(run("delay", address, str(blender.bulk_port)))
         time.sleep(1)
         far = address.replace("127.0.0.1", FAR)
@@ -92,6 +97,7 @@ class Blender:
         self._bpy: Any = bpy
         self._session: Any = importlib.import_module("blender_addon.work.session").current()
         self._session_module: Any = importlib.import_module("blender_addon.work.session")
+        self._address = address
         self._work = clip.with_name("state") / "work"
         self._set_address(address)
         bpy.ops.ex4d.open_clip(filepath=str(clip))
@@ -104,6 +110,20 @@ class Blender:
     def ask_others(self, persistence: str) -> None:
         """Set whether other frames are used too."""
         self._bpy.context.scene.ex4d.persistence = persistence
+
+    def choose_plate(self, placed: Path | None, folder: Path = Path()) -> None:
+        """Send a placed plate to the server, by a job that is good for nothing else, and count it from now on."""
+        facts = self._bpy.context.scene.ex4d
+        facts.plate_path = str(placed or "")
+        if placed is None:
+            return
+        requests, hashing = (importlib.import_module(f"ex4d.pipeline.{name}") for name in ("requests", "hashing"))
+        blob = hashing.blob_of(placed)
+        client = importlib.import_module("ex4d.jobs.client").Client(self._address, folder)
+        client.wait(client.submit(requests.Reconstruct(requests.Source((blob,))), {blob.sha256: placed}))
+        client.close()
+        made_for = importlib.import_module("blender_addon.shot.placed_plate").made_for(facts)
+        facts.placed_plate = json.dumps({"of": made_for, "sha256": blob.sha256})
 
     def connect(self, address: str, state: Path) -> None:
         """Connect to the server at another address."""
@@ -162,6 +182,7 @@ class Blender:
         camera.location.x = place
         took = time.perf_counter() - began
         assert coverage.asks_others == (scene.ex4d.persistence != "off")
+        assert bool(coverage._standing.plate) == ("plate" in condition)
         client.look, client.take_views = look, take_views
         assert any(self._work.iterdir()) == ("job" in condition)
         wall, own = 1e3 * np.array(ticks).T
@@ -195,6 +216,7 @@ def make_clip(folder: Path) -> None:
 
     from ex4d.depth.files import read_depth
     from ex4d.geometry.depth_video import save_depth
+    from ex4d.geometry.posed_depth import save_posed
     from ex4d.media.clip import read_clip
     from ex4d.media.movie import write_movie
 
@@ -202,7 +224,11 @@ def make_clip(folder: Path) -> None:
     depth = read_depth(SAMPLE / "clip.depth.npz", clip)
     write_movie(folder / "clip.mp4", clip.frames.repeat(2, 1).repeat(2, 2), clip.fps)
     twice = np.diag([2, 2, 1]) @ depth.intrinsics
-    save_depth(folder / "clip.depth.npz", replace(depth, depth=depth.depth.repeat(2, 1).repeat(2, 2), intrinsics=twice))
+    large = replace(depth, depth=depth.depth.repeat(2, 1).repeat(2, 2), intrinsics=twice)
+    save_depth(folder / "clip.depth.npz", large)
+    some = slice(0, 49, 16)
+    plate = replace(large, depth=large.depth[some], intrinsics=large.intrinsics[some])
+    save_posed(folder / "plate.npz", plate, np.tile(np.eye(4), (4, 1, 1)))
 
 
 def run_jobs(folder: Path, address: str) -> None:

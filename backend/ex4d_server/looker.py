@@ -20,12 +20,12 @@ from ex4d.jobs.codec import decode, encode, sentence
 from ex4d.jobs.keys import ClientKeys, KeyPair
 from ex4d.jobs.messages import Look, Seen, Unseen
 from ex4d.render import classes
-from ex4d.render.looking import Looker, Others, View
+from ex4d.render.looking import Looker, Others, PlateFile, View
 from ex4d_server.content import check, run
 from ex4d_server.orders import GONE, KEYS_VARIABLE, LOOKOUT_MESSAGES, TOKEN_VARIABLE, Ready, blob_folder
 from ex4d_server.worker import end_with_supervisor, note_exception
 
-WHAT_MOVES = "the video of what moves"
+WHAT_MOVES, PLATE = "the video of what moves", "the clean plate's depth file"
 
 
 def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
@@ -55,21 +55,30 @@ def others_of(look: Look, blobs: Path) -> Others | None:
     """The other frames to fill in from; None if there are to be none, or the video of what moves is gone."""
     if look.moving is None or not look.others or look.render.persistence == "off":
         return None
-    path = blobs / look.moving
-    try:
-        if not run(check(path, look.moving)):
-            return None
-    except FileNotFoundError:
+    path = _whole(blobs, look.moving)
+    if path is None:
         return None
     poses = transforms.check(np.reshape(look.others, (-1, 4, 4)), name="others")
-    return Others(look.moving, path, poses, look.render.persistence)
+    at = None if look.plate is None else _whole(blobs, look.plate)
+    plate = None if look.plate is None or at is None else PlateFile(look.plate, at)
+    return Others(look.moving, path, poses, look.render.persistence, plate)
+
+
+def _whole(blobs: Path, sha256: str) -> Path | None:
+    """Where a file is; None if it is gone or damaged."""
+    path = blobs / sha256
+    try:
+        return path if run(check(path, sha256)) else None
+    except FileNotFoundError:
+        return None
 
 
 def said(error: Exception, look: Look, blobs: Path) -> str:
     """An error's message, with paths and hashes replaced by what the files hold."""
     text = str(error).replace(str(blobs / look.depth), "the shot's depth file")
-    if look.moving is not None:
-        text = text.replace(str(blobs / look.moving), WHAT_MOVES).replace(look.moving, WHAT_MOVES)
+    for sha256, told in ((look.moving, WHAT_MOVES), (look.plate, PLATE)):
+        if sha256 is not None:
+            text = text.replace(str(blobs / sha256), told).replace(sha256, told)
     return sentence(text)
 
 

@@ -416,6 +416,8 @@ class Server:
             return Unseen(look.number, GONE)
         if look.moving is not None and not self._blobs.has(look.moving, key):
             look = replace(look, moving=None)
+        if look.plate is not None and not self._blobs.has(look.plate, key):
+            look = replace(look, plate=None)
         self._lookout.ask(peer, look)
         return None
 

@@ -14,6 +14,7 @@ from ex4d.pipeline.settings import RenderSettings
 from ex4d.render.donors import donors
 
 from ..scene import axes, camera, compat, objects, rig
+from ..shot import placed_plate
 from ..translations import told
 
 LONG_SIDE = 256
@@ -35,9 +36,10 @@ class Standing:
         render: render settings of takes. Made once, because making it takes longer than the rest of a look.
         moving, others: what looks need to use other frames, see `ex4d.jobs.messages.Look`; None and empty if other
             frames are off, or it is not known what moves.
+        plate: hash of the placed clean plate; None if there is none, or other frames are not used.
     """
 
-    key: tuple[str, str, int, int, int, str]
+    key: tuple[str | int, ...]
     depth: str
     poses: NDArray[np.float64]
     width: int
@@ -45,12 +47,14 @@ class Standing:
     render: RenderSettings
     moving: str | None = None
     others: tuple[float, ...] = ()
+    plate: str | None = None
 
 
 def standing(scene: bpy.types.Scene, before: Standing | None) -> Standing | None:
     """The facts of the scene's shot, or `before` if still valid; None if there is no shot or its depth is unknown."""
     facts = scene.ex4d
-    key = (facts.source, facts.path, facts.width, facts.height, facts.frames, facts.persistence)
+    of_plate = (facts.plate_path, facts.placed_plate)
+    key = (facts.source, facts.path, facts.width, facts.height, facts.frames, facts.persistence, *of_plate)
     if before is not None and before.key == key:
         return before
     source = json.loads(facts.source) if facts.shot and facts.source else {}
@@ -63,7 +67,8 @@ def standing(scene: bpy.types.Scene, before: Standing | None) -> Standing | None
     shot = Standing(key, depth[0]["sha256"], poses, width, height, render)
     if facts.persistence == "off" or len(moving) != 1:
         return shot
-    return replace(shot, moving=moving[0]["sha256"], others=_numbers(poses[donors(len(poses))]))
+    others = _numbers(poses[donors(len(poses))])
+    return replace(shot, moving=moving[0]["sha256"], others=others, plate=placed_plate.of(facts) or None)
 
 
 def look_now(scene: bpy.types.Scene, shot: Standing) -> Look | None:
@@ -188,6 +193,7 @@ def _look(shot: Standing, picture: axes.Picture, frame: int, pose: NDArray, lens
         render=shot.render,
         moving=shot.moving,
         others=shot.others,
+        plate=shot.plate,
     )
 
 

@@ -59,6 +59,9 @@ class ShotFacts:
     camera_notes: StringProperty(
         name="Camera Notes", description="The server's notes about the search for the source camera"
     )
+    placed_plate: StringProperty(
+        name="Placed Plate", description="File with the clean plate as it was placed in the shot, in JSON"
+    )
 
     @property
     def fraction(self) -> Fraction:

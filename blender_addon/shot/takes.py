@@ -25,7 +25,7 @@ from ex4d.plain import from_plain, to_plain
 
 from .. import translations
 from ..scene import bystanders, camera, comparison, compat, objects
-from ..shot import earlier, files, follow, options, part
+from ..shot import earlier, files, follow, options, part, placed_plate
 from ..shot.matching import rate_of
 from ..shot.source import Steps, hash_files, plate_files, read_source
 from ..words import count
@@ -333,6 +333,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
             the movie.
     """
     yield ("Adding Take", 0, 1)
+    plate = yield from placed_plate.hashed(update.files)
     scene = objects.find_scene(request)
     facts = scene.ex4d if scene is not None else None
     shot = facts.folder if facts is not None and facts.shot == request.shot else None
@@ -359,6 +360,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
     entry.camera = request.camera
     follow.place(facts, entry)  # if this fails, no listed take shares this take's world
     facts.take_index = len(facts.takes) - 1
+    placed_plate.keep(facts, request, plate)
     facts.own_objects_told |= bool(request.bystanders)
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
     said = translations.told(

@@ -2,7 +2,7 @@
 
 from ex4d.render import legend
 
-from ..shot import takes
+from ..shot import placed_plate, takes
 from ..translations import told
 from ..ui.layout import Context, Layout, say
 from ..work import session
@@ -20,7 +20,7 @@ def draw_coverage(layout: Layout, context: Context) -> None:
     if facts.persistence != "off" and coverage.asks_others:
         layout.label(text="Amber dots: seen by other frames", icon="BLANK1")
     if facts.show_coverage and takes.uses_plate(facts):
-        say(layout, context, told("Live Coverage does not count the clean plate; Preview Path does."), "INFO")
+        _draw_plate(layout, context)
     if facts.show_coverage and (along := coverage.along):
         worst = max(along, key=lambda frame: along[frame])
         part = f"{along[worst]:.0%}"
@@ -30,3 +30,12 @@ def draw_coverage(layout: Layout, context: Context) -> None:
         much, most = f"{1 - legend.MUCH_INVENTED:.0%}", f"{1 - legend.MOST_INVENTED:.0%}"
         text = told("Path: pink > {much}, magenta > {most}", much=much, most=most)
         layout.label(text=text, icon="BLANK1", translate=False)
+
+
+def _draw_plate(layout: Layout, context: Context) -> None:
+    """Say so if Live Coverage does not count the clean plate."""
+    placed = placed_plate.of(context.scene.ex4d)
+    if placed is None:
+        say(layout, context, told("Live Coverage counts the clean plate from the next Preview Path on."), "INFO")
+    elif not placed:
+        say(layout, context, told("The clean plate was not used, so Live Coverage does not count it."), "INFO")

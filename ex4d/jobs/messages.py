@@ -17,7 +17,7 @@ from ex4d.pipeline.settings import RenderSettings
 from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
 from ex4d.render.donors import DONOR_FRAMES
 
-PROTOCOL_VERSION = 10
+PROTOCOL_VERSION = 11
 
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
@@ -209,6 +209,8 @@ class Look(Tagged):
         moving: hash of a movie of what moves in the shot, which a job of this client has sent or made. If it is None or
             gone, or if `others` is empty, other frames do not fill anything in.
         others: poses (4,4) of the source camera in the frames that `ex4d.render.donors` names, one after another.
+        plate: hash of a clean plate's `plate.npz`, which a job of this client has made. If it is None or gone, or if
+            other frames do not fill anything in, neither does the plate.
 
     Raises:
         InputError: `others` does not hold whole poses, or the picture has more than `VIEW_PIXELS` pixels.
@@ -225,6 +227,7 @@ class Look(Tagged):
     render: RenderSettings = field(default_factory=RenderSettings)
     moving: Sha256 | None = None
     others: Annotated[tuple[float, ...], length(0, 16 * DONOR_FRAMES)] = ()
+    plate: Sha256 | None = None
 
     def __post_init__(self) -> None:
         if len(self.others) % 16:

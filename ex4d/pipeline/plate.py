@@ -14,15 +14,14 @@ from ex4d.depth import registry
 from ex4d.depth.detail import DepthEdges
 from ex4d.depth.estimate import Estimate
 from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.posed_depth import save_posed
 from ex4d.media.clip import Clip, open_source, read_clip
 from ex4d.pipeline.settings import RenderSettings, SourceSettings
 from ex4d.progress import Progress, silent
+from ex4d.render.donors import PLATE_FRAMES
 from ex4d.schema import AUTO
 from ex4d.source_camera.masks import resized
 from ex4d.source_camera.plate import Frames, register
-
-MOST_FRAMES = 4
-"""Maximum number of frames used of a plate, evenly spread over it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,15 @@ def why_not(settings: RenderSettings) -> str:
     if settings.persistence == "off":
         return "Other Frames is off."
     return ""
+
+
+def save(path: Path, plate: Plate) -> None:
+    """Write where a plate's frames are and how far they saw, for `ex4d.render.looking`, which needs no pictures.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    save_posed(path, plate.depth, plate.camera_to_world)
 
 
 def joined(
@@ -78,7 +86,7 @@ def joined(
     if moving is None:
         return None, (f"{unused} what moves in the clip is not known.",)
     count = open_source(path, alone=True).info.frames
-    used = min(count, MOST_FRAMES)
+    used = min(count, PLATE_FRAMES)
     plate = read_clip(
         path,
         frames=used,

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from ex4d.geometry import camera_path, presets
 from ex4d.media.movie import write_movie
 from ex4d.media.picture import Bits
-from ex4d.pipeline import conditioning, earlier, take, thumbnail
+from ex4d.pipeline import conditioning, earlier, plate, take, thumbnail
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
 from ex4d.pipeline.finishing import finishing_of, note_on_shape
 from ex4d.pipeline.leaving import Leave
 from ex4d.pipeline.open import JobFiles, Shot, open_shot
-from ex4d.pipeline.plate import why_not
 from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import PathSettings, RenderSettings
@@ -66,7 +65,7 @@ def _shot(job: Reconstruct | Preview | Generate, files: JobFiles, runtime: Runti
     source_files = files.source
     opening, release_lens = isinstance(job, Reconstruct), not isinstance(job, Reconstruct) and job.render.release_compat
     has_others = bool(job.source.plate) or job.source.earlier is not None
-    fills_nothing = why_not(job.render) if has_others and not isinstance(job, Reconstruct) else ""
+    fills_nothing = plate.why_not(job.render) if has_others and not isinstance(job, Reconstruct) else ""
     return runtime.shot(
         (job.source, release_lens, fills_nothing),
         lambda: open_shot(
@@ -132,6 +131,8 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
         tinted = legend.tint(seen.colour, seen.mask > 0, None if seen.borrowed is None else seen.borrowed > 0, kept)
         writer.write(out / take.VIEW, tinted, shot.clip.fps)
         thumbnail.write(out / take.THUMBNAIL, tinted)
+    if shot.plate is not None:
+        plate.save(out / take.PLATE, shot.plate)
     return {
         **_coverage_facts(seen),
         "fps": str(shot.clip.fps),
@@ -201,6 +202,8 @@ def _take(
             write_movie(out / take.MOVING, scene.moving * np.uint8(255), shot.clip.fps, lossless=True)
     if shot is not None and shot.earlier is not None:
         earlier.save(out / take.EARLIER_DEPTH, shot.earlier)
+    if shot is not None and shot.plate is not None:
+        plate.save(out / take.PLATE, shot.plate)
     record = take.TakeRecord(
         job=job,
         generator=wanted.spec.name,

@@ -41,6 +41,9 @@ MOVING = "moving.mp4"
 EARLIER_DEPTH = "earlier_depth.npz"
 """Estimated depth of the frames of an earlier take that this take was made with."""
 
+PLATE = "plate.npz"
+"""Depth and cameras of the frames of a clean plate, as they were placed in the shot's world; for Live Coverage."""
+
 FILES = frozenset(
     {
         RESULT,
@@ -53,6 +56,7 @@ FILES = frozenset(
         SOURCE_CAMERA,
         MOVING,
         EARLIER_DEPTH,
+        PLATE,
         THUMBNAIL,
         *MASTERS.values(),
     }

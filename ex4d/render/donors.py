@@ -1,4 +1,7 @@
-"""Which frames of a shot lend their pixels to others. Needs numpy only, so that Blender can choose the same ones."""
+"""Which frames of a shot lend their pixels to others, and how many a clean plate adds.
+
+Needs numpy only, so that Blender can choose the same ones.
+"""
 
 from collections.abc import Sequence
 
@@ -6,6 +9,9 @@ import numpy as np
 
 DONOR_FRAMES = 8
 """How many frames, evenly spread over the shot, lend pixels: twice as many show half a percent more."""
+
+PLATE_FRAMES = 4
+"""Maximum number of frames of a clean plate that lend pixels, evenly spread over it."""
 
 
 def donors(frames: int) -> Sequence[int]:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,17 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.frame_numbers import in_shot
 from ex4d.geometry.camera_path import CameraPath
-from ex4d.geometry.depth_video import DepthFile, DepthVideo, open_depth
+from ex4d.geometry.depth_video import DepthVideo, open_depth
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS, OcclusionName
+from ex4d.geometry.posed_depth import open_posed
 from ex4d.geometry.transforms import inverse
 from ex4d.render import classes, filling, looked_through
 from ex4d.render import scene as drawn
 from ex4d.render.conditioning import coincides
-from ex4d.render.donors import donors, nearest_first
+from ex4d.render.donors import PLATE_FRAMES, donors, nearest_first
 from ex4d.render.engines import engine, missing
-from ex4d.render.neighbours import Moving, coarse_meshes
+from ex4d.render.neighbours import Moving, coarse_meshes, coarse_plate, farthest
 from ex4d.render.scene import Persistence, Scene
 
 KEPT_BYTES = 256 << 20
@@ -33,8 +35,20 @@ KEPT_BYTES = 256 << 20
 MOST_PIXELS = 1 << 26
 """Maximum size of one frame of depth; its mesh, and what is derived from it, take about 20 bytes per pixel."""
 
+MOST_PLATE_PIXELS = 1 << 24
+"""Maximum size of one frame of a clean plate, all frames of which are read for the first look."""
+
 KEPT_SHOTS = 4
-"""Number of shots whose other frames are kept; each takes about 2 MB, and its moving mask at most `MOST_BYTES`."""
+"""Number of shots whose other frames are kept; each takes about 2 MB, and its moving mask at most `MOST_BYTES`. As many
+clean plates are kept, which take about 4 MB each."""
+
+
+@dataclass(frozen=True)
+class PlateFile:
+    """A clean plate in a shot's world: a file of `ex4d.geometry.posed_depth`, and what identifies its content."""
+
+    key: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -46,12 +60,14 @@ class Others:
         path: the moving mask, a movie that is white where things move.
         source_to_world: (n,4,4) poses of the source camera in the frames given by `ex4d.render.donors.donors`.
         persistence: "fill" or "all", see `ex4d.pipeline.settings.RenderSettings`.
+        plate: a clean plate that lends what it saw; None if there is none.
     """
 
     key: str
     path: Path
     source_to_world: NDArray[np.float64]
     persistence: Persistence = "fill"
+    plate: PlateFile | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,14 @@ class _Neighbours:
     moving: Moving
 
 
+@dataclass(frozen=True)
+class _Plate:
+    """What is kept of a clean plate: its mesh, and how far the shot's other frames and the plate saw."""
+
+    mesh: DWMesh
+    looks: looked_through.Looks
+
+
 class Looker:
     """Looks at shots by their depth files, and keeps what it is likely to need again.
 
@@ -99,6 +123,7 @@ class Looker:
         self._shells: dict[str, float] = {}
         self._meshes: OrderedDict[tuple, DWMesh] = OrderedDict()
         self._neighbours: OrderedDict[tuple, _Neighbours] = OrderedDict()
+        self._plates: OrderedDict[tuple, _Plate] = OrderedDict()
         self._frame: tuple[tuple, filling.Frame | None] = ((), None)
         self._black: dict[int, NDArray[np.uint8]] = {}
 
@@ -141,9 +166,14 @@ class Looker:
             inverse(view.source_to_world) @ view.camera.camera_to_world[0], view.camera.intrinsics[0]
         )
         against = None if view.others.persistence == "all" else self._against(key, view, view.others, mesh, known)
-        sight = looked_through.looks(known.frames, known.grids, poses).from_camera(
-            view.camera.camera_to_world[0], view.frame
-        )
+        if view.others.plate is None:
+            looks = looked_through.looks(known.frames, known.grids, poses)
+        else:
+            plate = self._placed(key, view, view.others.plate, view.others, known)
+            mesh_of_plate = replace(plate.mesh, see_through=view.others.persistence == "fill")
+            lent += self._draw(mesh_of_plate, view, range(len(plate.mesh)))
+            looks = plate.looks
+        sight = looks.from_camera(view.camera.camera_to_world[0], view.frame)
         filled = filling.filled(own, filling.eroded(own.mask), lent, against, camera, sight)
         if filled is not None:
             found[filled.at] = classes.BORROWED
@@ -165,11 +195,10 @@ class Looker:
                 count, height, width = file.shape
                 moving, frames = Moving(others.path, count, width, height), donors(count)
                 mesh, grids = coarse_meshes(
-                    file, frames, moving, self._shells[key], FILTERS[view.occlusion or "default"]
+                    file, frames, moving.of, self._shells[key], FILTERS[view.occlusion or "default"]
                 )
             self._neighbours[wanted] = _Neighbours(frames, mesh, grids, moving)
-            while len(self._neighbours) > KEPT_SHOTS:
-                self._neighbours.popitem(last=False)
+            _keep_latest(self._neighbours)
         self._neighbours.move_to_end(wanted)
         known = self._neighbours[wanted]
         if len(others.source_to_world) != len(known.frames):
@@ -178,6 +207,20 @@ class Looker:
                 f" {len(known.frames)}: press Open Again."
             )
         return known
+
+    def _placed(self, key: str, view: View, file: PlateFile, others: Others, known: _Neighbours) -> _Plate:
+        """The frames of a clean plate, read at the first look; what is gone from them depends on the shot's cameras."""
+        wanted = (key, file.key, others.source_to_world.tobytes(), view.occlusion)
+        if wanted not in self._plates:
+            with open_posed(file.path, PLATE_FRAMES) as (depth, poses):
+                _count, height, width = depth.shape
+                if height * width > MOST_PLATE_PIXELS:
+                    raise InputError(f"The clean plate is {width}x{height}, which is too large for Live Coverage.")
+                looks = looked_through.looks(known.frames, known.grids, others.source_to_world)
+                self._plates[wanted] = _Plate(*coarse_plate(depth, poses, looks, FILTERS[view.occlusion or "default"]))
+            _keep_latest(self._plates)
+        self._plates.move_to_end(wanted)
+        return self._plates[wanted]
 
     def _against(self, key: str, view: View, others: Others, mesh: DWMesh, known: _Neighbours) -> filling.Frame:
         """What contradicts filling the frame; kept for the latest frame only, because one camera is moved at a time."""
@@ -205,13 +248,13 @@ class Looker:
             if not 0 <= view.frame < frames:
                 raise InputError(f"The depth of this shot has {frames} frames and no {in_shot(view.frame)}.")
             if key not in self._shells:
-                self._shells[key] = DWMesh.shell_behind(_farthest(file))
+                self._shells[key] = DWMesh.shell_behind(farthest(file))
             at = slice(view.frame, view.frame + 1)
             depth = DepthVideo(file.frames(at.start, at.stop), file.intrinsics[at], file.provider)
         limits = FILTERS[view.occlusion] if view.occlusion else None
         return DWMesh.from_depth(depth, None, view.release_compat, limits, self._shells[key])
 
 
-def _farthest(file: DepthFile) -> float:
-    """The greatest distance in all frames, which are read one at a time."""
-    return max(float(frame.max()) for frame in file.each(0, file.shape[0]))
+def _keep_latest(kept: OrderedDict[tuple, Any]) -> None:
+    while len(kept) > KEPT_SHOTS:
+        kept.popitem(last=False)

@@ -1,11 +1,12 @@
-"""What live coverage keeps of the other frames of a shot: their surfaces on a coarse grid, and what moves in each.
+"""What live coverage keeps of other frames and of a clean plate: surfaces on a coarse grid, and what moves in the shot.
 
 The picture of a look is small, so vertices as far apart as its pixels are enough. Which of them count as seen is
 decided at full resolution, because a coarse face that bridges two surfaces is not as narrow as the fine ones.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,10 @@ from ex4d.render.engines.cpu import reliable_vertices
 
 GRID = 256
 """Minimum number of vertices along the longer side of the coarse grid, if the depth has as many."""
+
+PLATE_GRID = 512
+"""Minimum number of points along the longer side at which what is gone from a clean plate is looked for, if its depth
+has as many; at full resolution, a plate of 4096 pixels would take about a minute."""
 
 WHITE = 128
 """Pixels from this level up are moving, as in `ex4d.source_camera.masks`."""
@@ -66,15 +71,19 @@ class Moving:
 
 
 def coarse_meshes(
-    file: DepthFile, frames: Sequence[int], moving: Moving, shell: float, occlusion: OcclusionFilter
+    file: DepthFile,
+    frames: Sequence[int],
+    without: Callable[[int], NDArray[np.bool_]],
+    shell: float,
+    occlusion: OcclusionFilter,
 ) -> tuple[DWMesh, list[looked_through.Grid]]:
-    """Coarse meshes of some frames without what moves, with their source cameras at the origin.
+    """Coarse meshes of some frames without what moves or is gone, with their source cameras at the origin.
 
     Args:
-        file: the shot's depth.
+        file: the depth of a shot or plate.
         frames: their numbers.
-        moving: what moves in the shot.
-        shell: depth of the shot's shell.
+        without: what moves in a frame or is gone, (H,W), by the frame's number.
+        shell: depth of the shell.
         occlusion: which faces are not surfaces.
 
     Returns:
@@ -90,7 +99,7 @@ def coarse_meshes(
         mesh = DWMesh.from_depth(fine, None, False, occlusion, shell)
         grids.append(looked_through.coarse(mesh.depth[0], mesh.intrinsics[0]))
         (reliable,) = reliable_vertices(mesh)
-        unsure = ((reliable == 0) | filling.widened(moving.of(t))).astype(np.uint8)
+        unsure = ((reliable == 0) | filling.widened(without(t))).astype(np.uint8)
         # Half of a coarse face, so that none bridges two surfaces between vertices that count.
         unsure = cv2.dilate(unsure, np.ones((step // 2 * 2 + 1,) * 2, np.uint8))
         depth[number, 1:-1, 1:-1] = mesh.depth[0][np.ix_(rows, columns)]
@@ -103,6 +112,52 @@ def coarse_meshes(
     poses = np.broadcast_to(np.eye(4), (len(frames), 4, 4))
     mesh = DWMesh(depth, intrinsics, poses, shell, border_is_real=True, occlusion=ALL_SEEN, left_out=left_out)
     return mesh, grids
+
+
+def coarse_plate(
+    file: DepthFile, camera_to_world: NDArray[np.float64], looks: looked_through.Looks, occlusion: OcclusionFilter
+) -> tuple[DWMesh, looked_through.Looks]:
+    """Coarse meshes of the frames of a clean plate, without what is gone, as `ex4d.render.world` draws them.
+
+    Args:
+        file: the plate's depth.
+        camera_to_world: (n,4,4) poses of its frames, in the shot's world.
+        looks: how far the shot's other frames saw.
+        occlusion: which faces are not surfaces.
+
+    Returns:
+        A mesh with as many frames, and how far both the shot's frames and these saw.
+    """
+    count, shell = file.shape[0], DWMesh.shell_behind(farthest(file))
+
+    def fine(t: int) -> DWMesh:
+        depth = DepthVideo(file.frames(t, t + 1), file.intrinsics[t : t + 1], file.provider)
+        return DWMesh.from_depth(depth, camera_to_world[t : t + 1], False, occlusion, shell)
+
+    grids = [looked_through.coarse(mesh.depth[0], mesh.intrinsics[0]) for mesh in map(fine, range(count))]
+    own = looked_through.looks([looked_through.ANY_TIME] * count, grids, camera_to_world)
+
+    def gone(t: int) -> NDArray[np.bool_]:
+        mesh = _every(fine(t), max(1, max(file.shape[1:]) // PLATE_GRID))
+        found = looked_through.is_gone(mesh, 0, looks) | looked_through.is_gone(mesh, 0, own)
+        size = file.shape[2], file.shape[1]
+        return cv2.resize(found.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+    mesh, _grids = coarse_meshes(file, range(count), gone, shell, occlusion)
+    return replace(mesh, source_to_world=camera_to_world), looks.and_those_of(own)
+
+
+def _every(mesh: DWMesh, step: int) -> DWMesh:
+    """A mesh with every `step`-th row and column of another one."""
+    k = mesh.intrinsics.copy()
+    k[:, :2] /= step
+    k[:, :2, 2] += 0.5 - 0.5 / step  # because vertex 0 stays at the centre of pixel 0
+    return replace(mesh, depth=np.ascontiguousarray(mesh.depth[:, ::step, ::step]), intrinsics=k)
+
+
+def farthest(file: DepthFile) -> float:
+    """The greatest distance in all frames, which are read one at a time."""
+    return max(float(frame.max()) for frame in file.each(0, file.shape[0]))
 
 
 def _taken(size: int, step: int) -> NDArray[np.int_]:

@@ -17,8 +17,10 @@ from server_process import PATIENCE, until
 from zmq.utils.monitor import recv_monitor_message
 
 from ex4d.geometry import presets
+from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo, save_depth
 from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.posed_depth import save_posed
 from ex4d.jobs.codec import decode, encode, unpack
 from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys
 from ex4d.jobs.messages import SERVER_CONTROL, Error, Follow, Holds, Look, Missing, Put, Seen, Submit, Unseen
@@ -29,7 +31,7 @@ from ex4d.pipeline.settings import RenderSettings
 from ex4d.render import classes
 from ex4d.render.conditioning import render
 from ex4d.render.donors import donors
-from ex4d.render.scene import Scene
+from ex4d.render.scene import Plate, Scene
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 5
 
@@ -167,6 +169,85 @@ def test_what_moves_in_another_clients_shot_is_not_read(with_others, sent, serve
     stranger.close()
 
 
+@pytest.fixture
+def with_plate(with_others, tmp_path):
+    """Looks that also count a clean plate, which sees behind the box; and the rendered result to compare with."""
+    client, looks, _found = with_others
+    mesh, path = DWMesh.from_depth(depth_of_a_box()), looks_of_path(looks)
+    depth, poses = depth_of_a_box(), np.tile(np.eye(4), (2, 1, 1))
+    poses[:, 0, 3] = [-1.5, 1.5]
+    plate = DepthVideo(np.full((2, HEIGHT, WIDTH), 8, np.float32), depth.intrinsics[:2], "plate")
+    file, clip, kept = tmp_path / "plate.npz", tmp_path / "copy.mp4", tmp_path / "depth.npz"
+    save_posed(file, plate, poses)
+    paths = {blob_of(each): each for each in (clip, kept, file)}
+    blobs = list(paths)
+    job = Reconstruct(Source((blobs[0],), (blobs[1],), plate=(blobs[2],)))  # any job that sends the file
+    client.wait(client.submit(job, {blob.sha256: each for blob, each in paths.items()}), timeout=PATIENCE)
+    moves = depth.depth < 6
+    placed = Plate(DWMesh.from_depth(plate, poses), np.zeros((2, HEIGHT, WIDTH, 3), np.uint8))
+    seen = render(Scene(mesh, np.zeros((*moves.shape, 3), np.uint8), path, False, "fill", moves, plate=placed))
+    found = np.where(seen.mask > 0, classes.OWN, classes.INVENTED)
+    found[seen.borrowed > 0] = classes.BORROWED
+    return client, [replace(look, plate=blobs[2].sha256) for look in looks], found
+
+
+def looks_of_path(looks: list[Look]) -> CameraPath:
+    cameras = [look.camera for look in looks]
+    poses, k = (np.concatenate([getattr(one, name) for one in cameras]) for name in ("camera_to_world", "intrinsics"))
+    return CameraPath(poses, k, cameras[0].width, cameras[0].height)
+
+
+def test_looks_that_count_a_clean_plate_tell_what_it_saw_as_the_render_does(with_others, with_plate):
+    client, looks, rendered = with_plate
+    for t, look in enumerate(looks[1:], 1):
+        client.look(look)
+        (seen,) = views(client)
+        assert isinstance(seen, Seen), seen
+        assert np.mean(classes.unpack(seen.classes, seen.width, seen.height) == rendered[t]) > 0.999
+    more = (rendered == classes.BORROWED) & (with_others[2] == classes.INVENTED)
+    assert np.count_nonzero(more) > 50
+
+
+@pytest.mark.parametrize("sha256", ["0" * 64, None], ids=["never sent", "none"])
+def test_without_the_file_of_a_plate_a_look_goes_without_it(with_others, with_plate, sha256):
+    client, looks, rendered = with_plate
+    client.look(replace(looks[4], number=30, plate=sha256))
+    client.poll(0.01)
+    (seen,) = views(client)
+    found = classes.unpack(seen.classes, seen.width, seen.height)
+    assert np.mean(found == with_others[2][4]) > 0.999
+    assert not np.array_equal(found, rendered[4])
+
+
+def test_the_plate_of_another_client_is_not_read(with_others, with_plate, server, tmp_path):
+    _client, looks, rendered = with_plate
+    stranger = another_client(server)
+    files = [tmp_path / name for name in ("depth.npz", "moving.mp4")]
+    blobs = [blob_of(file) for file in files]
+    job = Reconstruct(Source((blobs[0],), moving=(blobs[1],)))
+    assert isinstance(stranger.ask(Submit(str(uuid.uuid4()), job_hash(job), job)), Missing)
+    for blob, file in zip(blobs, files, strict=True):
+        held = stranger.ask_bulk(Put(blob.sha256, blob.size, 0), file.read_bytes())
+        assert held == Holds(blob.sha256, blob.size)
+    seen = stranger.ask(looks[4])
+    assert isinstance(seen, Seen)
+    found = classes.unpack(seen.classes, seen.width, seen.height)
+    assert np.mean(found == with_others[2][4]) > 0.999
+    assert not np.array_equal(found, rendered[4])
+    stranger.close()
+
+
+def test_what_cannot_be_read_of_a_plate_is_said_without_a_path(with_plate, server, tmp_path):
+    client, looks, _rendered = with_plate
+    no_plate = blob_of(tmp_path / "depth.npz").sha256
+    client.look(replace(looks[4], number=20, plate=no_plate))
+    (view,) = views(client)
+    assert isinstance(view, Unseen)
+    assert no_plate not in view.message
+    assert str(server.state) not in view.message
+    assert "frames of depth" in view.message
+
+
 def test_what_cannot_be_read_of_other_frames_is_said_without_a_path(with_others, server, tmp_path):
     client, looks, _rendered = with_others
     no_video = blob_of(tmp_path / "copy.mp4").sha256
@@ -249,6 +330,7 @@ def test_a_look_before_hello_is_refused(sent, server):
         ({"frame": -1}, "between"),
         ({"depth": "../../etc/passwd"}, "64 hexadecimal digits"),
         ({"moving": "../../etc/passwd"}, "64 hexadecimal digits"),
+        ({"plate": "../../etc/passwd"}, "64 hexadecimal digits"),
         ({"others": (1.0,) * 17}, "16 numbers each"),
         ({"others": (1.0,) * 144}, "length between 0 and 128"),
         ({"render": {"occlusion": "none"}}, "Occlusion"),

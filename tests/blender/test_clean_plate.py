@@ -1,6 +1,8 @@
 """Clean plates in the add-on: takes refer to the file, and a missing one is reported."""
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,19 +11,20 @@ import pytest
 import shots
 from test_camera_search import shot  # noqa: F401 - a fixture
 from test_panels import draw
-from test_takes import take
+from test_takes import deliver, take
 
+from blender_addon.scene import live_camera
 from blender_addon.shot import new_shot, takes
 from blender_addon.ui import panels
 from blender_addon.work import queue, session, state
 from ex4d.errors import InputError
 from ex4d.pipeline.hashing import Hasher, blob_of
 from ex4d.pipeline.requests import Blob, Generate, Source
-from ex4d.pipeline.take import CAMERA, SIDECAR, TakeRecord, with_inputs, write_record
+from ex4d.pipeline.take import CAMERA, PLATE, SIDECAR, TakeRecord, with_inputs, write_record
 
 
-def prepared(scene):
-    steps = takes.prepare(takes.request_take(scene, False))
+def prepared(scene, preview=False):
+    steps = takes.prepare(takes.request_take(scene, preview))
     while True:
         try:
             next(steps)
@@ -89,8 +92,12 @@ def test_with_other_frames_off_the_plate_is_neither_read_nor_sent_and_the_panel_
         prepared(scene)
 
 
-def test_the_panel_says_that_live_coverage_does_not_count_the_plate(scene, shot):  # noqa: F811
-    facts, sentence = scene.ex4d, "Live Coverage does not count the clean plate; Preview Path does."
+NEXT = "Live Coverage counts the clean plate from the next Preview Path on."
+NOT_USED = "The clean plate was not used, so Live Coverage does not count it."
+
+
+def test_the_panel_says_from_when_on_live_coverage_counts_the_plate(scene, shot):  # noqa: F811
+    facts = scene.ex4d
     for plate, shown, persistence, expected in (
         ("", True, "fill", False),
         ("/a/plate.png", True, "fill", True),
@@ -99,7 +106,108 @@ def test_the_panel_says_that_live_coverage_does_not_count_the_plate(scene, shot)
         ("/a/plate.png", False, "fill", False),
     ):
         facts.plate_path, facts.show_coverage, facts.persistence = plate, shown, persistence
-        assert (sentence in said(panels.draw_check)) == expected
+        assert (NEXT in said(panels.draw_check)) == expected
+
+
+@pytest.fixture
+def with_plate(scene, shot, tmp_path):  # noqa: F811
+    """The scene with a clean plate and with a known mask of what moves."""
+    plate, facts = tmp_path / "plate.png", scene.ex4d
+    plate.write_bytes(b"plate")
+    source = json.loads(facts.source)
+    source["moving"] = [{"sha256": "c" * 64, "size": 1, "name": "moving.mp4"}]
+    facts.source, facts.plate_path, facts.show_coverage = json.dumps(source), str(plate), True
+    return scene
+
+
+def result(scene, folder, preview=True, placed=b"placed"):
+    """The request and the result of a take or path preview, with the file of the placed plate unless it is None."""
+    _request, update = deliver(scene, folder, preview=preview)
+    request, _job = prepared(scene, preview)
+    if placed is not None:
+        (folder / PLATE).write_bytes(placed)
+        update = replace(update, files={**update.files, PLATE: folder / PLATE})
+    return request, update
+
+
+def bring_in(request, update):
+    for _step in takes.bring_in(request, update):
+        pass
+
+
+def plate_of_looks(scene):
+    return live_camera.Along(scene, live_camera.standing(scene, None)).look(3).plate
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_a_placed_plate_is_kept_with_the_scene_and_asked_for_until_the_plate_changes(with_plate, tmp_path, preview):
+    scene, facts = with_plate, with_plate.ex4d
+    before = live_camera.standing(scene, None)
+    assert (before.plate, bool(before.others)) == (None, True)
+    bring_in(*result(scene, tmp_path / "made", preview))
+    sha256 = hashlib.sha256(b"placed").hexdigest()
+    after = live_camera.standing(scene, before)
+    assert (after.plate, plate_of_looks(scene)) == (sha256, sha256)
+    assert live_camera.standing(scene, after) is after
+    assert NEXT not in said(panels.draw_check)
+    assert NOT_USED not in said(panels.draw_check)
+    plate, facts.plate_path = facts.plate_path, str(tmp_path / "other.png")
+    assert live_camera.standing(scene, after).plate is None
+    assert NEXT in said(panels.draw_check)
+    facts.plate_path = plate
+    assert plate_of_looks(scene) == sha256
+    facts.persistence = "off"
+    assert plate_of_looks(scene) is None
+
+
+@pytest.mark.parametrize("what", ["clip", "depth", "camera", "poses"])
+def test_a_placed_plate_is_dropped_with_the_clip_the_depth_and_the_source_camera(with_plate, tmp_path, what):
+    scene, facts = with_plate, with_plate.ex4d
+    bring_in(*result(scene, tmp_path / "made"))
+    assert plate_of_looks(scene)
+    if what == "poses":
+        facts.path = json.dumps(shots.walk().tolist())
+    else:
+        blob = {"sha256": "d" * 64, "size": 1, "name": "other.npz"}
+        facts.source = json.dumps({**json.loads(facts.source), what: blob if what == "camera" else [blob]})
+    assert plate_of_looks(scene) is None
+    assert NEXT in said(panels.draw_check)
+
+
+def test_a_result_for_another_plate_or_source_does_not_count(with_plate, tmp_path):
+    scene, facts = with_plate, with_plate.ex4d
+    late, plate = result(scene, tmp_path / "late"), facts.plate_path
+    other = tmp_path / "other.png"
+    other.write_bytes(b"other")
+    facts.plate_path = str(other)
+    bring_in(*late)
+    assert not facts.placed_plate
+    late, source, facts.plate_path = result(scene, tmp_path / "later"), facts.source, plate
+    facts.plate_path = str(other)
+    facts.source = json.dumps({**json.loads(source), "moving": []})
+    bring_in(*late)
+    assert not facts.placed_plate
+    facts.source = source
+    bring_in(*result(scene, tmp_path / "now"))
+    assert plate_of_looks(scene)
+    facts.plate_path = ""
+    bring_in(*result(scene, tmp_path / "without", placed=None))
+    facts.plate_path = str(other)
+    assert plate_of_looks(scene), "a take without a plate says nothing about the plate"
+
+
+def test_a_plate_that_was_not_placed_is_not_promised_again(with_plate, tmp_path):
+    scene = with_plate
+    bring_in(*result(scene, tmp_path / "made", placed=None))
+    assert plate_of_looks(scene) is None
+    assert NOT_USED in said(panels.draw_check)
+    assert NEXT not in said(panels.draw_check)
+
+
+def test_a_new_scene_knows_no_placed_plate(with_plate, tmp_path):
+    bring_in(*result(with_plate, tmp_path / "made"))
+    assert with_plate.ex4d.placed_plate
+    assert not new_shot.make_scene("Other").ex4d.placed_plate
 
 
 def test_a_plate_belongs_to_its_clip(scene, addon, tmp_path):

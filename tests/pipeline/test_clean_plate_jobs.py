@@ -8,6 +8,7 @@ from ex4d.depth import registry
 from ex4d.depth.base import Spec
 from ex4d.depth.estimate import METRES, Estimate
 from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.posed_depth import open_posed
 from ex4d.media.clip import read_clip
 from ex4d.media.movie import read_movie, write_movie, write_png_frames
 from ex4d.pipeline import plate as plates
@@ -16,12 +17,13 @@ from ex4d.pipeline import take
 from ex4d.pipeline.again import again
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.named import NamedFiles
-from ex4d.pipeline.open import SourceFiles, gather
-from ex4d.pipeline.requests import blobs_of
+from ex4d.pipeline.open import JobFiles, SourceFiles, gather
+from ex4d.pipeline.requests import Preview, blobs_of
 from ex4d.pipeline.run import run
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.progress import silent
+from ex4d.render.donors import PLATE_FRAMES
 from ex4d.source_camera import masks, pose_files
 from ex4d.synthetic import scenes
 
@@ -110,8 +112,31 @@ def test_a_plate_of_the_same_place_adds_to_a_take_is_named_in_it_and_makes_it_ag
     (tmp_path / "made").mkdir()
     (tmp_path / "links").mkdir()
     again(tmp_path / "with", tmp_path / "made", tmp_path / "links", Runtime(), silent)
-    for name in (take.COLOUR, take.MASK):
+    for name in (take.COLOUR, take.MASK, take.PLATE):
         assert (tmp_path / "made" / name).read_bytes() == (tmp_path / "with" / name).read_bytes()
+    assert {path.name for path in (tmp_path / "with").iterdir()} <= take.FILES
+
+
+def test_a_path_preview_and_its_takes_leave_the_same_placed_plate_in_the_world_of_the_shot(
+    flight, known_depth, tmp_path
+):
+    folder, _source, plate = flight
+    job, _facts = taken(folder, tmp_path / "take", folder / "plate.mp4")
+    preview = Preview(job.source, blob_of(tmp_path / "take" / take.CAMERA), job.render)
+    files = SourceFiles(
+        folder / "clip.mp4",
+        folder / "clip.depth.npz",
+        folder / "camera.npz",
+        moving=folder / "moving.mp4",
+        plate=folder / "plate.mp4",
+    )
+    (tmp_path / "view").mkdir()
+    run(preview, JobFiles(files, tmp_path / "take" / take.CAMERA), tmp_path / "view", Runtime(), silent)
+    assert (tmp_path / "view" / take.PLATE).read_bytes() == (tmp_path / "take" / take.PLATE).read_bytes()
+    with open_posed(tmp_path / "view" / take.PLATE, PLATE_FRAMES) as (depth, poses):
+        assert depth.shape == (3, *SIZE[::-1])
+        assert np.abs(np.log(depth.frames(0, 3) / plate.depth)).mean() < 0.02
+        assert np.abs(poses[:, :3, 3] - plate.cameras.camera_to_world[:, :3, 3]).max() < 0.2
 
 
 def test_one_picture_is_a_plate_too(flight, known_depth, tmp_path):
@@ -167,6 +192,7 @@ def test_a_plate_of_another_place_is_refused_in_a_sentence_and_lends_nothing(fli
     _job, facts = taken(folder, tmp_path / "with", folder / "other.mp4")
     (said,) = [note for note in facts["notes"] if "other.mp4" in note]
     assert said.startswith("The clean plate other.mp4 was not used: it shows another place")
+    assert not (tmp_path / "with" / take.PLATE).exists()
     for name in (take.COLOUR, take.MASK):  # their notes differ, but their pictures do not
         assert _frames(tmp_path / "with" / name) == _frames(tmp_path / "alone" / name)
 

@@ -1,5 +1,6 @@
 """A look at one view of a shot gives the same as rendering, and reads no more than it needs."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -8,15 +9,16 @@ import pytest
 from ex4d.errors import InputError
 from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
-from ex4d.geometry.depth_video import DepthFile, load_depth_npz, save_depth
+from ex4d.geometry.depth_video import DepthFile, DepthVideo, load_depth_npz, save_depth
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS
+from ex4d.geometry.posed_depth import open_posed, save_posed
 from ex4d.media.movie import write_movie
-from ex4d.render import classes
+from ex4d.render import classes, looked_through, looking, neighbours
 from ex4d.render.conditioning import render
 from ex4d.render.donors import donors
-from ex4d.render.looking import Looker, Others, View
-from ex4d.render.scene import Scene
+from ex4d.render.looking import Looker, Others, PlateFile, View
+from ex4d.render.scene import Plate, Scene
 from ex4d.synthetic import scenes
 
 
@@ -104,9 +106,10 @@ def test_a_frame_that_the_depth_does_not_have_is_refused_in_words(shot):
 
 
 class Drone:
-    """A short flight over a village with moving cars, as files, and its classes as rendered."""
+    """A short flight over a village with moving cars, as files, and its classes as rendered; with a clean plate if
+    `plate` has its size."""
 
-    def __init__(self, folder, width, height, persistence="fill"):
+    def __init__(self, folder, width, height, persistence="fill", plate=None):
         example = scenes.make("drone", 7, width, height)
         source, self.poses = example.source, example.source.cameras.camera_to_world
         self.file, self.moving, self.persistence = folder / "depth.npz", folder / "moving.mp4", persistence
@@ -114,12 +117,21 @@ class Drone:
         write_movie(self.moving, source.moving * np.uint8(255), Fraction(24), lossless=True)
         self.path = example.second.cameras.in_size(256, 144)
         self.mesh = DWMesh.from_depth(example.depth, self.poses)
-        seen = render(Scene(self.mesh, source.frames, self.path, False, persistence, source.moving))
+        scene = Scene(self.mesh, source.frames, self.path, False, persistence, source.moving)
+        self.plate = None
+        if plate is not None:
+            footage = scenes.clean_plate("drone", 2, *plate, movers=True)
+            depth, poses = DepthVideo(footage.depth, footage.cameras.intrinsics, "a"), footage.cameras.camera_to_world
+            self.plate = PlateFile("plate", folder / "plate.npz")
+            save_posed(self.plate.path, depth, poses)
+            scene = replace(scene, plate=Plate(DWMesh.from_depth(depth, poses), footage.frames))
+        seen = render(scene)
         lent, real = seen.borrowed > 0, seen.mask > 0
         self.classes = np.where(lent, classes.BORROWED, np.where(real, classes.OWN, classes.INVENTED))
 
     def view(self, t):
-        others = Others("moving", self.moving, self.poses[donors(len(self.poses))], self.persistence)
+        poses = self.poses[donors(len(self.poses))]
+        others = Others("moving", self.moving, poses, self.persistence, self.plate)
         return View(t, at(self.path, t), self.poses[t], others=others)
 
     def looks(self):
@@ -146,6 +158,72 @@ def test_of_a_large_shot_other_frames_are_looked_at_coarsely_and_still_say_nearl
     assert np.mean(found == classes.INVENTED, axis=(1, 2)) == pytest.approx(invented.mean(axis=(1, 2)), abs=0.03)
     alone = Looker().look("depth", drone.file, View(6, at(drone.path, 6), drone.poses[6]))
     assert np.mean(alone == classes.INVENTED) > 2 * np.mean(found[5] == classes.INVENTED)
+
+
+@pytest.mark.parametrize("size", [(256, 144), (192, 108)], ids=["as large as the clip", "smaller"])
+@pytest.mark.parametrize("persistence", ["fill", "all"])
+def test_what_a_clean_plate_saw_is_counted_as_rendering_does_pixel_by_pixel(tmp_path, persistence, size):
+    drone = Drone(tmp_path, 256, 144, persistence, size)
+    found = drone.looks()
+    assert np.mean(found == drone.classes) > 0.999
+    drone.plate = None
+    alone = drone.looks()
+    more = (found == classes.BORROWED) & (alone == classes.INVENTED)
+    assert more.mean() > 0.01
+    assert np.mean(alone == drone.classes) < 0.99
+
+
+def test_of_a_large_clean_plate_a_coarse_look_still_says_nearly_the_same(tmp_path):
+    drone = Drone(tmp_path, 768, 432, plate=(768, 432))
+    found, rendered = drone.looks()[1:], drone.classes[1:]
+    invented = rendered == classes.INVENTED
+    assert np.mean((found == classes.INVENTED) == invented) > 0.96
+    assert np.mean(found == classes.INVENTED, axis=(1, 2)) == pytest.approx(invented.mean(axis=(1, 2)), abs=0.03)
+
+
+def test_what_is_gone_from_a_large_clean_plate_is_looked_for_coarsely_and_left_out_nearly_as_rendered(
+    tmp_path, monkeypatch
+):
+    drone = Drone(tmp_path, 256, 144, plate=(250, 142))
+    monkeypatch.setattr(neighbours, "PLATE_GRID", 100)  # every 2nd row and column
+    found = drone.looks()
+    assert np.mean(found == drone.classes) > 0.99
+    monkeypatch.setattr(looked_through, "is_gone", lambda mesh, t, looks: np.zeros(mesh.depth.shape[1:], np.bool_))
+    assert np.mean(drone.looks() == drone.classes) < np.mean(found == drone.classes)
+
+
+def test_a_clean_plate_is_read_once_until_the_source_camera_changes(tmp_path, monkeypatch):
+    drone, read = Drone(tmp_path, 256, 144, plate=(256, 144)), []
+    monkeypatch.setattr(looking, "open_posed", lambda *at: (read.append(at), open_posed(*at))[1])
+    looker = Looker()
+    first = looker.look("depth", drone.file, drone.view(6))
+    assert np.array_equal(looker.look("depth", drone.file, drone.view(6)), first)
+    looker.look("depth", drone.file, drone.view(5))
+    assert len(read) == 1
+    drone.poses = drone.poses.copy()
+    drone.poses[0, 0, 3] += 0.5
+    looker.look("depth", drone.file, drone.view(6))
+    assert len(read) == 2
+
+
+def test_a_clean_plate_of_too_many_frames_too_large_or_without_poses_is_refused_in_words(tmp_path, monkeypatch):
+    drone, k = Drone(tmp_path, 256, 144, plate=(256, 144)), np.array([[8.0, 0, 8], [0, 8, 8], [0, 0, 1]])
+    five, poses = DepthVideo(np.ones((5, 16, 16), np.float32), k, "a"), np.tile(np.eye(4), (5, 1, 1))
+    save_posed(drone.plate.path, five, poses)
+    with pytest.raises(InputError, match="has 5 frames of depth, and 4 are the most"):
+        drone.looks()
+    two = DepthVideo(five.depth[:2], k, "a")
+    for given in ({}, {"camera_to_world": poses}, {"camera_to_world": poses[:2].astype(str)}):
+        save_depth(drone.plate.path, two, packed=True, **given)
+        with pytest.raises(InputError, match="does not have the pose of the camera for each frame"):
+            drone.looks()
+    save_posed(drone.plate.path, two, 2 * poses[:2])
+    with pytest.raises(InputError, match="camera_to_world"):
+        drone.looks()
+    monkeypatch.setattr(looking, "MOST_PLATE_PIXELS", 255)
+    save_posed(drone.plate.path, two, poses[:2])
+    with pytest.raises(InputError, match="The clean plate is 16x16, which is too large for Live Coverage"):
+        drone.looks()
 
 
 def test_what_moves_is_read_once_and_other_frames_too(tmp_path, monkeypatch):
