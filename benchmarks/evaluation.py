@@ -106,7 +106,7 @@ def measured(cases: list[Case], data: Path, out: Path) -> list[Report]:
 
 def cameras(cases: list[Case], out: Path, search: bool) -> list[Measured]:
     """Errors of the camera in some results, as kept in files; those without a file are only measured if requested."""
-    found = []
+    found: list[Measured] = []
     for case in (case for case in cases if case.range == CAMERA_RANGE):
         file = out / "camera" / f"{case.name}.json"
         if search and not file.is_file():
