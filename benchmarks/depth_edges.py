@@ -140,8 +140,10 @@ def write_rims(case: Case, file: Path) -> None:
 
 
 def main(
-    pictures: Annotated[Path | None, typer.Argument(help="Folder for a picture of the rims.")] = None,
-    names: Annotated[str, typer.Option("--scenes", help="Generated scenes, commas between.")] = "drone,street,still",
+    pictures: Annotated[Path | None, typer.Argument(help="Folder for an image of the rims.")] = None,
+    names: Annotated[
+        str, typer.Option("--scenes", help="Comma-separated names of generated scenes.")
+    ] = "drone,street,still",
 ) -> None:
     """Print a line for each scene and kind of depth, then the time."""
     cases = {"sample": sample()} | {name: generated(name) for name in names.split(",") if name}

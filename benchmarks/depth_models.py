@@ -73,7 +73,9 @@ SCHEDULER = {
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option("--only", help="video, moge or depthcrafter; default: all.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Model: video, moge or depthcrafter; repeatable. Default: all.")
+    ] = None,
 ) -> None:
     """Print a line for each model, cold and warm."""
     device = "cuda" if torch.cuda.is_available() else "cpu"

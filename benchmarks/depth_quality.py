@@ -33,7 +33,11 @@ ANGLES = ("30", "60")
 def main() -> None:
     """Print a table for each sample."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--accept_licence", action="store_true", help="also run estimators for research use only")
+    parser.add_argument(
+        "--accept_licence",
+        action="store_true",
+        help="accept their terms: also measure estimators that are for research use only",
+    )
     accept = parser.parse_args().accept_licence
     for folder in (SAMPLE, SAMPLE / "moving"):
         clip = read_clip(folder / "clip.mp4", frames=None)

@@ -8,7 +8,7 @@ and invented are the same pixels for all variants, according to true depth.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +56,8 @@ WAYS = (
 CAMERA_OF, CAMERA_RANGE = WAYS[2], "small"
 """The results whose camera is searched for; elsewhere a preview invents too much to be tracked."""
 
+CAMERA_ERRORS = ("rot_err", "trans_err", "cam_mc")
+
 
 def depths(shot: Path, out: Path) -> Iterator[tuple[str, Path]]:
     """The depth files of a shot by variant; all in metres."""
@@ -89,9 +91,8 @@ def take(shot: Path, depth: Path, way: Way) -> NDArray[np.uint8]:
     return ex4d.generate_video(view, "preview").frames
 
 
-def measured(data: Path, out: Path, camera: bool) -> list[Report]:
-    """Make all results below `out` and measure them, including the camera in some of them if requested."""
-    cases = pairs.cases(data)
+def measured(cases: list[Case], data: Path, out: Path) -> list[Report]:
+    """Make all results below `out` and measure them."""
     for case in cases:
         ways = [way for way in WAYS if not (out / way.name / case.name).is_dir()]
         files = dict(depths(data / case.name, out / "depth" / case.name)) if ways else {}
@@ -100,21 +101,37 @@ def measured(data: Path, out: Path, camera: bool) -> list[Report]:
             place.parent.mkdir(parents=True, exist_ok=True)
             write_png_frames(place, take(data / case.name, files[way.depth], way))
             print(f"{case.name}, {way.name}", flush=True)
-    reports = [figures(cases, way, METRICS, out / f"{way.name}.json", out) for way in WAYS]
-    if not camera:
-        return reports
-    near = [case for case in cases if case.range == CAMERA_RANGE]
-    seen = figures(near, CAMERA_OF, frozenset({"camera"}), out / "camera.json", out)
-    cameras = {each.name: each for each in seen.results}
+    return [figures(cases, way, METRICS, out / f"{way.name}.json", out) for way in WAYS]
 
-    def with_camera(each: Measured) -> Measured:
-        found = cameras.get(each.name)
-        return each if found is None else replace(each, means=each.means | found.means, notes=each.notes + found.notes)
 
-    return [
-        replace(made, results=tuple(map(with_camera, made.results))) if made.generator == CAMERA_OF.name else made
-        for made in reports
-    ]
+def cameras(cases: list[Case], out: Path, search: bool) -> list[Measured]:
+    """Errors of the camera in some results, as kept in files; those without a file are only measured if requested."""
+    found: list[Measured] = []
+    for case in (case for case in cases if case.range == CAMERA_RANGE):
+        file = out / "camera" / f"{case.name}.json"
+        if search and not file.is_file():
+            file.parent.mkdir(exist_ok=True)
+            print(f"{case.name}, camera", flush=True)
+        if search or file.is_file():
+            found.extend(figures([case], CAMERA_OF, frozenset({"camera"}), file, out).results)
+    return found
+
+
+def camera_table(found: list[Measured]) -> str:
+    """Errors of the camera by shot, in the result and in the true view."""
+    heads = [f"{table.title(name)[:-2]} ({of})" for name in CAMERA_ERRORS for of in ("preview", "true view")]
+    title = f"Error of the camera found in each shot, {CAMERA_OF.name}, {CAMERA_RANGE} range"
+    lines = [title, "", f"| shot | {' | '.join(heads)} |", "| --- " * (1 + len(heads)) + "|"]
+    for shot in found:
+        cells = [_cell(shot, name, part) for name in CAMERA_ERRORS for part in ("", "_of_truth")]
+        lines.append(f"| {shot.name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _cell(shot: Measured, name: str, part: str) -> str:
+    if shot.means.get(f"cam_mc{part}") is None:
+        return "not found"
+    return table.number(name, shot.means.get(name + part))
 
 
 def figures(cases: list[Case], way: Way, metrics: frozenset[str], file: Path, out: Path) -> Report:
@@ -139,27 +156,35 @@ def main(
     out: Annotated[Path, typer.Option("--out", help="Folder for scenes, results and figures.")] = Path(
         "out/evaluation"
     ),
-    docs: Annotated[Path | None, typer.Option("--docs", help="Folder of the docs, to be brought up to date.")] = None,
-    frames: Annotated[int, typer.Option("--frames", help="Of each shot.")] = 25,
-    width: Annotated[int, typer.Option("--width", help="In pixels.")] = 256,
+    docs: Annotated[
+        Path | None, typer.Option("--docs", help="Folder of the docs, whose tables and plots are replaced.")
+    ] = None,
+    frames: Annotated[int, typer.Option("--frames", help="Frames per shot.")] = 25,
+    width: Annotated[int, typer.Option("--width", help="Width in pixels.")] = 256,
     camera: Annotated[
-        bool, typer.Option("--camera", help="Also the error of the camera in some results, which takes as long again.")
+        bool, typer.Option("--camera", help="Also measure the error of the camera in the small range.")
     ] = False,
-    scenes: Annotated[str, typer.Option("--scenes", help="Names with commas between.")] = ",".join(rendered.SCENES),
+    scenes: Annotated[str, typer.Option("--scenes", help="Comma-separated names of scenes.")] = ",".join(
+        rendered.SCENES
+    ),
 ) -> None:
     """Render, generate, measure, and print the tables. Results of an earlier run are reused."""
     names, data = scenes.split(","), out / "data"
     missing = [name for name in names if not (data / f"{name}_{RANGES[-1].name}").is_dir()]
     if missing:
         rendered.write(data, missing, recording=Recording(width, width * 9 // 32 * 2, frames))
-    rows = table.rows_of(measured(data, out, camera))
-    angles = "\n".join(table.by_angle(rows, metric) for metric in PLOTTED)
+    cases = pairs.cases(data)
+    reports, found = measured(cases, data, out), cameras(cases, out, camera)
+    rows = table.rows_of(reports)
+    by_camera = table.rows_of([Report(CAMERA_OF.name, DATASET, tuple(found))])
+    others = [table.by_angle(rows, metric) for metric in PLOTTED] + ([camera_table(found)] if found else [])
+    angles = "\n".join(others)
     print(table.markdown(rows), angles, sep="\n")
     folder = docs / "pictures" / "evaluation" if docs else out / "plots"
     plots.plot([row for row in rows if row.metric in PLOTTED], folder)
     if docs is not None:
         page(docs, f"\n{table.markdown(rows, published())}\n{angles}\n")
-        (docs / "evaluation.csv").write_text(table.as_csv(rows, published()), encoding="utf-8")
+        (docs / "evaluation.csv").write_text(table.as_csv(rows + by_camera, published()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -209,13 +209,15 @@ def _most_memory() -> int:
 
 
 def main(
-    frames: Annotated[int, typer.Option(help="Of the clip of the second part.")] = 49,
-    names: Annotated[str, typer.Option("--scenes", help="Of the first part, with commas between.")] = SCENES,
-    only: Annotated[str, typer.Option(help="truth or time; both by default.")] = "",
+    frames: Annotated[int, typer.Option(help="Frames of the clip that is timed.")] = 49,
+    names: Annotated[
+        str, typer.Option("--scenes", help="Comma-separated names of the scenes compared with the truth.")
+    ] = SCENES,
+    only: Annotated[str, typer.Option(help="Part to run: truth or time. Default: both.")] = "",
     job: Annotated[str, typer.Option(hidden=True)] = "",
     folder: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Print both tables."""
+    """Print a table of differences from the truth, and one of times."""
     if job and folder is not None:
         print(json.dumps(one_job(folder, job, frames)))
         return

@@ -75,11 +75,13 @@ def job(model: Generator, seen: conditioning.Conditioning, quality: QualityName,
 
 
 def main(
-    qualities: Annotated[list[str] | None, typer.Option("--quality", help="Which; default: all.")] = None,
-    limit_gb: Annotated[float | None, typer.Option("--limit_gb", help="Most memory of the GPU to use.")] = None,
-    pictures: Annotated[Path | None, typer.Option("--pictures", help="Folder for a picture of each quality.")] = None,
+    qualities: Annotated[
+        list[str] | None, typer.Option("--quality", help="Quality to measure; repeatable. Default: all.")
+    ] = None,
+    limit_gb: Annotated[float | None, typer.Option("--limit_gb", help="Maximum GPU memory in GB.")] = None,
+    pictures: Annotated[Path | None, typer.Option("--pictures", help="Folder for an image of each quality.")] = None,
     keep: Annotated[
-        Path | None, typer.Option("--keep", help="Compare `final` with this .npz, made where missing.")
+        Path | None, typer.Option("--keep", help="File (.npz) to compare `final` with; written if missing.")
     ] = None,
 ) -> None:
     """Run two jobs at each quality: cold and warm."""

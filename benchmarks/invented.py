@@ -127,8 +127,10 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
     return min(run[0] for run in runs), min(run[1] for run in runs)
 
 
-def main(pictures: Annotated[Path | None, typer.Argument(help="Folder for a picture of both.")] = None) -> None:
-    """Print a line for each case, then the time of both."""
+def main(
+    pictures: Annotated[Path | None, typer.Argument(help="Folder for an image of both ways of filling.")] = None,
+) -> None:
+    """Print a line for each case, then the time of both ways of filling."""
     shown, timed = [], None
     print("case | invented | PSNR before, after | flicker before, after, source's")
     for case in cases():

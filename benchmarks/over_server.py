@@ -41,9 +41,9 @@ RANDOM = ("wan", "vace", "vace-14b")
 
 def main(
     generator: Annotated[str, typer.Argument(help="Name of the generator.")],
-    quality: Annotated[str, typer.Option("--quality", help="Where the generator has such a setting.")] = "draft",
+    quality: Annotated[str, typer.Option("--quality", help="Quality, if the generator has that setting.")] = "draft",
     models: Annotated[Path | None, typer.Option("--models", help="Folder of models.")] = None,
-    warm: Annotated[int, typer.Option("--warm", help="How many jobs after the first.")] = 2,
+    warm: Annotated[int, typer.Option("--warm", help="Number of jobs after the first.")] = 2,
 ) -> None:
     """Print a line for each job."""
     if models:

@@ -113,13 +113,18 @@ def row(case: Case, seen: Conditioning, things: NDArray[np.bool_] | None, second
 
 def main(
     names: Annotated[
-        str, typer.Option("--scenes", help="Names, with commas between.")
+        str, typer.Option("--scenes", help="Comma-separated names of scenes.")
     ] = "sample/moving,street,drone,still",
-    frames: Annotated[int | None, typer.Option(help="Of each generated scene; usually 49.")] = None,
-    width: Annotated[int, typer.Option(help="Of generated scenes, in pixels.")] = 512,
-    plate: Annotated[bool, typer.Option(help="Also with a clean plate of each generated scene, four frames.")] = False,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames per generated scene. Default: the scene's own number, mostly 49.")
+    ] = None,
+    width: Annotated[int, typer.Option(help="Width of generated scenes in pixels.")] = 512,
+    plate: Annotated[
+        bool, typer.Option(help="Also measure each generated scene with a clean plate of four frames.")
+    ] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="File for a picture of the last scene with a second view, and no table.")
+        Path | None,
+        typer.Option(help="Write an image of the last scene that has a second view to this file, instead of a table."),
     ] = None,
 ) -> None:
     """Print a table, or make a picture."""

@@ -115,8 +115,8 @@ def weights(sizes: dict[str, tuple[int, ...]], dtype: torch.dtype, seed: int) ->
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Folder for all models; becomes EX4D_MODELS.")],
-    model: Annotated[str, typer.Option("--model", help=f"wan, {', '.join(VACE)}.")] = "wan",
+    folder: Annotated[Path, typer.Argument(help="Folder for all models, to be used as EX4D_MODELS.")],
+    model: Annotated[str, typer.Option("--model", help=f"Model: wan, {', '.join(VACE)}.")] = "wan",
 ) -> None:
     """Write all missing files."""
     for number, (part, sizes) in enumerate(shapes(model).items()):

@@ -33,14 +33,14 @@ STEPS, SEED = 4, 3
 
 
 def main(
-    release: Annotated[Path, typer.Argument(help="Checkout of the released repository.")],
+    release: Annotated[Path, typer.Argument(help="Checkout of the release.")],
     full: Annotated[bool, typer.Option("--full", help="Also compare the full-size model, on a GPU.")] = False,
-    work: Annotated[Path, typer.Option("--work", help="Folder for what both read and write.")] = Path(
+    work: Annotated[Path, typer.Option("--work", help="Folder for the files that both sides read and write.")] = Path(
         "/tmp/ex4d_parity"
     ),
     role: Annotated[str, typer.Option("--role", hidden=True)] = "",
 ) -> None:
-    """Compare."""
+    """Compare the release's predictions with the library's."""
     if role:
         ROLES[role](release, work)
         return

@@ -106,8 +106,12 @@ def nvdiffrast_on_device(scene: Scene, pairs: Sequence[tuple[int, int]]) -> floa
 ON_DEVICE = {"cuda": cuda_on_device, "nvdiffrast": nvdiffrast_on_device}
 
 
-def main(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """Print a line for each size, preset and engine; without names, for every engine that can run here."""
+def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Engines to measure. Default: all that can run here.")
+    ] = None,
+) -> None:
+    """Print a line for each size, preset and engine."""
     chosen = names or [name for name in engines.ENGINES if not engines.missing(name)]
     for name in set(engines.ENGINES) - set(chosen):
         print(f"left out: {name}: {engines.missing(name) or 'not asked for'}")

@@ -135,8 +135,8 @@ def sides_of(case: Case, second: Footage) -> dict[str, tuple[DepthVideo, Found, 
 
 
 def main(
-    names: Annotated[str, typer.Option("--scenes", help="Names, with commas between.")] = "street,drone,still",
-    width: Annotated[int, typer.Option(help="In pixels.")] = 512,
+    names: Annotated[str, typer.Option("--scenes", help="Comma-separated names of scenes.")] = "street,drone,still",
+    width: Annotated[int, typer.Option(help="Width in pixels.")] = 512,
 ) -> None:
     """Print a table."""
     print(f"{'':24s}" + "".join(f"{name:>9s}" for name in HEAD))

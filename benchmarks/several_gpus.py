@@ -55,14 +55,19 @@ BEGAN = time.monotonic()
 def main(
     models: Annotated[Path, typer.Argument(help="Folder of models.")],
     parts: Annotated[
-        list[str] | None, typer.Option("--part", help="exchange, blocks, final, balanced, draft, server; default: all.")
+        list[str] | None,
+        typer.Option("--part", help="exchange, blocks, final, balanced, draft or server; repeatable. Default: all."),
     ] = None,
-    gpus: Annotated[list[int] | None, typer.Option("--gpus", help="Numbers of GPUs; default: 1, 2, 4, 8.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Of finals; default: all.")] = None,
+    gpus: Annotated[
+        list[int] | None, typer.Option("--gpus", help="Number of GPUs; repeatable. Default: 1, 2, 4 and 8.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of finals. Default: all.")] = None,
     most: Annotated[
-        int, typer.Option("--most", help="GPUs of one prediction, to see whether more than usual help.")
+        int, typer.Option("--most", help="Maximum number of GPUs for one prediction.")
     ] = several_gpus.MOST_PER_PREDICTION,
-    seconds: Annotated[float, typer.Option("--seconds", help="Begin nothing after so many.")] = 3600,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Start no further measurement after this many seconds.")
+    ] = 3600,
 ) -> None:
     """Print the comparisons."""
     os.environ |= {"EX4D_MODELS": str(models), "EX4D_CACHE": str(models / "cache")}

@@ -157,17 +157,21 @@ HEAD = (
 
 
 def main(
-    scenes: Annotated[str, typer.Option(help="Names, with commas between.")] = ",".join(CASES),
-    estimators: Annotated[str, typer.Option(help="Names, with commas between.")] = ",".join(ESTIMATORS),
-    frames: Annotated[int | None, typer.Option(help="Of each generated scene; usually 49.")] = None,
-    width: Annotated[int, typer.Option(help="Of generated scenes, in pixels.")] = 512,
-    lens_known: Annotated[bool, typer.Option(help="Tell the true lens; else 54 degrees are assumed.")] = False,
-    seed: Annotated[int, typer.Option(help="Of generated scenes, and of the errors of depth.")] = 0,
-    rolling: Annotated[float, typer.Option(help="Part of a frame's time that a rolling shutter takes.")] = 0.0,
-    distortion: Annotated[float, typer.Option(help="Of the lens, as COLMAP's SIMPLE_RADIAL has it.")] = 0.0,
-    zooms: Annotated[bool, typer.Option(help="Turn Zooms on.")] = False,
-    blender: Annotated[str | None, typer.Option(help="A Python that has bpy, for libmv.")] = None,
-    output: Annotated[Path | None, typer.Option(help="JSON file for all rows.")] = None,
+    scenes: Annotated[str, typer.Option(help="Comma-separated names of scenes.")] = ",".join(CASES),
+    estimators: Annotated[str, typer.Option(help="Comma-separated names of estimators.")] = ",".join(ESTIMATORS),
+    frames: Annotated[
+        int | None, typer.Option(help="Frames per generated scene. Default: the scene's own number, mostly 49.")
+    ] = None,
+    width: Annotated[int, typer.Option(help="Width of generated scenes in pixels.")] = 512,
+    lens_known: Annotated[bool, typer.Option(help="Use the true lens instead of assuming 54 degrees.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the generated scenes and of the depth errors.")] = 0,
+    rolling: Annotated[float, typer.Option(help="Readout time of a rolling shutter, as a fraction of a frame.")] = 0.0,
+    distortion: Annotated[
+        float, typer.Option(help="Radial distortion of the lens, as in COLMAP's SIMPLE_RADIAL.")
+    ] = 0.0,
+    zooms: Annotated[bool, typer.Option(help="Turn on Zooms.")] = False,
+    blender: Annotated[str | None, typer.Option(help="Python with bpy, for libmv.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File for all rows (.json).")] = None,
 ) -> None:
     """Print a table for each scene."""
     global BLENDER, ZOOMS

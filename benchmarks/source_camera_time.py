@@ -24,11 +24,11 @@ ASSUMED_DEGREES = 54.0
 
 
 def main(
-    scene: Annotated[str, typer.Argument(help="Of ex4d.synthetic.")] = "street",
-    frames: Annotated[int, typer.Option(help="How many.")] = 250,
-    width: Annotated[int, typer.Option(help="In pixels.")] = 1024,
+    scene: Annotated[str, typer.Argument(help="Name of a scene in ex4d.synthetic.")] = "street",
+    frames: Annotated[int, typer.Option(help="Number of frames.")] = 250,
+    width: Annotated[int, typer.Option(help="Width in pixels.")] = 1024,
 ) -> None:
-    """Print seconds by stage, and memory."""
+    """Print the seconds of each stage, and the memory."""
     world, recording = SCENES[scene](frames, 0), footage.Recording(width, width * 9 // 16, frames)
     source = footage.film(world, recording)
     depth = depth_errors.wrong(source.depth, depth_errors.usual(0), 0)

@@ -76,13 +76,15 @@ def video_model(tiny: bool, device: torch.device) -> Any:
 
 
 def main(
-    steps: Annotated[int, typer.Option("--steps")] = 50,
-    batch: Annotated[int, typer.Option("--batch", help="Samples a step, over all GPUs.")] = 1,
-    quant: Annotated[str, typer.Option("--quant", help="none or nf4.")] = "none",
-    offload: Annotated[bool, typer.Option("--offload", help="Activations in main memory.")] = False,
-    rate: Annotated[float, typer.Option("--rate")] = 3e-4,
-    limit_gb: Annotated[float | None, typer.Option("--limit_gb", help="Let torch have no more than that.")] = None,
-    tiny: Annotated[bool, typer.Option("--tiny", help="A tiny model, on the CPU too: to try this script.")] = False,
+    steps: Annotated[int, typer.Option("--steps", help="Number of steps.")] = 50,
+    batch: Annotated[int, typer.Option("--batch", help="Samples per step, over all GPUs.")] = 1,
+    quant: Annotated[str, typer.Option("--quant", help="Quantization of the video model: none or nf4.")] = "none",
+    offload: Annotated[bool, typer.Option("--offload", help="Keep activations in main memory.")] = False,
+    rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 3e-4,
+    limit_gb: Annotated[float | None, typer.Option("--limit_gb", help="Maximum GPU memory in GB.")] = None,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Use a tiny model, which also runs on the CPU, to try this script.")
+    ] = False,
 ) -> None:
     """Train for some steps and print the figures."""
     began = time.monotonic()

@@ -73,9 +73,9 @@ def write_differences(truth: Truth, file: Path) -> None:
 
 
 def main(
-    pictures: Annotated[Path | None, typer.Argument(help="Folder for a picture of the differences.")] = None,
+    pictures: Annotated[Path | None, typer.Argument(help="Folder for an image of the differences.")] = None,
 ) -> None:
-    """Print a line for each true picture with the default, then a table of filters and erosions."""
+    """Print a line for each true view with the default filter, then a table of filters and erosions."""
     truth = Truth()
     default = truth.conditioning(occlusion.FILTERS["default"])
     for t, angle, row in zip(truth.at, truth.angles, truth.figures(default, 1), strict=True):

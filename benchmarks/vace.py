@@ -201,13 +201,16 @@ def child(command: list[str]) -> dict[str, set[str]]:
 
 def main(
     models: Annotated[Path, typer.Option("--models", help="Folder of models.")],
-    steps: Annotated[int, typer.Option("--steps", help="Of each job, more than 5.")] = 6,
-    quality: Annotated[str, typer.Option("--quality", help="final, balanced or draft.")] = "final",
-    limits: Annotated[list[float] | None, typer.Option("--limit", help="GB; 0 for none; default: 0, 8, 6.")] = None,
-    tiny: Annotated[bool, typer.Option("--tiny", help="On the CPU with tiny models.")] = False,
+    steps: Annotated[int, typer.Option("--steps", help="Steps per job, more than 5.")] = 6,
+    quality: Annotated[str, typer.Option("--quality", help="Quality: final, balanced or draft.")] = "final",
+    limits: Annotated[
+        list[float] | None,
+        typer.Option("--limit", help="Limit of GPU memory in GB, 0 for none; repeatable. Default: 0, 8 and 6."),
+    ] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Run tiny models on the CPU.")] = False,
     one: Annotated[str | None, typer.Option("--one", hidden=True)] = None,
 ) -> None:
-    """Print a line for each job, and finally whether their bytes are the same."""
+    """Print a line for each job, and at the end whether their frames are identical."""
     chosen = limits or list(LIMITS)
     if one is not None:
         number = int(one)

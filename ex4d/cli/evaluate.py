@@ -319,12 +319,17 @@ def vbench_run(
     ] = "",
     device: Annotated[Device, typer.Option("--device", help="Device to run VBench on.")] = "cuda",
 ) -> None:
-    """Score videos on VBench's dimensions."""
+    """Score videos on VBench's dimensions.
+
+    Dimensions that cannot be scored here are reported and left out.
+    """
     from ex4d.metrics import vbench
 
     if why := vbench.missing():
         raise InputError(f"{why} Run `ex4d evaluate vbench-setup`.")
-    scores = vbench.evaluate(videos, _listed(dimensions) or vbench.DIMENSIONS, device)
-    for dimension, by_video in scores.items():
+    scored = vbench.evaluate(videos, _listed(dimensions) or vbench.DIMENSIONS, device)
+    for dimension, by_video in scored.scores.items():
         for name, score in by_video.items():
             typer.echo(f"{dimension} {name} {score:.4f}")
+    if scored.missing:
+        say(said_once(scored.missing.items()))

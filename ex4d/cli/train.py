@@ -153,13 +153,14 @@ def refiner(
     from torch import cuda
 
     from ex4d.training.refiner import loop
+    from ex4d.training.reserved import reserved
 
     if size % 16:
         raise InputError(f"The side of a picture must be a multiple of 16, not {size}.")
     if device == "cuda" and not cuda.is_available():
         raise InputError("No NVIDIA GPU can be used here: give --device cpu, which takes hundreds of times as long.")
     plan = RefinerPlan(seed, steps, batch, size, rate)
-    with bars() as progress, result_folder(folder):
+    with bars() as progress, result_folder(folder), reserved(folder):
         done = loop.train(folder, plan, minutes * 60, device, say, progress, begin)
     if done:
         results(folder / loop.WEIGHTS)

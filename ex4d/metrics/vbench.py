@@ -10,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ex4d.errors import InputError
+from ex4d.extras import said_once
 from ex4d.storage import user_cache
 
 REQUIREMENTS = ("vbench==0.1.5", "setuptools<81")
@@ -41,14 +43,26 @@ _SCRIPT = f"""
 import json, subprocess, sys
 from vbench import VBench
 asked = json.load(sys.stdin)
-bench = VBench(asked["device"], "", asked["out"])
-for name in asked["dimensions"]:
-    try:
-        bench.evaluate(videos_path=asked["videos"], name=name, dimension_list=[name], mode="custom_input")
-    except (OSError, subprocess.CalledProcessError) as error:  # what its downloads raise, by urllib, requests or wget
-        print(name + ": " + str(error), file=sys.stderr)
-        sys.exit({NO_NETWORK})
+bench, name = VBench(asked["device"], "", asked["out"]), asked["dimension"]
+try:
+    bench.evaluate(videos_path=asked["videos"], name=name, dimension_list=[name], mode="custom_input")
+except (OSError, subprocess.CalledProcessError) as error:  # what its downloads raise, by urllib, requests or wget
+    print(name + ": " + str(error), file=sys.stderr)
+    sys.exit({NO_NETWORK})
 """
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of videos.
+
+    Attributes:
+        scores: by dimension, those of each video, with the mean as "mean"; higher is better in all of them.
+        missing: by dimension, a sentence about why it has no scores.
+    """
+
+    scores: dict[str, dict[str, float]]
+    missing: dict[str, str]
 
 
 def folder() -> Path:
@@ -100,10 +114,8 @@ def set_up(base: Path | None = None) -> Path:
     return python()
 
 
-def evaluate(
-    videos: Path, dimensions: Sequence[str], device: str = "cpu", runner: Path | None = None
-) -> dict[str, dict[str, float]]:
-    """Scores of each video by dimension, with the mean as "mean"; higher is better in all of them.
+def evaluate(videos: Path, dimensions: Sequence[str], device: str = "cpu", runner: Path | None = None) -> Scored:
+    """Score videos, with a process for each dimension, so that one that fails leaves the scores of the others.
 
     Args:
         videos: one video, or a folder of .mp4 files.
@@ -112,8 +124,7 @@ def evaluate(
         runner: a Python that has VBench; None uses the environment's.
 
     Raises:
-        InputError: VBench is not set up, does not support a dimension on such videos, cannot download a network, or
-            fails; quotes its last lines.
+        InputError: VBench is not set up, does not support a dimension on such videos, or gives no scores at all.
     """
     if unknown := [name for name in dimensions if name not in DIMENSIONS]:
         raise InputError(
@@ -121,15 +132,27 @@ def evaluate(
         )
     if runner is None and (why := missing()):
         raise InputError(why)
-    with tempfile.TemporaryDirectory() as out:
-        asked = {"videos": str(videos.resolve()), "dimensions": list(dimensions), "device": device, "out": out}
-        _run([str(runner or python()), "-c", _SCRIPT], "VBench failed", json.dumps(asked))
+    scores, failed = dict[str, dict[str, float]](), dict[str, str]()
+    for name in dimensions:
         try:
-            files = {name: Path(out) / f"{name}_eval_results.json" for name in dimensions}
-            read = {name: json.loads(file.read_text(encoding="utf-8"))[name] for name, file in files.items()}
-            return {name: _scores(*rows[:2]) for name, rows in read.items()}
+            scores[name] = _dimension(videos, name, device, runner or python())
+        except InputError as error:
+            failed[name] = str(error)
+    if not scores:
+        raise InputError(said_once(failed.items()))
+    return Scored(scores, failed)
+
+
+def _dimension(videos: Path, name: str, device: str, runner: Path) -> dict[str, float]:
+    """Scores in one dimension; raises InputError if VBench fails, quoting its last lines."""
+    with tempfile.TemporaryDirectory() as out:
+        asked = {"videos": str(videos.resolve()), "dimension": name, "device": device, "out": out}
+        _run([str(runner), "-c", _SCRIPT], f"VBench failed on {name}", json.dumps(asked))
+        try:
+            read = json.loads(Path(out, f"{name}_eval_results.json").read_text(encoding="utf-8"))
+            return _scores(*read[name][:2])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"VBench left no scores that can be read ({error}).") from error
+            raise InputError(f"VBench left no scores for {name} that can be read ({error}).") from error
 
 
 def _scores(mean: float, rows: list[dict[str, object]]) -> dict[str, float]:

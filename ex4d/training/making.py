@@ -12,7 +12,6 @@ from ex4d.depth import registry
 from ex4d.errors import EX4DError, InputError, PluginError
 from ex4d.pipeline.hashing import blob_of
 from ex4d.progress import GOING_THROUGH_VIDEOS, Progress, silent
-from ex4d.storage.locks import locked
 from ex4d.training.clips import Piece, pieces
 from ex4d.training.dataset import (
     ABOUT,
@@ -30,13 +29,11 @@ from ex4d.training.dataset import (
     write_clip,
     write_json,
 )
+from ex4d.training.reserved import LOCK, reserved
 from ex4d.training.simulated import Source, seeded, simulate
 from ex4d.training.sources import Video
 from ex4d.training.trackers import LUCAS_KANADE, follow_with, tracker
 from ex4d.training.workers import in_processes
-
-LOCK = ".lock"
-"""File in the folder of a dataset that a run holds while it works there."""
 
 
 @dataclass(frozen=True)
@@ -114,25 +111,34 @@ def left_out(about: About) -> tuple[str, ...]:
 @contextmanager
 def _begun(out: Path, settings: DatasetSettings) -> Iterator[None]:
     """Context in which the folder, new or with the beginning of this dataset, is reserved for this run."""
-    if (out / ABOUT).exists():
-        there = read_about(out).settings
-        if there != settings:
-            raise InputError(f"The dataset {out} was begun with other settings: use the same, or another folder.")
-    elif out.exists() and (not out.is_dir() or any(one.name != LOCK for one in out.iterdir())):
-        raise InputError(f"{out} holds something else than a dataset: choose a new or empty folder.")
-    try:
-        for folder in (out / CLIPS, out / VIDEOS):
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {out} cannot be made: {error.strerror}; choose another one.") from error
-    taken = f"Another `ex4d train masks` is working in {out}: wait until it has ended, or choose another folder."
-    with locked(out / LOCK, taken):
-        for folder in (out / CLIPS, out / VIDEOS):
-            for half in folder.glob(".*.*.*"):  # left by a process that was killed, see `ex4d.storage.atomic.replacing`
-                shutil.rmtree(half, ignore_errors=True) if half.is_dir() else half.unlink(missing_ok=True)
+    if out.exists() and not (out.is_dir() and ((out / LOCK).exists() or _may_hold_it(out))):
+        raise _something_else(out)  # before a lock is left there
+    with reserved(out, "`ex4d train masks`"):
+        if not _may_hold_it(out):
+            raise _something_else(out)
         if not (out / ABOUT).exists():
             write_json(out / ABOUT, About(VERSION, settings))
+        elif read_about(out).settings != settings:
+            raise InputError(f"The dataset {out} was begun with other settings: use the same, or another folder.")
+        for folder in (out / CLIPS, out / VIDEOS):
+            try:
+                folder.mkdir(exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"The folder {folder} cannot be made: {error.strerror}; choose another one."
+                ) from error
+            for half in folder.glob(".*.*.*"):  # left by a process that was killed, see `ex4d.storage.atomic.replacing`
+                shutil.rmtree(half, ignore_errors=True) if half.is_dir() else half.unlink(missing_ok=True)
         yield
+
+
+def _may_hold_it(out: Path) -> bool:
+    """Whether a folder is empty or has a dataset, finished or not."""
+    return (out / ABOUT).exists() or all(one.name == LOCK for one in out.iterdir())
+
+
+def _something_else(out: Path) -> InputError:
+    return InputError(f"{out} holds something else than a dataset: choose a new or empty folder.")
 
 
 def _all_of(given: Sequence[Given], settings: DatasetSettings) -> About:

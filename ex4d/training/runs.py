@@ -3,6 +3,7 @@
 import gc
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
@@ -24,6 +25,7 @@ from ex4d.training.distillation import Distillation
 from ex4d.training.latents import Latents
 from ex4d.training.loop import train
 from ex4d.training.network import Encoded, Network, training_library
+from ex4d.training.reserved import reserved
 from ex4d.training.sample import Samples
 from ex4d.training.settings import DistilSettings, LoopSettings, TrainSettings
 from ex4d.weights import store
@@ -110,7 +112,8 @@ def train_adapter(
         `ex4d.ckpt` and `ex4d.safetensors`; empty in all processes except the first.
 
     Raises:
-        InputError: model files or samples are missing or damaged, or memory or disk space is not enough.
+        InputError: model files or samples are missing or damaged, another training is working in the folder, or memory
+            or disk space is not enough.
     """
     accelerator = _accelerator()
     if not accelerator.is_main_process:
@@ -119,27 +122,28 @@ def train_adapter(
     begin = None if start is None else _adapter(start, files, settings.rank)
     training, held_back = order.held_back(samples.clips, settings.held_back, settings.seed)
     say(f"{len(training)} clips to train on, {len(held_back)} held back, {samples.masks} masks each.")
-    latents = _encoded(samples, out / LATENTS, settings, files, accelerator, progress)
-    network = Network(
-        _video_model(files, settings, accelerator.device),
-        rank=settings.rank,
-        seed=settings.seed,
-        quant=settings.quant,
-        offload=settings.offload,
-        device=accelerator.device,
-        hidden=HIDDEN,
-    )
-    if begin is not None:
-        begin_with(network, begin)
-    say(network.share())
+    with _alone(out, accelerator):
+        latents = _encoded(samples, out / LATENTS, settings, files, accelerator, progress)
+        network = Network(
+            _video_model(files, settings, accelerator.device),
+            rank=settings.rank,
+            seed=settings.seed,
+            quant=settings.quant,
+            offload=settings.offload,
+            device=accelerator.device,
+            hidden=HIDDEN,
+        )
+        if begin is not None:
+            begin_with(network, begin)
+        say(network.share())
 
-    def write(weights: Mapping[str, Tensor]) -> None:
-        result.write_adapter(out, weights)
+        def write(weights: Mapping[str, Tensor]) -> None:
+            result.write_adapter(out, weights)
 
-    material = FromLatents(latents, training, held_back, samples.masks, settings.seed)
-    every = settings.validate_every if held_back else 0
-    train(network, material, settings, out, accelerator, write, validate_every=every, progress=progress, say=say)
-    return result.adapter_files(out) if accelerator.is_main_process else ()
+        material = FromLatents(latents, training, held_back, samples.masks, settings.seed)
+        every = settings.validate_every if held_back else 0
+        train(network, material, settings, out, accelerator, write, validate_every=every, progress=progress, say=say)
+        return result.adapter_files(out) if accelerator.is_main_process else ()
 
 
 @_in_the_gpus_memory
@@ -166,32 +170,42 @@ def distil_adapter(
         The LoRA for drafts.
 
     Raises:
-        InputError: model files or samples are missing or damaged, or memory or disk space is not enough.
+        InputError: model files or samples are missing or damaged, another training is working in the folder, or memory
+            or disk space is not enough.
     """
     accelerator = _accelerator()
     if accelerator.num_processes > 1:
         raise InputError("Distilling runs on one GPU: start it without accelerate.")
     files = model_files.files(store.folder(), with_adapter=adapter is None)
     teacher = _adapter(adapter or files.adapter, files, settings.rank)
-    latents = _encoded(samples, out / LATENTS, settings, files, accelerator, progress, (NEGATIVE_PROMPT,))
-    network = Network(
-        _video_model(files, settings, accelerator.device),
-        rank=settings.rank,
-        quant=settings.quant,
-        offload=settings.offload,
-        device=accelerator.device,
-        hidden=HIDDEN,
-    )
-    begin_with(network, teacher)
-    learner = Distillation(network, latents.prompt(NEGATIVE_PROMPT), settings)
-    say(learner.share())
+    with _alone(out, accelerator):
+        latents = _encoded(samples, out / LATENTS, settings, files, accelerator, progress, (NEGATIVE_PROMPT,))
+        network = Network(
+            _video_model(files, settings, accelerator.device),
+            rank=settings.rank,
+            quant=settings.quant,
+            offload=settings.offload,
+            device=accelerator.device,
+            hidden=HIDDEN,
+        )
+        begin_with(network, teacher)
+        learner = Distillation(network, latents.prompt(NEGATIVE_PROMPT), settings)
+        say(learner.share())
 
-    def write(weights: Mapping[str, Tensor]) -> None:
-        result.write_lora(out, learner.student(weights))
+        def write(weights: Mapping[str, Tensor]) -> None:
+            result.write_lora(out, learner.student(weights))
 
-    material = FromLatents(latents, samples.clips, (), samples.masks, settings.seed)
-    train(learner, material, settings, out, accelerator, write, progress=progress, say=say)
-    return (out / result.LORA,)
+        material = FromLatents(latents, samples.clips, (), samples.masks, settings.seed)
+        train(learner, material, settings, out, accelerator, write, progress=progress, say=say)
+        return (out / result.LORA,)
+
+
+@contextmanager
+def _alone(out: Path, accelerator: Any) -> Iterator[None]:
+    """Reserve the folder for all processes of this training; the first one holds the lock."""
+    with reserved(out) if accelerator.is_main_process else nullcontext():
+        accelerator.wait_for_everyone()  # no other process writes before the lock is held
+        yield
 
 
 @torch.no_grad()

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_shots import FPS
+from typer.testing import CliRunner
 
+from ex4d.cli.app import build_app
 from ex4d.errors import InputError
 from ex4d.media.movie import write_movie
 from ex4d.metrics import vbench
@@ -27,6 +29,8 @@ class VBench:
         rows = [{"video_path": str(file), "video_results": 0.25 * n} for n, file in enumerate(files, 1)]
         Path(self.out, f"{name}_eval_results.json").write_text(json.dumps({d: [0.5, rows] for d in dimension_list}))
 """
+
+SCORES = {"a": 0.25, "b": 0.5, "mean": 0.5}
 
 
 @pytest.fixture
@@ -51,9 +55,8 @@ def videos(tmp_path):
 
 
 def test_scores_come_back_by_video_and_dimension(runner, videos):
-    scores = vbench.evaluate(videos, ["imaging_quality", "motion_smoothness"], "cpu", runner)
-    expected = {"a": 0.25, "b": 0.5, "mean": 0.5}
-    assert scores == {"imaging_quality": expected, "motion_smoothness": expected}
+    scored = vbench.evaluate(videos, ["imaging_quality", "motion_smoothness"], "cpu", runner)
+    assert scored == vbench.Scored({"imaging_quality": SCORES, "motion_smoothness": SCORES}, {})
 
 
 def test_a_dimension_that_needs_vbenchs_own_prompts_is_refused(videos):
@@ -70,18 +73,49 @@ def test_where_it_is_not_set_up_that_is_said(videos):
 
 def test_its_last_words_are_told_when_it_fails(runner, videos, tmp_path):
     (tmp_path / "packages" / "vbench.py").write_text("raise RuntimeError('no weights for you')")
-    with pytest.raises(InputError, match=r"VBench failed: .*no weights for you"):
+    with pytest.raises(InputError, match=r"VBench failed on imaging_quality: .*no weights for you"):
         vbench.evaluate(videos, ["imaging_quality"], "cpu", runner)
 
 
-def test_a_network_that_cannot_be_downloaded_is_told_apart(runner, videos, tmp_path):
-    fails = 'if "imaging_quality" in dimension_list: raise ConnectionError("no route to host")'
-    (tmp_path / "packages" / "vbench.py").write_text(
-        STAND_IN.replace("        assert", f"        {fails}\n        assert")
-    )
+def failing(tmp_path, statement):
+    """Make the stand-in fail on imaging quality."""
+    line = f'        if "imaging_quality" in dimension_list: {statement}\n        assert'
+    (tmp_path / "packages" / "vbench.py").write_text(STAND_IN.replace("        assert", line))
+
+
+FAILURES = {
+    "raise ConnectionError('no route to host')": "could not download the network that it needs (imaging_quality: no",
+    "raise RuntimeError('CUDA error')": "VBench failed on imaging_quality: ",
+    "import os; os._exit(9)": "VBench failed on imaging_quality: exit code 9",
+    "return": "VBench left no scores for imaging_quality that can be read ",
+}
+
+
+@pytest.mark.parametrize("statement", FAILURES)
+def test_a_dimension_that_fails_is_missing_with_its_reason_and_the_others_stand(runner, videos, tmp_path, statement):
+    failing(tmp_path, statement)
+    scored = vbench.evaluate(videos, ["motion_smoothness", "imaging_quality", "dynamic_degree"], "cpu", runner)
+    assert scored.scores == {"motion_smoothness": SCORES, "dynamic_degree": SCORES}
+    assert list(scored.missing) == ["imaging_quality"]
+    assert FAILURES[statement] in scored.missing["imaging_quality"]
+
+
+def test_a_dimension_that_fails_alone_is_an_error(runner, videos, tmp_path):
+    failing(tmp_path, "raise ConnectionError('no route to host')")
     with pytest.raises(InputError, match=r"could not download the network .*\(imaging_quality: no route to host\)"):
-        vbench.evaluate(videos, ["motion_smoothness", "imaging_quality"], "cpu", runner)
-    assert "mean" in vbench.evaluate(videos, ["motion_smoothness"], "cpu", runner)["motion_smoothness"]
+        vbench.evaluate(videos, ["imaging_quality"], "cpu", runner)
+
+
+def test_the_command_prints_the_scores_and_says_what_is_missing(runner, videos, tmp_path, monkeypatch):
+    failing(tmp_path, "raise ConnectionError('no route to host')")
+    monkeypatch.setattr(vbench, "missing", lambda: "")
+    monkeypatch.setattr(vbench, "python", lambda: runner)
+    dimensions = "imaging_quality,dynamic_degree"
+    asked = ["evaluate", "vbench", str(videos), "--dimensions", dimensions, "--device", "cpu"]
+    result = CliRunner().invoke(build_app(), asked)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [f"dynamic_degree {name} {score:.4f}" for name, score in SCORES.items()]
+    assert "(imaging_quality: no route to host)" in " ".join(result.stderr.split())
 
 
 def test_an_environment_whose_installation_did_not_finish_does_not_count(tmp_path, monkeypatch):
@@ -104,7 +138,8 @@ def test_a_python_that_is_too_new_for_its_pins_is_refused(tmp_path):
 def test_vbenchs_own_flicker_of_a_known_video(videos):
     if subprocess.run([sys.executable, "-c", "import vbench"], capture_output=True, check=False).returncode:
         pytest.skip("the package vbench is not installed here")
-    scores = vbench.evaluate(videos, ["temporal_flickering"], "cpu", Path(sys.executable))["temporal_flickering"]
+    scores = vbench.evaluate(videos, ["temporal_flickering"], "cpu", Path(sys.executable))
+    scores = scores.scores["temporal_flickering"]
     assert scores["a"] == pytest.approx(1, abs=0.003)
     assert scores["b"] == pytest.approx(1 - 51 / 255, abs=0.01)
     assert scores["mean"] == pytest.approx((scores["a"] + scores["b"]) / 2)

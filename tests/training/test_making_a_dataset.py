@@ -21,6 +21,7 @@ from ex4d.training import making
 from ex4d.training.clips import pieces, true_cuts
 from ex4d.training.dataset import Dataset, DatasetSettings
 from ex4d.training.making import left_out, make
+from ex4d.training.reserved import LOCK, reserved
 from ex4d.training.sources import Video, videos
 from ex4d.training.workers import in_processes
 
@@ -215,6 +216,19 @@ def test_other_settings_or_files_in_the_folder_are_refused(tmp_path):
     with pytest.raises(InputError, match="There is no depth estimator 'magic'"):
         make(source, tmp_path / "new", DatasetSettings(**{**SETTINGS.__dict__, "depth_estimator": "magic"}))
     assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "films" / LOCK).exists()
+
+
+def test_a_run_that_is_at_work_is_named_before_the_settings_of_its_dataset(tmp_path):
+    source, out = videos(folder_of(tmp_path / "films", 1, 9)), tmp_path / "set"
+    other = DatasetSettings(**{**SETTINGS.__dict__, "masks": 4})
+    with reserved(out), pytest.raises(InputError, match=r"Another `ex4d train masks` is working in .*set: wait"):
+        make(source, out, SETTINGS, processes=1)
+    make(source, out, SETTINGS, processes=1)
+    before = contents(out)
+    with reserved(out), pytest.raises(InputError, match=r"Another `ex4d train masks` is working in .*set: wait"):
+        make(source, out, other, processes=1)
+    assert contents(out) == before
 
 
 def test_where_no_video_gives_a_clip_the_reasons_are_told(tmp_path):

@@ -1,8 +1,11 @@
 """Whole trainings: tiny models, but in files like the real ones, found and loaded in the same way."""
 
+import subprocess
+import sys
 from fractions import Fraction
 from functools import partial
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +30,7 @@ from ex4d.render.conditioning import Conditioning
 from ex4d.render.coverage import Coverage
 from ex4d.training import journal, latents, runs
 from ex4d.training.dataset import About, ClipFacts, DatasetSettings, Given, write_clip, write_json
+from ex4d.training.reserved import LOCK, reserved
 from ex4d.training.sample import Sample
 from ex4d.training.settings import DistilSettings, TrainSettings
 from ex4d.training.simulated import Simulated
@@ -197,6 +201,50 @@ def dataset(folder):
         write_clip(folder / "clips" / name, samples.load(clip, 0).frames, Fraction(30), facts, made)
     about = About(1, DatasetSettings(frames=5, size=64, masks=2), True, names, (Given("a.mp4", names),))
     write_json(folder / "dataset.json", about)
+
+
+@pytest.mark.parametrize("command", ["run", "distil"])
+def test_a_second_training_in_a_folder_is_refused_and_touches_nothing(tmp_path, monkeypatch, command):
+    out, made = tmp_path / "out", []
+    monkeypatch.setattr(runs, "Network", lambda *_, **__: made.append(1))
+    start = runs.train_adapter if command == "run" else runs.distil_adapter
+    wanted = settings(held_back=1) if command == "run" else settings(DistilSettings)
+    with reserved(out), pytest.raises(InputError, match=r"Another training is working in .*out: wait until it has"):
+        start(Clips(), out, wanted, say=lambda _: None)
+    assert [path.name for path in out.iterdir()] == [LOCK]
+    assert not made
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from ex4d.training.reserved import reserved
+
+with reserved(Path(sys.argv[1])):
+    print("reserved", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_training_leaves_its_folder_free(tmp_path):
+    out = tmp_path / "out"
+    first = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with first:
+        assert first.stdout.readline() == "reserved\n"
+        with pytest.raises(InputError, match="Another training is working"):
+            train(out, Clips())
+        first.kill()
+    files, _ = train(out, Clips())
+    assert all(file.is_file() for file in files)
+
+
+def test_the_other_processes_of_a_training_do_not_keep_each_other_out(tmp_path):
+    waited = []
+    other = SimpleNamespace(is_main_process=False, wait_for_everyone=lambda: waited.append(1))
+    with reserved(tmp_path), runs._alone(tmp_path, other):
+        assert waited
 
 
 def test_the_commands_train_and_distil(tree, tmp_path):
