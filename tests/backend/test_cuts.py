@@ -108,7 +108,7 @@ def test_a_cancel_during_the_download_ends_the_job_here_and_the_result_stays(ser
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "download" and update.step > 0, client)
     client.cancel(job_id)
-    last = client.wait(job_id, timeout=10)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert last.state == "cancelled"
     assert last.files == {}
     assert "stays on the server" in last.message

@@ -62,7 +62,7 @@ def test_a_cancelled_job_does_not_come_back_with_the_server(server, connect, sho
     server.start()
     late = connect(server)
     late.follow(job_id)
-    assert late.wait(job_id, timeout=10).state == "cancelled"
+    assert late.wait(job_id, timeout=PATIENCE).state == "cancelled"
 
 
 def test_a_cancel_while_the_server_is_away_counts_at_once_and_is_told_when_it_is_back(server, connect, shot):

@@ -217,7 +217,7 @@ for name in ("keys/server.key", "keys/client.key", "journal.sqlite", "server.jso
             pass
 for given in (None, Path(state)):
     client = Client(address, Path("/nonexistent"), state=given)
-    end = time.monotonic() + 3
+    end = time.monotonic() + 30
     while client.status == "connecting" and time.monotonic() < end:
         client.poll(0.01)
         time.sleep(0.01)
@@ -352,13 +352,13 @@ def test_a_message_of_thousands_of_frames_costs_its_connection_and_bounded_memor
     for _ in range(4000):
         socket.send(b"x" * size, zmq.SNDMORE)
     socket.send(b"")
-    highest, end = 0, time.monotonic() + 15
+    highest, end = 0, time.monotonic() + PATIENCE
     while "all connections are dropped" not in server.log and time.monotonic() < end:
         highest = max(highest, grown(server, before))
         time.sleep(0.01)
     assert "all connections are dropped" in server.log
     peer.close()
     assert highest < MEMORY_BYTES + (512 << 20), f"{highest >> 20} MiB"
-    until(lambda: grown(server, before) < 200 << 20, seconds=5)
+    until(lambda: grown(server, before) < 200 << 20)
     job, files = shot("copy")
     assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
