@@ -34,8 +34,9 @@ def keep(facts: bpy.types.PropertyGroup, request: TakeRequest, sha256: str) -> N
         is_of_shot = replace(source, plate=(), earlier=None) == read_source(facts.source)
     except InputError:  # the plate is gone, or the file's record of the shot is damaged, which is reported elsewhere
         return
-    used = [Path(request.files.get(blob.sha256, "")) for blob in source.plate]
-    if used and used == chosen and is_of_shot and request.render.get("persistence") != "off":
+    used = {Path(request.files.get(blob.sha256, "")) for blob in source.plate}  # one path for images that are the same
+    is_chosen = bool(used) and used <= set(chosen) and len(source.plate) == len(chosen)
+    if is_chosen and is_of_shot and request.render.get("persistence") != "off":
         facts.placed_plate = json.dumps({"of": made_for(facts), "sha256": sha256})
 
 

@@ -36,6 +36,6 @@ def _draw_plate(layout: Layout, context: Context) -> None:
     """Say so if Live Coverage does not count the clean plate."""
     placed = placed_plate.of(context.scene.ex4d)
     if placed is None:
-        say(layout, context, told("Live Coverage counts the clean plate from the next Preview Path on."), "INFO")
+        say(layout, context, told("Live Coverage does not count the clean plate yet: press Preview Path."), "INFO")
     elif not placed:
         say(layout, context, told("The clean plate was not used, so Live Coverage does not count it."), "INFO")

@@ -36,7 +36,7 @@ def open_posed(path: Path, most_frames: int) -> Iterator[tuple[DepthFile, NDArra
         file, header = DepthFile(arrays), arrays.headers.get(POSES)
         count = file.shape[0]
         if count > most_frames:
-            raise InputError(f"{path} has {count} frames of depth, and {most_frames} are the most.")
+            raise InputError(f"{path} has {count} frames of depth, but at most {most_frames} can be used.")
         if header is None or header.shape != (count, 4, 4) or header.dtype != np.float64:
             raise InputError(f"{path} does not have the pose of the camera for each frame of depth.")
         yield file, transforms.check(arrays.read(POSES), count, POSES)

@@ -92,7 +92,7 @@ def test_with_other_frames_off_the_plate_is_neither_read_nor_sent_and_the_panel_
         prepared(scene)
 
 
-NEXT = "Live Coverage counts the clean plate from the next Preview Path on."
+NEXT = "Live Coverage does not count the clean plate yet: press Preview Path."
 NOT_USED = "The clean plate was not used, so Live Coverage does not count it."
 
 
@@ -194,6 +194,21 @@ def test_a_result_for_another_plate_or_source_does_not_count(with_plate, tmp_pat
     bring_in(*result(scene, tmp_path / "without", placed=None))
     facts.plate_path = str(other)
     assert plate_of_looks(scene), "a take without a plate says nothing about the plate"
+
+
+def test_a_folder_in_which_two_images_are_the_same_counts_too(with_plate, tmp_path):
+    folder = tmp_path / "plates"
+    folder.mkdir()
+    for number, content in enumerate((b"same", b"same", b"other")):
+        (folder / f"frame_{number:05d}.png").write_bytes(content)
+    with_plate.ex4d.plate_path = str(folder)
+    late = result(with_plate, tmp_path / "late")
+    bring_in(*result(with_plate, tmp_path / "made"))
+    assert plate_of_looks(with_plate)
+    with_plate.ex4d.placed_plate = ""
+    (folder / "frame_00003.png").write_bytes(b"added")
+    bring_in(*late)
+    assert not with_plate.ex4d.placed_plate
 
 
 def test_a_plate_that_was_not_placed_is_not_promised_again(with_plate, tmp_path):

@@ -210,7 +210,7 @@ def test_a_clean_plate_of_too_many_frames_too_large_or_without_poses_is_refused_
     drone, k = Drone(tmp_path, 256, 144, plate=(256, 144)), np.array([[8.0, 0, 8], [0, 8, 8], [0, 0, 1]])
     five, poses = DepthVideo(np.ones((5, 16, 16), np.float32), k, "a"), np.tile(np.eye(4), (5, 1, 1))
     save_posed(drone.plate.path, five, poses)
-    with pytest.raises(InputError, match="has 5 frames of depth, and 4 are the most"):
+    with pytest.raises(InputError, match="has 5 frames of depth, but at most 4 can be used"):
         drone.looks()
     two = DepthVideo(five.depth[:2], k, "a")
     for given in ({}, {"camera_to_world": poses}, {"camera_to_world": poses[:2].astype(str)}):

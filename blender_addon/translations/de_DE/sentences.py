@@ -79,7 +79,7 @@ SENTENCES = {
     "Kept until a server answers: {names}.": "Aufgehoben, bis ein Server antwortet: {names}.",
     "Use this server from now on; shots and takes stay": "Ab jetzt diesen Server verwenden; Einstellungen und Takes bleiben",
     "Licence: {licence}": "Lizenz: {licence}",
-    "Live Coverage counts the clean plate from the next Preview Path on.": "Die Live-Abdeckung berücksichtigt die Clean Plate ab der nächsten Pfadvorschau.",
+    "Live Coverage does not count the clean plate yet: press Preview Path.": "Die Live-Abdeckung berücksichtigt die Clean Plate noch nicht: „Pfadvorschau“ drücken.",
     "The clean plate was not used, so Live Coverage does not count it.": "Die Clean Plate wurde nicht verwendet, daher berücksichtigt die Live-Abdeckung sie nicht.",
     "Looking for Python": "Python wird gesucht",
     "Looking for packages": "Pakete werden gesucht",
