@@ -48,7 +48,8 @@ def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
             look.number, sentence(f"Live Coverage failed on the server ({type(error).__name__}): see logs/looker.log.")
         )
     real = float(np.count_nonzero(found != classes.INVENTED)) / found.size
-    return Seen(look.number, look.width, look.height, real, classes.pack(found))
+    has_plate = others is not None and others.plate is not None
+    return Seen(look.number, look.width, look.height, real, classes.pack(found), has_plate)
 
 
 def others_of(look: Look, blobs: Path) -> Others | None:

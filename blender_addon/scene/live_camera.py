@@ -53,7 +53,7 @@ class Standing:
 def standing(scene: bpy.types.Scene, before: Standing | None) -> Standing | None:
     """The facts of the scene's shot, or `before` if still valid; None if there is no shot or its depth is unknown."""
     facts = scene.ex4d
-    of_plate = (facts.plate_path, facts.placed_plate)
+    of_plate = (bpy.path.abspath(facts.plate_path), facts.placed_plate)
     key = (facts.source, facts.path, facts.width, facts.height, facts.frames, facts.persistence, *of_plate)
     if before is not None and before.key == key:
         return before

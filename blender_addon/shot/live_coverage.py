@@ -71,6 +71,11 @@ class LiveCoverage:
         return self._standing is not None and bool(self._standing.others)
 
     @property
+    def lacks_plate(self) -> bool:
+        """Whether the server does not have the clean plate, so that looks go without it."""
+        return self._looking.lacks_plate
+
+    @property
     def found(self) -> Found | None:
         """The answer to show for the chosen camera's current place; None if there is none."""
         return self._looking.shown(time.monotonic())

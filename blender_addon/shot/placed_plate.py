@@ -32,7 +32,7 @@ def keep(facts: bpy.types.PropertyGroup, request: TakeRequest, sha256: str) -> N
         source = read_source(request.source)
         chosen = plate_files(bpy.path.abspath(facts.plate_path))
         is_of_shot = replace(source, plate=(), earlier=None) == read_source(facts.source)
-    except InputError:  # the plate is gone, or the file's record of the shot is damaged, which is reported elsewhere
+    except (InputError, OSError):  # the plate is gone, or the shot's record is damaged, which is reported elsewhere
         return
     used = {Path(request.files.get(blob.sha256, "")) for blob in source.plate}  # one path for images that are the same
     is_chosen = bool(used) and used <= set(chosen) and len(source.plate) == len(chosen)

@@ -20,7 +20,7 @@ def draw_coverage(layout: Layout, context: Context) -> None:
     if facts.persistence != "off" and coverage.asks_others:
         layout.label(text="Amber dots: seen by other frames", icon="BLANK1")
     if facts.show_coverage and takes.uses_plate(facts):
-        _draw_plate(layout, context)
+        _draw_plate(layout, context, coverage.lacks_plate)
     if facts.show_coverage and (along := coverage.along):
         worst = max(along, key=lambda frame: along[frame])
         part = f"{along[worst]:.0%}"
@@ -32,10 +32,13 @@ def draw_coverage(layout: Layout, context: Context) -> None:
         layout.label(text=text, icon="BLANK1", translate=False)
 
 
-def _draw_plate(layout: Layout, context: Context) -> None:
-    """Say so if Live Coverage does not count the clean plate."""
+def _draw_plate(layout: Layout, context: Context, is_missing: bool) -> None:
+    """Say so if Live Coverage does not count the clean plate, for instance because the server lost its placement."""
     placed = placed_plate.of(context.scene.ex4d)
     if placed is None:
         say(layout, context, told("Live Coverage does not count the clean plate yet: press Preview Path."), "INFO")
     elif not placed:
-        say(layout, context, told("The clean plate was not used, so Live Coverage does not count it."), "INFO")
+        text = told("The clean plate was not used, so Live Coverage does not count it: see the take's notes.")
+        say(layout, context, text, "INFO")
+    elif is_missing:
+        say(layout, context, told("This server does not have the clean plate: press Preview Path."), "INFO")

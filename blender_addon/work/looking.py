@@ -114,6 +114,11 @@ class Looking:
         return len(self._path)
 
     @property
+    def lacks_plate(self) -> bool:
+        """Whether the latest answer does without the clean plate that its look named."""
+        return self._latest is not None and self._latest.look.plate is not None and not self._latest.seen.plate
+
+    @property
     def is_waiting(self) -> bool:
         """Whether any looks are unanswered."""
         return bool(self._under_way)

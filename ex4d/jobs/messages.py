@@ -248,13 +248,20 @@ class Look(Tagged):
 
 @dataclass(frozen=True)
 class Seen(Tagged):
-    """Result of a `Look`: `classes` packed by `ex4d.render.classes.pack`, and the fraction that is `real`, 0 to 1."""
+    """Result of a `Look`.
+
+    Attributes:
+        classes: packed by `ex4d.render.classes.pack`.
+        real: fraction of the pixels that are real, 0 to 1.
+        plate: whether the clean plate was used that the look named.
+    """
 
     number: Count
     width: Side
     height: Side
     real: Annotated[float, between(0, 1)]
     classes: Annotated[bytes, length(0, VIEW_BYTES)]
+    plate: bool = False
 
 
 @dataclass(frozen=True)

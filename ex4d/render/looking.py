@@ -35,7 +35,7 @@ KEPT_BYTES = 256 << 20
 MOST_PIXELS = 1 << 26
 """Maximum size of one frame of depth; its mesh, and what is derived from it, take about 20 bytes per pixel."""
 
-MOST_PLATE_PIXELS = 1 << 24
+MOST_PLATE_PIXELS = 1 << 23
 """Maximum size of one frame of a clean plate, all frames of which are read for the first look."""
 
 KEPT_SHOTS = 4
@@ -215,7 +215,10 @@ class Looker:
             with open_posed(file.path, PLATE_FRAMES) as (depth, poses):
                 _count, height, width = depth.shape
                 if height * width > MOST_PLATE_PIXELS:
-                    raise InputError(f"The clean plate is {width}x{height}, which is too large for Live Coverage.")
+                    raise InputError(
+                        f"The clean plate is {width}x{height}, which is too large for Live Coverage: choose a smaller"
+                        " working size, or clear the plate."
+                    )
                 looks = looked_through.looks(known.frames, known.grids, others.source_to_world)
                 self._plates[wanted] = _Plate(*coarse_plate(depth, poses, looks, FILTERS[view.occlusion or "default"]))
             _keep_latest(self._plates)

@@ -203,6 +203,7 @@ def test_looks_that_count_a_clean_plate_tell_what_it_saw_as_the_render_does(with
         client.look(look)
         (seen,) = views(client)
         assert isinstance(seen, Seen), seen
+        assert seen.plate
         assert np.mean(classes.unpack(seen.classes, seen.width, seen.height) == rendered[t]) > 0.999
     more = (rendered == classes.BORROWED) & (with_others[2] == classes.INVENTED)
     assert np.count_nonzero(more) > 50
@@ -214,6 +215,7 @@ def test_without_the_file_of_a_plate_a_look_goes_without_it(with_others, with_pl
     client.look(replace(looks[4], number=30, plate=sha256))
     client.poll(0.01)
     (seen,) = views(client)
+    assert not seen.plate
     found = classes.unpack(seen.classes, seen.width, seen.height)
     assert np.mean(found == with_others[2][4]) > 0.999
     assert not np.array_equal(found, rendered[4])

@@ -18,6 +18,7 @@ from blender_addon.shot import new_shot, takes
 from blender_addon.ui import panels
 from blender_addon.work import queue, session, state
 from ex4d.errors import InputError
+from ex4d.jobs.messages import Seen
 from ex4d.pipeline.hashing import Hasher, blob_of
 from ex4d.pipeline.requests import Blob, Generate, Source
 from ex4d.pipeline.take import CAMERA, PLATE, SIDECAR, TakeRecord, with_inputs, write_record
@@ -93,7 +94,8 @@ def test_with_other_frames_off_the_plate_is_neither_read_nor_sent_and_the_panel_
 
 
 NEXT = "Live Coverage does not count the clean plate yet: press Preview Path."
-NOT_USED = "The clean plate was not used, so Live Coverage does not count it."
+NOT_USED = "The clean plate was not used, so Live Coverage does not count it: see the take's notes."
+MISSING = "This server does not have the clean plate: press Preview Path."
 
 
 def test_the_panel_says_from_when_on_live_coverage_counts_the_plate(scene, shot):  # noqa: F811
@@ -284,3 +286,16 @@ def test_a_queued_take_with_a_large_plate_is_handed_over_in_steps_and_the_plate_
     assert {job.source.plate for job, _files in submitted} == {(blob_of(plate),)}
     assert [each.job_id for each in now.queue.waiting] == ["job 2", "job 3"]
     now.state, now.queue = state.State(), queue.Queue()
+
+
+def test_the_panel_says_that_a_server_does_not_have_the_plate_and_no_longer_once_it_has(with_plate, tmp_path):
+    bring_in(*result(with_plate, tmp_path / "made"))
+    along = live_camera.Along(with_plate, live_camera.standing(with_plate, None))
+    looking = session.current().coverage._looking
+    assert MISSING not in said(panels.draw_check)
+    for frame, has_plate in enumerate((False, True)):
+        look = along.look(frame)
+        looking.want(look)
+        (sent,) = looking.next(0)
+        looking.hear(Seen(sent.number, look.width, look.height, 0.5, b"", has_plate), 0)
+        assert (MISSING in said(panels.draw_check)) == (not has_plate)
