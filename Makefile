@@ -33,16 +33,16 @@ WAN_READY := $(WAN)/.ready-$(VERSION)
 BLENDER_READY := $(BLENDER)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
-.PHONY: demo test test-ex4d test-cli test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix test-packages test-clean lint format sample docs extension release workflows lock sbom weight pictures benchmark clean
+.PHONY: demo test test-ex4d test-cli test-server test-wan test-blender test-slow test-cluster test-setup test-desktop test-matrix test-packages test-clean lint format sample docs extension release workflows lock sbom weight pictures benchmark clean
 
 demo: $(READY) $(BLENDER_READY)  ## run the main job on the sample, as an artist would; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
 
 test:  ## run everything that CI checks, in parallel, because most of the tests are waiting
-	$(MAKE) --jobs=5 --output-sync=target lint test-server test-ex4d test-cli test-blender
+	$(MAKE) --jobs=4 --output-sync=target test-server test-blender test-ex4d test-cli lint
 
 test-ex4d: $(READY)
-	$(VENV)/bin/python -m pytest tests $(addprefix --ignore tests/,backend blender cli e2e) -m "not gpu and not packages"
+	$(VENV)/bin/python -m pytest tests $(addprefix --ignore tests/,backend blender cli e2e) -m "not gpu and not packages and not slow"
 
 test-cli: $(READY)
 	$(VENV)/bin/python -m pytest tests/cli
@@ -58,7 +58,11 @@ test-wan: $(WAN_READY)  ## test generators, training, metrics and depth models w
 	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/source_camera tests/weights tests/training tests/metrics tests/backend/test_fetching.py -m "(wan or depth) and not gpu"
 
 test-blender: $(READY) $(BLENDER_READY)
-	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu and not setup"
+	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu and not setup and not slow"
+
+test-slow: $(READY) $(BLENDER_READY)  ## test more of the search for the source camera; a few minutes
+	$(VENV)/bin/python -m pytest tests/pipeline -m slow
+	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/e2e -m slow
 
 test-setup: $(BLENDER_READY)  ## press Set Up Server as an artist does: about 1 GB of packages, a minute or more
 	$(BLENDER)/bin/python -m pytest tests/blender -m setup

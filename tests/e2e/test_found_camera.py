@@ -147,6 +147,7 @@ def pumps(scene, true):
     return np.median(np.abs(np.diff(np.log(off))))
 
 
+@pytest.mark.slow
 def test_with_the_camera_comes_a_mesh_that_no_longer_pumps_and_one_undo_takes_both_back(scene, tmp_path):
     _camera, _objects, session, _takes = addon_modules()
     clip, _truth = shoot("drone", tmp_path, 0.05)
@@ -206,6 +207,7 @@ def test_undoing_the_opening_while_the_camera_is_looked_for_drops_what_comes(sce
     assert bpy.context.scene.ex4d.shot == ""
 
 
+@pytest.mark.slow
 def test_another_clip_that_is_opened_meanwhile_takes_the_place_of_the_search(scene, tmp_path, monkeypatch):
     from blender_addon.shot import lens
     from ex4d.jobs.client import Client
@@ -239,6 +241,7 @@ def test_another_clip_that_is_opened_meanwhile_takes_the_place_of_the_search(sce
     assert data.lens / data.sensor_width == pytest.approx(facts.intrinsics[0, 0] / facts.width, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_find_camera_looks_again_and_leaves_out_what_a_mask_says(scene, tmp_path, monkeypatch):
     from ex4d.jobs.client import Client
 

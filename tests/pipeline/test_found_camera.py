@@ -267,6 +267,7 @@ def opened_part(clip, out, start, frames, standing=None, **settings):
     return load_depth_npz(out / "depth.npz").depth, facts["notes"]
 
 
+@pytest.mark.slow
 def test_frames_that_were_steadied_stay_to_the_bit_when_more_are_opened_and_only_new_ones_are_steadied(
     pumping_estimator, tmp_path
 ):
@@ -288,6 +289,7 @@ def test_frames_that_nobody_had_steadied_are_steadied_with_the_new_ones(pumping_
     assert pumps(after, true[4:]) < 0.01
 
 
+@pytest.mark.slow
 def test_looking_for_the_camera_once_more_leaves_depth_that_was_steadied_and_says_it_once(pumping_estimator, tmp_path):
     clip, _true = pumping_estimator
     before, _notes = opened_part(clip, tmp_path / "some", 0, 20)
