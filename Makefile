@@ -60,8 +60,8 @@ test-wan: $(WAN_READY)  ## test generators, training, metrics and depth models w
 test-blender: $(READY) $(BLENDER_READY)
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu and not setup and not slow"
 
-test-slow: $(READY) $(BLENDER_READY)  ## test more of the search for the source camera; a few minutes
-	$(VENV)/bin/python -m pytest tests/pipeline -m slow
+test-slow: $(READY) $(BLENDER_READY)  ## run the tests that take longest, most of them searches for the source camera; a few minutes
+	$(VENV)/bin/python -m pytest tests/pipeline tests/source_camera tests/render -m slow
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/e2e -m slow
 
 test-setup: $(BLENDER_READY)  ## press Set Up Server as an artist does: about 1 GB of packages, a minute or more

@@ -53,6 +53,7 @@ def off(facts, truth):
     return max(degrees(a, b) for a, b in zip(facts.poses, truth, strict=True))
 
 
+@pytest.mark.slow
 def test_with_a_drawn_mask_over_what_moves_the_camera_is_found_that_was_not_found_without(scene, tmp_path):
     from test_drawn_mask import moving_square
 

@@ -23,7 +23,14 @@ pytestmark = pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are n
 
 @pytest.mark.parametrize(
     ("name", "rate"),
-    [("02_cups", "30000/1001"), ("04_coffee", "30000/1001"), ("05_default_juggle", "24"), ("flower", "30")],
+    [
+        ("02_cups", "30000/1001"),
+        ("flower", "30"),
+        *(
+            pytest.param(*more, marks=pytest.mark.slow)
+            for more in (("04_coffee", "30000/1001"), ("05_default_juggle", "24"))
+        ),
+    ],
 )
 def test_a_real_clip_becomes_a_strip_without_anything_to_tune(name, rate, scene):
     _camera, compat, _objects, _session, takes = addon_modules()

@@ -280,6 +280,7 @@ def test_frames_that_were_steadied_stay_to_the_bit_when_more_are_opened_and_only
     assert sum("depth's scale pumped by" in note for note in notes) == 1
 
 
+@pytest.mark.slow
 def test_frames_that_nobody_had_steadied_are_steadied_with_the_new_ones(pumping_estimator, tmp_path):
     """The artist opened more without waiting for the camera."""
     clip, true = pumping_estimator
@@ -316,6 +317,7 @@ def lens_unknown(pumping_estimator, tmp_path, monkeypatch):
     return pumping_estimator[0]
 
 
+@pytest.mark.slow
 def test_where_a_lens_comes_from_is_said_when_more_frames_are_opened_too(lens_unknown, tmp_path):
     _depth, before = opened_part(lens_unknown, tmp_path / "some", 4, 12)
     _depth, after = opened_part(lens_unknown, tmp_path / "more", 4, 16, tmp_path / "some" / "depth.npz")

@@ -94,7 +94,7 @@ def test_a_surface_that_the_shot_has_looked_through_is_left_out(street):
     assert np.count_nonzero(near) < 0.5 * np.count_nonzero(right)
 
 
-@pytest.mark.parametrize("name", ["numpy", "numba"])
+@pytest.mark.parametrize("name", [pytest.param("numpy", marks=pytest.mark.slow), "numba"])
 def test_every_engine_shows_the_same(street, name):
     _example, scene, _truth = street
     some = replace(scene, earlier=earlier_of(street))

@@ -90,6 +90,7 @@ def off(made):
     return path, angles(made.camera_to_world, true.camera_to_world).max(), focal
 
 
+@pytest.mark.slow
 @needs_pycolmap
 def test_cameras_seen_in_a_few_frames_begin_a_search_that_mends_them_in_all(model):
     made = find(scene().frames, wrong_depth(), wish(DA3))
@@ -125,6 +126,7 @@ def test_auto_asks_the_model_where_points_and_depth_fail_and_leaves_out_what_is_
     assert off(made)[0] < 0.005
 
 
+@pytest.mark.slow
 @needs_pycolmap
 def test_auto_does_not_ask_the_model_where_points_and_depth_explain_the_clip(model):
     made = find(scene().frames, wrong_depth(), wish(AUTO))
