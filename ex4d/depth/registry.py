@@ -174,7 +174,10 @@ def estimate(
         if not numba.is_there:
             note = f"The depth's edges stay as soft as they are, since sharpening them needs numba: {numba.install}."
             return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
-        # Both need cv2 and numba; listing estimators does not.
+        # All of these need cv2 and numba; listing estimators does not.
+        from ex4d.depth.registration import registered
+
+        made = replace(made, depth=registered(made.depth, of.frames))
         torch = Package("torch", "depth")
         if edges == "refine" and torch.is_there:
             from ex4d.depth.refinement import refined
