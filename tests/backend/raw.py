@@ -1,6 +1,7 @@
 """A peer that sends arbitrary frames, with the keys of the server's user or with others."""
 
 import zmq
+from server_process import PATIENCE
 
 from ex4d.jobs.codec import decode, encode
 from ex4d.jobs.keys import ClientKeys, client_keys, find_state
@@ -15,7 +16,7 @@ class Raw:
         for socket in (self.control, self.bulk):
             keys.put_on(socket)
             socket.linger = 0
-            socket.rcvtimeo = 5000
+            socket.rcvtimeo = int(1000 * PATIENCE)
         self.control.connect(address)
         if hello:
             self.welcome = self.ask(Hello(PROTOCOL_VERSION, "raw"))

@@ -72,7 +72,7 @@ def test_a_million_bytes_on_the_port_of_the_workers_end_that_connection_only(
     monitor = stranger.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     stranger.connect(worker_port)
     stranger.send(b"\0" * (1 << 20))
-    assert monitor.poll(5000)
+    assert monitor.poll(1000 * PATIENCE)
     stranger.disable_monitor()
     monitor.close(0)
     served(server, connect, shot)

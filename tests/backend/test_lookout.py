@@ -386,7 +386,7 @@ def test_nobody_gets_into_the_lookers_port_with_a_clients_key(sent, server):
     socket.linger = 0
     monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_SUCCEEDED)
     socket.connect(port)
-    assert monitor.poll(5000)
+    assert monitor.poll(1000 * PATIENCE)
     assert recv_monitor_message(monitor)["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH
     socket.disable_monitor()
     monitor.close(0)

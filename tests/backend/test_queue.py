@@ -148,7 +148,7 @@ def test_the_end_of_a_job_reaches_a_client_whose_queue_was_full_meanwhile(server
     until(lambda update: update.state == "running", client)
     context = zmq.Context()
     peer = context.socket(zmq.DEALER)
-    peer.linger, peer.rcvhwm, peer.rcvbuf, peer.rcvtimeo = 0, 10, 4096, 5000
+    peer.linger, peer.rcvhwm, peer.rcvbuf, peer.rcvtimeo = 0, 10, 4096, int(1000 * PATIENCE)
     client_keys(server.state).put_on(peer)
     peer.connect(server.address)
     peer.send(encode(Hello(PROTOCOL_VERSION, "lazy")))

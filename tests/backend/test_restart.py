@@ -135,12 +135,22 @@ def test_a_server_that_never_answers_is_unreachable_after_a_while(tmp_path):
 
 def test_a_server_that_stopped_answering_is_unreachable_and_found_again(server, connect, shot):
     server.start()
-    client = connect(server, clock=lambda: 4 * time.monotonic())  # its seconds are four times as short
+    speed, before, passed = 1, time.monotonic(), 0.0
+
+    def clock():
+        nonlocal before, passed
+        now = time.monotonic()
+        passed, before = passed + speed * (now - before), now
+        return passed
+
+    client = connect(server, clock=clock)
     job, files = shot("slow_once")
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "wait", client)
     server.process.send_signal(signal.SIGSTOP)
+    speed = 4  # so that the client gives up sooner
     until(lambda update: "does not answer" in update.message, client)
+    speed = 1
     server.process.send_signal(signal.SIGCONT)
     until(lambda update: update.message == "" and update.stage == "wait" and update.step > 100, client)
     client.cancel(job_id)

@@ -178,7 +178,7 @@ def test_bulk_needs_the_secret_of_a_hello_of_the_same_key(scene):
     ):
         context = zmq.Context()
         socket = context.socket(zmq.DEALER)
-        socket.linger, socket.rcvtimeo = 0, 5000
+        socket.linger, socket.rcvtimeo = 0, int(1000 * PATIENCE)
         keys.put_on(socket)
         if identity:
             socket.routing_id = identity
