@@ -4,14 +4,13 @@ import json
 import os
 import socket
 import stat
-import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 import zmq
+from command_line import ex4d
 from ex4d_server import access
 from ex4d_server.server import Server
 from proxy import Proxy
@@ -38,14 +37,8 @@ def laptop(tmp_path, monkeypatch) -> Path:
     return tmp_path / "laptop"
 
 
-def ex4d(*arguments, **environment) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "ex4d.cli", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "200", **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
-
-
-def done(*arguments, **environment) -> str:
-    ran = ex4d(*arguments, **environment)
+def done(*arguments) -> str:
+    ran = ex4d(*arguments)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.strip()
 
@@ -82,7 +75,7 @@ def box(tmp_path, far):
 
 
 def test_who_listens_for_other_machines_must_have_let_one_in(tmp_path):
-    started = ex4d("serve", "--address", "tcp://0.0.0.0:0", "--state", tmp_path / "state")
+    started = ex4d("serve", "--address", "tcp://0.0.0.0:0", "--state", tmp_path / "state", fresh=True)
     assert started.returncode == 2
     assert "Other machines can reach tcp://0.0.0.0:0, but no client is let in yet" in started.stderr
     assert "`ex4d server authorize KEY --name NAME`" in started.stderr

@@ -1,16 +1,10 @@
 """`ex4d server`: what a state folder holds, and what is removed from it, while a server is running."""
 
 import os
-import subprocess
-import sys
 import time
 
+from command_line import ex4d
 from server_process import PATIENCE, until
-
-
-def ex4d(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "ex4d.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "200"})
 
 
 def age(folder, hours: float) -> None:

@@ -1,6 +1,5 @@
 """The command line as a user runs it: a separate process, real files, exit codes and messages."""
 
-import os
 import resource
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from command_line import ex4d
 
 from ex4d.geometry import camera_path, intrinsics, transforms
 from ex4d.media.clip import clip_info, read_clip
@@ -17,14 +17,6 @@ from ex4d.media.movie import read_movie, write_png_frames
 
 PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 """A folder with third-party packages, treated as installed."""
-
-
-def ex4d(*arguments, packages: Path | None = None, **options) -> subprocess.CompletedProcess:
-    environment = os.environ | {"COLUMNS": "200"}
-    if packages is not None:
-        environment["PYTHONPATH"] = os.pathsep.join([str(packages), *filter(None, [environment.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "ex4d.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, **options)
 
 
 def files_below(folder: Path) -> list[str]:
@@ -61,7 +53,7 @@ def test_recon_in_compat_mode_gives_the_releases_masks_and_colours(name, shared,
 def test_recon_writes_what_the_release_writes_at_the_clips_own_rate(shoot):
     done = ex4d(
         "recon", "--input_video", shoot / "clip.mp4", "--cam", "30", "--num_frames", 9,
-        "--output_dir", shoot / "out", "--save_mesh", "--save_camera",
+        "--output_dir", shoot / "out", "--save_mesh", "--save_camera", fresh=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     expected = ["DW-Mesh.ply", "camera_30.npz", "color_30.mp4", "mask_30.mp4"]
@@ -94,7 +86,7 @@ def test_generate_from_colour_and_mask_keeps_what_is_real_and_says_that_it_is_a_
     assert ex4d("recon", "--input_video", shoot / "clip.mp4", "--cam", "30", *common).returncode == 0
     done = ex4d(
         "generate", "--color_video", shoot / "out/color_30.mp4", "--mask_video", shoot / "out/mask_30.mp4",
-        "--output_video", shoot / "out/result.mp4", "--num_frames", 9,
+        "--output_video", shoot / "out/result.mp4", "--num_frames", 9, fresh=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "This is a preview" in done.stderr
@@ -224,7 +216,7 @@ def test_arguments_that_cannot_be_used_are_explained(arguments, words, tmp_path)
 
 
 def test_doctor_says_what_is_there():
-    done = ex4d("doctor")
+    done = ex4d("doctor", fresh=True)
     assert done.returncode == 0
     assert "Rendering: numba" in done.stdout
 
@@ -297,4 +289,4 @@ def test_a_camera_with_an_odd_picture_leaves_no_empty_folder(shoot):
 
 
 def test_the_version_is_said():
-    assert ex4d("--version").stdout.startswith("ex4d ")
+    assert ex4d("--version", fresh=True).stdout.startswith("ex4d ")

@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from test_cli import ex4d, files_below
+from command_line import ex4d
+from test_cli import files_below
 
 from ex4d.cameras import registry
 from ex4d.cameras.track import CameraTrack, Lens
@@ -111,7 +112,7 @@ def test_a_take_with_a_model_of_colmap_is_made_again_when_the_model_is_gone(shoo
     for file in folder.iterdir():
         file.unlink()
     for take, second in (("out.take", "second"), ("second", "third")):
-        again = ex4d("again", shoot / take, "--output_dir", shoot / second)
+        again = ex4d("again", shoot / take, "--output_dir", shoot / second, fresh=True)
         assert again.returncode == 0, again.stderr
         assert "the same, byte for byte" in again.stderr
         assert (shoot / second / "source_camera.npz").is_file()
@@ -120,7 +121,7 @@ def test_a_take_with_a_model_of_colmap_is_made_again_when_the_model_is_gone(shoo
 
 def test_camera_converts_and_says_what_the_other_program_must_know(shoot):
     camera_path.save(shoot / "a.npz", camera_path.CameraPath(to_the_right(), K, WIDTH, HEIGHT))
-    done = ex4d("camera", shoot / "a.npz", shoot / "a.chan", "--first_frame", 1001, "--scale", 100)
+    done = ex4d("camera", shoot / "a.npz", shoot / "a.chan", "--first_frame", 1001, "--scale", 100, fresh=True)
     assert (done.returncode, done.stdout.strip()) == (0, str(shoot / "a.chan"))
     assert "vertical aperture to 18.432" in done.stderr  # 24.576 * 48 / 64
     lines = (shoot / "a.chan").read_text().splitlines()

@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_cli import ex4d, files_below
+from command_line import ex4d
+from test_cli import files_below
 
 from ex4d.geometry import camera_path, transforms
 from ex4d.geometry.depth_video import load_depth_npz, save_depth
@@ -45,7 +46,7 @@ def test_a_clip_without_depth_becomes_a_video_that_says_its_depth_is_a_guess(bar
 
 
 def test_depth_leaves_a_file_a_video_and_a_report_and_recon_takes_that_file(bare):
-    done = ex4d("depth", "--input_video", bare / "clip.mp4", "--output_dir", bare / "out", "--fov", "60")
+    done = ex4d("depth", "--input_video", bare / "clip.mp4", "--output_dir", bare / "out", "--fov", "60", fresh=True)
     assert done.returncode == 0, done.stderr
     assert files_below(bare / "out") == ["clip.depth.npz", "clip_depth.json", "clip_depth_views.mp4"]
     assert "Field of view: 60.0 x " in done.stderr

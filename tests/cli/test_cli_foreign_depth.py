@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_cli import ex4d
+from command_line import ex4d
 
 from ex4d.geometry.depth_video import load_depth_npz
 from ex4d.media.movie import write_movie
@@ -77,7 +77,7 @@ def test_a_take_keeps_the_warning_and_is_made_again_from_a_depth_video(street):
     assert SWAPPED in record["depth"]["caution"]
     assert any(note.startswith(SWAPPED) for note in record["notes"])
     assert [blob["name"] for blob in record["job"]["source"]["depth"]] == ["clip_depth.mp4"]
-    again = ex4d("again", folder / "out.take", "--output_dir", folder / "again")
+    again = ex4d("again", folder / "out.take", "--output_dir", folder / "again", fresh=True)
     assert again.returncode == 0, again.stderr
     assert (folder / "again" / "result.mp4").read_bytes() == (folder / "out.take" / "result.mp4").read_bytes()
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_cli import ex4d
+from command_line import ex4d
 
 from ex4d.pipeline.take import SIDECAR, read_record
 
@@ -38,7 +38,7 @@ def test_a_job_file_gives_the_bytes_of_the_command_wherever_the_folder_is_and_te
     assert done.returncode == 0, done.stderr
     moved = tmp_path / "elsewhere"
     shutil.copytree(job_file.parent, moved, ignore=shutil.ignore_patterns("elsewhere", "command*"))
-    done = ex4d("run", moved / job_file.name, "--output_dir", moved / "out" / "shot.take")
+    done = ex4d("run", moved / job_file.name, "--output_dir", moved / "out" / "shot.take", fresh=True)
     assert done.returncode == 0, done.stderr
     take = moved / "out" / "shot.take"
     assert (take / "result.mp4").read_bytes() == (tmp_path / "command.mp4").read_bytes()

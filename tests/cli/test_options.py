@@ -5,7 +5,8 @@ from typing import Annotated
 
 import pytest
 import typer
-from test_cli import PLUGINS, ex4d
+from command_line import ex4d
+from test_cli import PLUGINS
 from typer.testing import CliRunner
 
 from ex4d.cli.app import build_app

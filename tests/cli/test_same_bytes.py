@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from test_cli import ex4d
+from command_line import ex4d
 
 from ex4d.jobs.client import Client
 from ex4d.pipeline.hashing import blob_of
@@ -28,7 +28,7 @@ def test_a_job_and_a_command_with_the_same_settings_give_the_same_bytes_and_so_d
     done = ex4d(
         "generate", "--input_video", clip, "--cam", "60", "--amount", "40", "--fov", "50", "--num_frames", 7,
         "--start", 1, "--occlusion", "release", "--engine", "numpy", "--seed", 4, "--no_keep_source",
-        "--generator", "preview", "--result_fps", "12", "--output_video", shoot / "command.mp4",
+        "--generator", "preview", "--result_fps", "12", "--output_video", shoot / "command.mp4", fresh=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     job = Generate(
@@ -44,6 +44,6 @@ def test_a_job_and_a_command_with_the_same_settings_give_the_same_bytes_and_so_d
         assert (take / name).read_bytes() == last.files[name].read_bytes(), name
     assert (shoot / "command.mp4").read_bytes() == (take / "result.mp4").read_bytes()
 
-    again = ex4d("again", take, "--output_dir", shoot / "once_more")
+    again = ex4d("again", take, "--output_dir", shoot / "once_more", fresh=True)
     assert again.returncode == 0, again.stderr
     assert (shoot / "once_more" / "result.mp4").read_bytes() == last.files["result.mp4"].read_bytes()

@@ -3,12 +3,11 @@
 import json
 import os
 import struct
-import subprocess
-import sys
 import zipfile
 from importlib.util import find_spec
 from math import prod
 
+import command_line
 import pytest
 
 from ex4d.depth.registry import estimators
@@ -73,9 +72,7 @@ def write_video_model(root, tensors):
 
 
 def ex4d(root, *arguments):
-    environment = os.environ | {"COLUMNS": "200", "EX4D_MODELS": str(root)}
-    command = [sys.executable, "-m", "ex4d.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    return command_line.ex4d(*arguments, environment={"EX4D_MODELS": str(root)})
 
 
 def listing(root):

@@ -1,10 +1,10 @@
 """The settings of the EX-4D model as seen by command line, server and panel; needs no torch."""
 
-import os
 import subprocess
 import sys
 
 import pytest
+from command_line import ex4d
 
 from ex4d.errors import InputError
 from ex4d.generate import registry
@@ -52,11 +52,6 @@ def test_what_there_is_to_know_about_generators_is_known_with_numpy_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def ex4d(*arguments):
-    command = [sys.executable, "-m", "ex4d.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=os.environ | {"COLUMNS": "200"})
 
 
 def test_the_options_of_0_1_have_kept_their_flags_and_defaults():
