@@ -321,15 +321,18 @@ def vbench_run(
 ) -> None:
     """Score videos on VBench's dimensions.
 
-    Dimensions that cannot be scored here are reported and left out.
+    Prints the scores of each dimension as soon as they are known. Dimensions that cannot be scored here are reported
+    and left out.
     """
     from ex4d.metrics import vbench
 
     if why := vbench.missing():
         raise InputError(f"{why} Run `ex4d evaluate vbench-setup`.")
-    scored = vbench.evaluate(videos, _listed(dimensions) or vbench.DIMENSIONS, device)
-    for dimension, by_video in scored.scores.items():
-        for name, score in by_video.items():
+
+    def tell(dimension: str, scores: dict[str, float]) -> None:
+        for name, score in scores.items():
             typer.echo(f"{dimension} {name} {score:.4f}")
+
+    scored = vbench.evaluate(videos, _listed(dimensions) or vbench.DIMENSIONS, device, tell=tell)
     if scored.missing:
         say(said_once(scored.missing.items()))

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +114,13 @@ def set_up(base: Path | None = None) -> Path:
     return python()
 
 
-def evaluate(videos: Path, dimensions: Sequence[str], device: str = "cpu", runner: Path | None = None) -> Scored:
+def evaluate(
+    videos: Path,
+    dimensions: Sequence[str],
+    device: str = "cpu",
+    runner: Path | None = None,
+    tell: Callable[[str, dict[str, float]], None] = lambda dimension, scores: None,
+) -> Scored:
     """Score videos, with a process for each dimension, so that one that fails leaves the scores of the others.
 
     Args:
@@ -122,6 +128,7 @@ def evaluate(videos: Path, dimensions: Sequence[str], device: str = "cpu", runne
         dimensions: of `DIMENSIONS`.
         device: "cpu" or "cuda".
         runner: a Python that has VBench; None uses the environment's.
+        tell: called with a dimension and its scores as soon as they are known, because a dimension can take hours.
 
     Raises:
         InputError: VBench is not set up, does not support a dimension on such videos, or gives no scores at all.
@@ -138,6 +145,8 @@ def evaluate(videos: Path, dimensions: Sequence[str], device: str = "cpu", runne
             scores[name] = _dimension(videos, name, device, runner or python())
         except InputError as error:
             failed[name] = str(error)
+        else:
+            tell(name, scores[name])
     if not scores:
         raise InputError(said_once(failed.items()))
     return Scored(scores, failed)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ex4d.errors import InputError
 from ex4d.generate.diffsynth.library import embed, pipeline
+from ex4d.generate.diffsynth.pictures import STRIDE
 from ex4d.generate.diffsynth.quality import AREAS, NEGATIVE_PROMPT
 from ex4d.generate.wan import model_files
 from ex4d.generate.wan.adapter import Adapter, ModelShape, read_adapter
@@ -118,6 +119,7 @@ def train_adapter(
     accelerator = _accelerator()
     if not accelerator.is_main_process:
         say, progress = _nothing, silent
+    _check_length(samples)
     files = model_files.files(store.folder(), with_adapter=False)
     begin = None if start is None else _adapter(start, files, settings.rank)
     training, held_back = order.held_back(samples.clips, settings.held_back, settings.seed)
@@ -176,6 +178,7 @@ def distil_adapter(
     accelerator = _accelerator()
     if accelerator.num_processes > 1:
         raise InputError("Distilling runs on one GPU: start it without accelerate.")
+    _check_length(samples)
     files = model_files.files(store.folder(), with_adapter=adapter is None)
     teacher = _adapter(adapter or files.adapter, files, settings.rank)
     with _alone(out, accelerator):
@@ -268,6 +271,15 @@ def _encoded(
         _free()
     accelerator.wait_for_everyone()
     return latents
+
+
+def _check_length(samples: Samples) -> None:
+    """Refuse a dataset whose clips the model cannot take, before a folder is begun with it."""
+    about = getattr(samples, "about", None)
+    if about and about.settings.frames % STRIDE != 1:
+        raise InputError(
+            f"The dataset has clips of {about.settings.frames} frames, and the model takes 4k+1: make it with 49."
+        )
 
 
 def _check_the_same(samples: Samples, folder: Path, settings: LoopSettings, write: bool) -> None:

@@ -1,5 +1,7 @@
 """VBench through its adapter: a stand-in with its interface, and the package itself if it can be imported."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +118,28 @@ def test_the_command_prints_the_scores_and_says_what_is_missing(runner, videos, 
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [f"dynamic_degree {name} {score:.4f}" for name, score in SCORES.items()]
     assert "(imaging_quality: no route to host)" in " ".join(result.stderr.split())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process is interrupted in another way there")
+def test_an_interrupt_loses_no_score_that_was_there_before(runner, videos, tmp_path):
+    line = '        if "dynamic_degree" in dimension_list: import time; time.sleep(100)\n        assert'
+    (tmp_path / "packages" / "vbench.py").write_text(STAND_IN.replace("        assert", line))
+    environment = tmp_path / "cache" / "vbench"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin" / "python").symlink_to(runner)
+    (environment / "installed.txt").write_text("\n".join(vbench.REQUIREMENTS))
+    asked = ["evaluate", "vbench", str(videos), "--dimensions", "imaging_quality,dynamic_degree", "--device", "cpu"]
+    command = [sys.executable, "-m", "ex4d.cli", *asked]
+    packages = os.pathsep.join([os.environ["PYTHONPATH"], *sys.path])
+    places = {**os.environ, "PYTHONPATH": packages, "EX4D_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(command, env=places, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as scoring:
+        told = [scoring.stdout.readline() for _ in SCORES]
+        assert scoring.poll() is None
+        scoring.send_signal(signal.SIGINT)
+        rest, _ = scoring.communicate(timeout=60)
+    assert told == [f"imaging_quality {name} {score:.4f}\n" for name, score in SCORES.items()]
+    assert rest == ""
+    assert scoring.returncode != 0
 
 
 def test_an_environment_whose_installation_did_not_finish_does_not_count(tmp_path, monkeypatch):

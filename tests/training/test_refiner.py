@@ -8,7 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from ex4d.cli.app import build_app
 from ex4d.depth import refinement
 from ex4d.errors import InputError
 from ex4d.networks.edge_refiner import EdgeRefiner
@@ -80,7 +82,7 @@ def test_weights_to_begin_with_are_taken(tmp_path):
     shutil.copy(refinement.WEIGHTS, tmp_path / "old.safetensors")
     said = []
     plan = RefinerPlan(seed=3, steps=1, batch=2, size=64, rate=0.0)
-    loop.train(tmp_path, plan, 1e9, "cpu", said.append, begin=tmp_path / "old.safetensors")
+    loop.train(tmp_path, plan, 1e9, "cpu", said.append, begin=loop.read_weights(tmp_path / "old.safetensors"))
     old, new = load_file(tmp_path / "old.safetensors"), load_file(tmp_path / loop.WEIGHTS)
     assert all(torch.allclose(old[name].float(), new[name].float(), atol=1e-3) for name in old)
 
@@ -128,4 +130,16 @@ def test_a_damaged_state_and_weights_of_something_else_are_refused_in_words(tmp_
         trained(tmp_path, PLAN)
     for begin, said in ((other, "holds no weights of this network"), (tmp_path / "no", "There is no file of weights")):
         with pytest.raises(InputError, match=said):
-            loop.train(tmp_path / "new", PLAN, 1, "cpu", print, begin=begin)
+            loop.read_weights(begin)
+
+
+def test_a_refused_command_leaves_no_folder(tmp_path):
+    other, out = tmp_path / "other.safetensors", tmp_path / "out"
+    save_file({"a": torch.zeros(2)}, other)
+    for begin, said in ((other, "holds no weights of this network"), (tmp_path / "no", "There is no file of weights")):
+        asked = ["train", "refiner", str(out), "--device", "cpu", "--begin", str(begin)]
+        result = CliRunner().invoke(build_app(), asked)
+        assert result.exit_code != 0
+        assert isinstance(result.exception, InputError), result.output
+        assert said in str(result.exception)
+        assert not out.exists()

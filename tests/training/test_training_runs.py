@@ -190,16 +190,16 @@ def test_other_clips_or_masks_are_not_mixed_with_what_is_encoded(tmp_path):
         train(tmp_path / "out", other)
 
 
-def dataset(folder):
+def dataset(folder, frames=5):
     """A dataset on disk with the same clips."""
     names = tuple(f"{number:016x}-000000" for number in range(3))
     (folder / "clips").mkdir(parents=True)
     for name, clip in zip(names, Clips.clips, strict=True):
-        samples = Clips(height=64, width=64)
+        samples = Clips(frames, height=64, width=64)
         made = [Simulated("tracking", "", samples.load(clip, mask).mask, None) for mask in range(2)]
         facts = ClipFacts("a.mp4", 0, "wide view", "plane")
         write_clip(folder / "clips" / name, samples.load(clip, 0).frames, Fraction(30), facts, made)
-    about = About(1, DatasetSettings(frames=5, size=64, masks=2), True, names, (Given("a.mp4", names),))
+    about = About(1, DatasetSettings(frames=frames, size=64, masks=2), True, names, (Given("a.mp4", names),))
     write_json(folder / "dataset.json", about)
 
 
@@ -260,6 +260,16 @@ def test_the_commands_train_and_distil(tree, tmp_path):
     run = CliRunner().invoke(build_app(), [*draft, *few])
     assert run.exit_code == 0, run.output
     assert run.stdout.split() == [str(tmp_path / "draft" / "draft_lora.safetensors")]
+
+
+@pytest.mark.parametrize("command", ["run", "distil"])
+def test_a_dataset_of_another_length_is_refused_before_a_folder_is_made(tmp_path, command):
+    dataset(tmp_path / "set", frames=6)
+    out = tmp_path / "out"
+    result = CliRunner().invoke(build_app(), ["train", command, str(tmp_path / "set"), str(out)])
+    assert isinstance(result.exception, InputError), result.output
+    assert str(result.exception).startswith("The dataset has clips of 6 frames, and the model takes 4k+1")
+    assert not out.exists()
 
 
 def test_a_gpu_that_is_too_small_is_said(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def train(
     device: str,
     say: Callable[[str], None],
     progress: Progress = silent,
-    begin: Path | None = None,
+    begin: Mapping[str, Tensor] | None = None,
 ) -> bool:
     """Train for some time, from where an earlier call stopped; return True once all steps are done.
 
@@ -73,10 +73,10 @@ def train(
         device: "cuda" or "cpu"; on a GPU, a step is captured as a CUDA graph.
         say: called with the figures now and then.
         progress: called after every hundred steps.
-        begin: initial weights, used if the folder has no state.
+        begin: initial weights from `read_weights`, used if the folder has no state.
 
     Raises:
-        InputError: the state in the folder is damaged or of another plan, or `begin` is not a file of these weights.
+        InputError: the state in the folder is damaged or of another plan.
     """
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
@@ -105,6 +105,22 @@ def train(
         save_file({name: value.half().contiguous() for name, value in learning.mean.state_dict().items()}, place)
     say(f"Step {step} of {plan.steps}: {_told(learning.figures(held))}")
     return step == plan.steps
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The weights that an earlier training left, in float32.
+
+    Raises:
+        InputError: they are missing, damaged, or of another network.
+    """
+    header(file, "file of weights", f"give {WEIGHTS} of a training.")
+    try:
+        weights = {name: value.float() for name, value in load_file(file).items()}
+        with torch.random.fork_rng([]):
+            EdgeRefiner().load_state_dict(weights)
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{file} holds no weights of this network: give {WEIGHTS} of a training.") from error
+    return weights
 
 
 def prepared(picture: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
@@ -294,18 +310,9 @@ class _Learning:
         with replacing(file) as place:
             save_file({name: value.contiguous() for name, value in self._saved().items()}, place, about)
 
-    def begin(self, file: Path) -> None:
-        """Start from the weights of an earlier training.
-
-        Raises:
-            InputError: they are missing, damaged, or of another network.
-        """
-        header(file, "file of weights", f"give {WEIGHTS} of a training.")
-        try:
-            weights = {name: value.float() for name, value in load_file(file, device=self._device).items()}
-            self.network.load_state_dict(weights)
-        except (SafetensorError, RuntimeError) as error:
-            raise InputError(f"{file} holds no weights of this network: give {WEIGHTS} of a training.") from error
+    def begin(self, weights: Mapping[str, Tensor]) -> None:
+        """Start from the weights of an earlier training."""
+        self.network.load_state_dict(weights)
         self.mean.load_state_dict(weights)
 
     def load(self, file: Path) -> int:
