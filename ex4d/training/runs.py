@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -298,17 +299,27 @@ def _check_the_same(samples: Samples, folder: Path, settings: LoopSettings, writ
 
 
 def _accelerator() -> Any:
+    for variable, name in _REFUSED.items():
+        if os.environ.get(variable, "").lower() == "true":  # without a GPU, accelerate would leave it out silently
+            raise _unsupported(name)
     accelerate = training_library().accelerate
     # A process may wait for another one that encodes for hours.
     patient = accelerate.InitProcessGroupKwargs(timeout=timedelta(days=2))
     accelerator = accelerate.Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])
     if accelerator.distributed_type not in (accelerate.DistributedType.NO, *_DATA_PARALLEL):
-        raise InputError(
-            f"Training with {accelerator.distributed_type.value} was never tried, so it is refused: configure"
-            " accelerate for several GPUs without it; --quant nf4 is the way to less memory."
-        )
+        raise _unsupported(accelerator.distributed_type.value)
     return accelerator
 
+
+def _unsupported(name: str) -> InputError:
+    return InputError(
+        f"Training with {name} is not supported: configure accelerate for several GPUs without it; --quant nf4 is the"
+        " way to less memory."
+    )
+
+
+_REFUSED = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_FSDP": "FSDP"}
+"""What `accelerate launch` sets for each kind of sharding, refused for the reasons in docs/training.md."""
 
 _DATA_PARALLEL = ("MULTI_GPU", "MULTI_CPU")
 

@@ -272,6 +272,14 @@ def test_a_dataset_of_another_length_is_refused_before_a_folder_is_made(tmp_path
     assert not out.exists()
 
 
+@pytest.mark.parametrize(("variable", "name"), [("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP")])
+def test_a_launch_that_would_shard_is_refused_even_where_accelerate_ignores_it(tmp_path, monkeypatch, variable, name):
+    monkeypatch.setenv(f"ACCELERATE_USE_{variable}", "true")
+    with pytest.raises(InputError, match=f"Training with {name} is not supported: configure accelerate for several"):
+        train(tmp_path / "out", Clips())
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_gpu_that_is_too_small_is_said(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
