@@ -1,4 +1,4 @@
-"""Effect of registering, snapping and refining depth: `python benchmarks/depth_edges.py [FOLDER]`.
+"""Effect of moving back, snapping and refining depth: `python benchmarks/depth_edges.py [FOLDER]`.
 
 The sample along its true second camera (10 to 60 degrees), and frames of generated scenes from a second camera at 30
 degrees, with true depth and with depth whose edges are wrong like those of models. A cell is the PSNR of the visible
@@ -19,7 +19,7 @@ import typer
 from numpy.typing import NDArray
 from true_view import Truth
 
-from ex4d.depth import edges, refinement, registration
+from ex4d.depth import edges, offset, refinement
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
@@ -113,17 +113,17 @@ def wrong(depth: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
 
 def snapped(case: Case, depth: NDArray[np.float32]) -> NDArray[np.float32]:
     """The depth as it is after opening a shot."""
-    return edges.snapped(registered(case, depth), case.frames).depth
+    return edges.snapped(moved_back(case, depth), case.frames).depth
 
 
 def refined(case: Case, depth: NDArray[np.float32]) -> NDArray[np.float32]:
     """The depth as it is after opening a shot with Depth Edges: Refine, on the CPU."""
-    return refinement.refined(registered(case, depth), case.frames, device="cpu").depth
+    return refinement.refined(moved_back(case, depth), case.frames, device="cpu").depth
 
 
-def registered(case: Case, depth: NDArray[np.float32]) -> DepthVideo:
+def moved_back(case: Case, depth: NDArray[np.float32]) -> DepthVideo:
     """The depth, moved back onto the picture."""
-    return registration.registered(DepthVideo(depth, case.intrinsics, "some"), case.frames)
+    return offset.moved_back(DepthVideo(depth, case.intrinsics, "some"), case.frames)
 
 
 def at_the_same_part(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
@@ -171,7 +171,7 @@ def main(
     ]
     video = DepthVideo(soft, case.intrinsics[0], "some")
     for what, way in (
-        ("registered", lambda: registration.registered(video, frames)),
+        ("moved back", lambda: offset.moved_back(video, frames)),
         ("snapped", lambda: edges.snapped(video, frames)),
         ("refined", lambda: refinement.refined(video, frames, device="cpu")),
     ):

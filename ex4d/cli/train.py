@@ -159,7 +159,8 @@ def refiner(
         raise InputError(f"The side of a picture must be a multiple of 16, not {size}.")
     if device == "cuda" and not cuda.is_available():
         raise InputError("No NVIDIA GPU can be used here: give --device cpu, which takes hundreds of times as long.")
-    weights = None if begin is None else loop.read_weights(begin)  # refused before a folder is made
+    continues = (folder / loop.STATE).is_file()
+    weights = None if begin is None or continues else loop.read_weights(begin)  # refused before a folder is made
     plan = RefinerPlan(seed, steps, batch, size, rate)
     with bars() as progress, result_folder(folder), reserved(folder):
         done = loop.train(folder, plan, minutes * 60, device, say, progress, weights)

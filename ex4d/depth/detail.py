@@ -7,5 +7,5 @@ Detail = Literal["auto", "full", "reduced"]
 
 DepthEdges = Literal["snap", "refine", "off"]
 """How soft edges are treated: snapped to the picture's edges (`ex4d.depth.edges`), refined by a network
-(`ex4d.depth.refinement`), or left alone. Both also move depth back that lies beside the picture
-(`ex4d.depth.registration`)."""
+(`ex4d.depth.refinement`), or left alone. Both also move depth back that is offset from the
+picture (`ex4d.depth.offset`)."""

@@ -21,7 +21,7 @@ from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
 from ex4d.errors import EX4DError, InputError, PluginError
 from ex4d.extras import Package, said_once
-from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.depth_video import DepthVideo, open_depth
 from ex4d.plain import PlainError, check
 from ex4d.progress import MEASURING, Progress, silent
 from ex4d.schema import AUTO
@@ -167,7 +167,7 @@ def estimate(
     choice = choose(wish, video, file, known)
     spec = choice.spec
 
-    def edged(made: Estimate, of: "Clip") -> Estimate:
+    def edged(made: Estimate, of: "Clip", offset: tuple[int, int] | None = None) -> Estimate:
         if edges == "off":
             return made
         numba = Package("numba", "render")
@@ -175,9 +175,9 @@ def estimate(
             note = f"The depth's edges stay as soft as they are, since sharpening them needs numba: {numba.install}."
             return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
         # All of these need cv2 and numba; listing estimators does not.
-        from ex4d.depth.registration import registered
+        from ex4d.depth.offset import moved_back
 
-        made = replace(made, depth=registered(made.depth, of.frames))
+        made = replace(made, depth=moved_back(made.depth, of.frames, offset))
         torch = Package("torch", "depth")
         if edges == "refine" and torch.is_there:
             from ex4d.depth.refinement import refined
@@ -224,7 +224,7 @@ def estimate(
             {name: each.title for name, each in known.items()},
             focal_px,
             # The existing depth sets their scale, so no helper measures it.
-            estimate=lambda frames: edged(_kept(spec, None, frames, request, again), frames),
+            estimate=lambda frames: edged(_kept(spec, None, frames, request, again), frames, _offset(standing)),
             kept=kept_before,
         )
     if made is None:
@@ -238,6 +238,14 @@ def estimate(
     notes.append(made.scale_note)
     depth = replace(made.depth, notes=tuple(dict.fromkeys(notes)))  # extended depth already has some of them
     return _marked(replace(made, depth=depth, choice_note=choice.note), spec)
+
+
+def _offset(standing: Path) -> tuple[int, int]:
+    """By how much a shot's depth was moved back, for its other frames."""
+    from ex4d.depth.offset import noted
+
+    with open_depth(standing) as file:
+        return noted(file.notes)
 
 
 def _kept(spec: Spec, helper: Spec | None, clip: "Clip", request: Request, again: bool) -> Estimate:

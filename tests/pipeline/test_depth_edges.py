@@ -5,9 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from ex4d.depth.edges import SNAPPED
+from ex4d.depth.edges import SNAPPED, snap
+from ex4d.depth.offset import OFFSET
 from ex4d.depth.refinement import REFINED
-from ex4d.geometry.depth_video import load_depth_npz
+from ex4d.geometry.depth_video import load_depth_npz, save_depth
 from ex4d.media.movie import write_movie
 from ex4d.pipeline import take
 from ex4d.pipeline.again import again
@@ -54,6 +55,29 @@ def test_a_shots_depth_is_snapped_unless_one_does_not_want_it(soft):
     ):
         np.testing.assert_array_equal(as_is.depth.depth, depth)
         assert not any(SNAPPED in note for note in as_is.notes)
+
+
+def test_depth_that_is_offset_is_moved_back_before_it_is_snapped(tmp_path):
+    example = scenes.make("still", 3, 512, 288)
+    true = example.source.depth
+    depth = depth_errors.wrong(true, DepthErrors(jitter=0, shape=0, edge=1.2), 0)
+    aside = np.concatenate([depth[:, :, :1], depth[:, :, :1], depth[:, :, :-2]], axis=2)
+    write_movie(tmp_path / "clip.mp4", example.clip.frames, example.clip.fps)
+    np.savez(tmp_path / "clip.depth.npz", depth=aside, intrinsics=example.source.cameras.intrinsics)
+    files = SourceFiles(tmp_path / "clip.mp4")
+    shot = open_shot(files, STILL, look_beside=True)
+    unmoved = np.stack([snap(each, frame) for each, frame in zip(depth, shot.clip.frames, strict=True)])
+    assert "The depth was offset from the picture by 2 pixels to the right, and was moved back." in shot.notes
+    np.testing.assert_array_equal(shot.depth.depth[:, :, 8:-12], unmoved[:, :, 8:-12])
+    save_depth(tmp_path / "again.npz", shot.depth)
+    again = open_shot(SourceFiles(files.clip, tmp_path / "again.npz"), STILL)
+    np.testing.assert_array_equal(again.depth.depth, shot.depth.depth)
+    for as_is in (
+        open_shot(files, SourceSettings(camera_motion="file", depth_edges="off"), look_beside=True),
+        open_shot(files, STILL, look_beside=True, release_lens=True),
+    ):
+        np.testing.assert_array_equal(as_is.depth.depth, aside)
+        assert not any(note.startswith(OFFSET) for note in as_is.notes)
 
 
 def test_a_shots_depth_is_refined_where_one_wants_it(soft):

@@ -35,7 +35,9 @@ _BAD = 0.15
 WEIGHTS = "edge_refiner.safetensors"
 """Name of the result in the training's folder."""
 
-_STATE = "state.safetensors"
+STATE = "state.safetensors"
+"""Name of what a later call continues from."""
+
 _HELD = 10_000_000
 """Seed of the held-out pictures, separate from that of the training."""
 
@@ -82,7 +84,7 @@ def train(
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     learning = _Learning(plan, device)
-    step = learning.load(folder / _STATE)
+    step = learning.load(folder / STATE)
     if begin is not None and not step:
         learning.begin(begin)
     held = [_batch(RandomNumbers(_HELD + number, device), plan) for number in range(6)]
@@ -97,10 +99,10 @@ def train(
         if time.monotonic() - stated > 60 or step == plan.steps:
             stated = time.monotonic()
             say(f"Step {step} of {plan.steps}: {_told(learning.figures(held))}")
-            learning.save(folder / _STATE, step)
+            learning.save(folder / STATE, step)
         if time.monotonic() - began > seconds:
             break
-    learning.save(folder / _STATE, step)
+    learning.save(folder / STATE, step)
     with replacing(folder / WEIGHTS) as place:
         save_file({name: value.half().contiguous() for name, value in learning.mean.state_dict().items()}, place)
     say(f"Step {step} of {plan.steps}: {_told(learning.figures(held))}")
