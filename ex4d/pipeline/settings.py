@@ -118,7 +118,8 @@ class SourceSettings(Settings):
     depth_edges: DepthEdges = setting(
         "snap",
         "Depth Edges",
-        "What happens to edges that are soft in the depth, so that things do not smear when the camera moves",
+        "What happens to edges that are soft in the depth, so that things do not smear when the camera moves. Unless"
+        " this is Off, depth that is offset from the picture is moved back first",
         choices=(
             Choice(
                 "snap", "Snap", "Sharpen soft edges to match those of the picture, and leave sharp edges as they are"

@@ -204,7 +204,7 @@ TOOLTIPS = {
     "Use the numbers as they are; 16-bit PNG images are in millimetres": "Die Zahlen nehmen, wie sie sind; PNG-Bilder mit 16 Bit sind in Millimetern",
     "Viewport shading to use": "Verwendetes Viewport-Shading",
     "What fills the unseen parts; auto uses the best generator that can run": "Was die ungesehenen Teile füllt; „auto“ nimmt den besten Generator, der ausführbar ist",
-    "What happens to edges that are soft in the depth, so that things do not smear when the camera moves": "Was mit Kanten geschieht, die in der Tiefe weich sind, damit nichts verschmiert, wenn sich die Kamera bewegt",
+    "What happens to edges that are soft in the depth, so that things do not smear when the camera moves. Unless this is Off, depth that is offset from the picture is moved back first": "Was mit Kanten geschieht, die in der Tiefe weich sind, damit nichts verschmiert, wenn sich die Kamera bewegt. Außer bei „Aus“ wird Tiefe, die gegenüber dem Bild versetzt ist, vorher zurückgeschoben",
     "What the poses in the camera file are relative to": "Worauf sich die Kameras der Kameradatei beziehen",
     "What the numbers in the depth file mean": "Was die Zahlen in der Tiefendatei bedeuten",
     "What the unseen parts show, such as the place and the light; leave it empty to go by the frames alone": "Was die ungesehenen Teile zeigen, etwa Ort und Licht; leer lassen, um allein nach den Frames zu gehen",
