@@ -18,8 +18,12 @@ from ex4d.render.scene import Surface, View
 SAME_DISTANCE = 0.02
 """Distances are the same if their ratio differs from 1 by less than this."""
 
+CLOSER = 1.05
+"""A frame that saw a surface from this much closer lends it, because its pixels are finer, even if another frame is
+nearer in time."""
+
 RIM = 3
-"""Side in pixels of the square that erodes masks before anything is filled, because rims are the least certain."""
+"""Side in pixels of the square that erodes a frame's own mask before it is filled, because its rim is least certain."""
 
 NEAREST = 0.999
 """Fraction of a view that is farther away than what counts as its nearest surface."""
@@ -37,24 +41,21 @@ class Frame:
     - No line of sight leads through space that no frame looked into, see `ex4d.render.looked_through`.
 
     Attributes:
-        intrinsics: (3,3) of the source camera.
-        seen: (H,W) float32, the distance up to which the frame looked through.
+        reach: how far the frame saw, at its full size (H,W).
         front, back: (H,W) float32, the range of distances that a moving thing occupies, assuming that it is as deep as
             the smaller of its width and height; infinite and 0 where nothing moves, and None if nothing moves in the
             whole frame.
     """
 
-    intrinsics: NDArray[np.float64]
-    seen: NDArray[np.float32]
+    reach: looked_through.Reach
     front: NDArray[np.float32] | None
     back: NDArray[np.float32] | None
 
     @staticmethod
     def of(mesh: DWMesh, t: int, moving: NDArray[np.bool_]) -> "Frame":
         """What frame `t` of a mesh knows, given what moves in it (H,W)."""
-        seen = cv2.erode(mesh.depth[t], _square(RIM))  # next to an edge, the background of either side may be there
         ends = _extent(moving, mesh.depth[t], float(mesh.intrinsics[t, 0, 0])) if moving.any() else (None, None)
-        return Frame(mesh.intrinsics[t], np.asarray(seen, np.float32), *ends)
+        return Frame(looked_through.reach(mesh.depth[t], mesh.intrinsics[t]), *ends)
 
     def has_looked_through(self, camera: "Camera", at: "Pixels", inverse: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether points (n,m) lie in front of what the frame sees there.
@@ -64,8 +65,8 @@ class Frame:
             at: the m pixels.
             inverse: (n,m) 1 / distance from the camera; 0 where there is no point.
         """
-        height, width = self.seen.shape
-        to_source = self.intrinsics @ camera.to_source[:3]
+        height, width = self.reach.seen.shape
+        to_source = self.reach.intrinsics @ camera.to_source[:3]
         along = (to_source[:, :3] @ camera.rays(at)).astype(np.float32)
         from_eye = to_source[:, 3:].astype(np.float32)
         empty = np.zeros(inverse.shape, np.bool_)
@@ -78,13 +79,13 @@ class Frame:
             there, x, y, z = there[inside], x[inside], y[inside], z[inside]
             # A point just inside may be rounded to the edge by the division.
             row, column = np.minimum((y / z).astype(int), height - 1), np.minimum((x / z).astype(int), width - 1)
-            into[there] = z * (1 + SAME_DISTANCE) < self.seen[row, column]
+            into[there] = z * (1 + SAME_DISTANCE) < self.reach.seen[row, column]
         return empty
 
     def own(self, camera: "Camera") -> looked_through.Own:
         """What the frame knows about the space in front of a camera."""
-        back = np.zeros_like(self.seen) if self.back is None else self.back
-        return looked_through.Own(self.seen, back, self.intrinsics @ camera.to_source[:3])
+        back = np.zeros_like(self.reach.seen) if self.back is None else self.back
+        return looked_through.Own(self.reach, back, self.reach.intrinsics @ camera.to_source[:3])
 
     def beside_movers(self, camera: "Camera", surface: Surface, sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Where (h,w) the far side of a moving thing may be visible, among what the frame is not `sure` of.
@@ -95,9 +96,9 @@ class Frame:
         beside = np.zeros(sure.shape, np.uint8)
         if self.front is None or self.back is None:
             return beside > 0
-        height, width = self.seen.shape
+        height, width = self.reach.seen.shape
         rows, columns = np.nonzero(~sure & (surface.ids >= 0))
-        row, column = np.divmod(np.minimum(surface.ids[rows, columns] >> 1, self.seen.size - 1), width)
+        row, column = np.divmod(np.minimum(surface.ids[rows, columns] >> 1, self.reach.seen.size - 1), width)
         below, right = np.minimum(row + 1, height - 1), np.minimum(column + 1, width - 1)
         corners = [(row, column), (below, column), (row, right), (below, right)]
         nearest = np.minimum.reduce([self.front[at] for at in corners])
@@ -153,6 +154,7 @@ def filled(
     frame: Frame | None,
     camera: Camera,
     sight: looked_through.Sight,
+    places: NDArray[np.float64] | None = None,
 ) -> Filled | None:
     """Which pixels of a frame's own view are filled from views of other frames.
 
@@ -163,6 +165,8 @@ def filled(
         frame: what contradicts filling; None fills with everything that the others saw.
         camera: of all these views.
         sight: how far other frames saw, from that camera.
+        places: (n,3) where the other views' source cameras were, in the axes of that camera; None if it does not matter
+            which of several frames lends a surface.
 
     Returns:
         None if there is nothing to fill, or no view to fill it from.
@@ -174,15 +178,20 @@ def filled(
     surfaces = [view.surface.inverse_distance for view in others if view.surface]
     rows, columns = np.nonzero(wanted)
     inverse = np.stack([surface[rows, columns] for surface in surfaces])
+    rim = own.mask[rows, columns] > 0  # what is better than the rim of the frame itself is not at a rim
     for seen, view in zip(inverse, others, strict=True):
-        seen[~eroded(view.mask)[rows, columns]] = 0
+        seen[~np.where(rim, eroded(view.mask)[rows, columns], view.mask[rows, columns] > 0)] = 0
     if frame is not None:
         inverse[frame.has_looked_through(camera, (rows, columns), inverse)] = 0
     nearest = inverse.max(axis=0)
     fills = nearest > 0
-    # The nearest surface; among frames that show the same one, the nearest in time.
-    by = (inverse[:, fills] >= nearest[fills] * np.float32(1 - SAME_DISTANCE)).argmax(axis=0)
     at = rows[fills], columns[fills]
+    # The nearest surface; among frames that show the same one, the nearest in time of those that were close to it.
+    lends = inverse[:, fills] >= nearest[fills] * np.float32(1 - SAME_DISTANCE)
+    if places is not None:
+        away = np.where(lends, _distances(camera.rays(at) / nearest[fills], places), np.inf)
+        lends = away <= CLOSER * away.min(axis=0)
+    by = lends.argmax(axis=0)
     if frame is not None:
         in_view = float(np.quantile(own.surface.inverse_distance, NEAREST))
         crosses = looked_through.crosses_unseen(camera.rays(at), nearest[fills], in_view, frame.own(camera), sight)
@@ -198,6 +207,12 @@ def eroded(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def widened(moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Moving things (H,W), widened so far that nothing of them remains in what another frame lends."""
     return cv2.dilate(moving.astype(np.uint8), _square(_AROUND)) > 0
+
+
+def _distances(points: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Distances (n,m) of points (3,m) from places (n,3)."""
+    near = points.astype(np.float32), places.astype(np.float32)
+    return np.stack([np.sqrt(np.square(near[0] - place[:, None]).sum(axis=0)) for place in near[1]])
 
 
 def _square(side: int) -> NDArray[np.uint8]:

@@ -3,7 +3,8 @@
 What other frames saw may be shown behind an edge only if nothing can be in between. So the line from the new camera
 to the surface is followed in steps of equal parallax. At each step, some frame must have looked through the point,
 which means that the point is in front of what that frame saw there. This is space carving (Kutulakos and Seitz, 2000)
-along the necessary lines only. Points outside all pictures are assumed to be empty.
+along the necessary lines only. Points outside all pictures are assumed to be empty, and so is the space behind thin
+things: a lamp post hides a strip of the street from every frame, but hardly ever a second post.
 
 Another moving thing may hide behind one that moves. So where the frame's own view was blocked by a moving thing, only
 frames at most `SOON` frames away count, and those of a clean plate, which show what is there; and right behind the
@@ -21,8 +22,8 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
 from ex4d.render.engines import missing
 
-STEPS = 48
-"""Points tested along each line. Twice as many add 0.5 dB and cost 0.6 points on the walk of docs/performance.md."""
+STEPS = 96
+"""Points tested along each line. Half as many add 1 point and cost 0.8 dB on the walk of docs/performance.md."""
 
 SOON = 12
 """Maximum number of frames between one that was blocked by a moving thing and one that shows what is behind it."""
@@ -35,8 +36,14 @@ GONE, GONE_TIMES = 0.03, 5.0
 """Something that a frame saw is gone if another frame looked through it and beyond, by this fraction of the distance or
 by this multiple of the median difference between the two frames' depths, whichever is larger."""
 
-GRID = 256
+GRID = 512
 """Minimum points along the longer side of the grid that stores how far a frame saw, if its depth has as many."""
+THIN, DEEP = 36, 2.0
+"""Things are thin if narrower than this fraction of the picture's longer side, and assumed to be at most `DEEP` times
+as deep as that is wide."""
+STEP = 0.01
+"""Neighbouring pixels are on either side of a step if their inverse depth differs from that of a plane by more than
+this fraction."""
 CLEAR = 0.01
 """A point is in front of a surface if nearer by this fraction of its distance; a line ends twice as far before it."""
 
@@ -47,27 +54,36 @@ class Looks:
 
     Attributes:
         numbers: of n frames of the shot; `ANY_TIME` for frames of another clip.
-        seen: (n,h,w) float32, the distance along its axis up to which each looked through, on a coarse grid.
+        seen, around: (n,h,w) float32, see `Reach`, on a coarse grid.
+        deep: (n,) see `Reach`.
         to_pixels: (n,3,4) from the world to (column d, row d, d) on that grid, with the distance d along the axis.
     """
 
     numbers: Sequence[int]
     seen: NDArray[np.float32]
+    around: NDArray[np.float32]
+    deep: NDArray[np.float64]
     to_pixels: NDArray[np.float64]
 
     def from_camera(self, camera_to_world: NDArray[np.float64], t: int) -> "Sight":
         """The same in the axes of a camera (4,4) that shows frame `t`."""
         soon = np.array([n == ANY_TIME or 0 < abs(n - t) <= SOON for n in self.numbers], np.bool_)
-        return Sight(self.seen, self.to_pixels @ camera_to_world, soon)
+        return Sight(self.seen, self.around, self.deep, self.to_pixels @ camera_to_world, soon)
 
     def and_those_of(self, others: "Looks") -> "Looks":
         """These frames and others, with the others' grids resized to ours."""
         (height, width), (h, w) = self.seen.shape[1:], others.seen.shape[1:]
-        seen = [cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST) for one in others.seen]
         to_pixels = np.array([width / w, height / h, 1])[:, None] * others.to_pixels
+
+        def with_theirs(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float32]:
+            resized = [cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST) for one in theirs]
+            return np.concatenate([ours, np.stack(resized)])
+
         return Looks(
             [*self.numbers, *others.numbers],
-            np.concatenate([self.seen, np.stack(seen)]),
+            with_theirs(self.seen, others.seen),
+            with_theirs(self.around, others.around),
+            np.concatenate([self.deep, others.deep]),
             np.concatenate([self.to_pixels, to_pixels]),
         )
 
@@ -77,6 +93,8 @@ class Sight:
     """`Looks` from one camera: `to_pixels` (n,3,4) is from its axes, and `soon` (n,) tells which are near in time."""
 
     seen: NDArray[np.float32]
+    around: NDArray[np.float32]
+    deep: NDArray[np.float64]
     to_pixels: NDArray[np.float64]
     soon: NDArray[np.bool_]
 
@@ -86,42 +104,77 @@ class Own:
     """What the frame itself knows.
 
     Attributes:
-        seen: (H,W) float32, the distance up to which it looked through.
+        reach: how far it saw.
         back: (H,W) float32, the distance up to which a moving thing reaches; 0 where nothing moves.
         to_pixels: (3,4) as in `Sight`.
     """
 
-    seen: NDArray[np.float32]
+    reach: "Reach"
     back: NDArray[np.float32]
     to_pixels: NDArray[np.float64]
 
 
-Grid = tuple[NDArray[np.float32], NDArray[np.float64]]
-"""How far a frame saw, (h,w), and the intrinsics (3,3) of that grid."""
+@dataclass(frozen=True)
+class Reach:
+    """How far a frame saw, at each point of a grid.
 
-
-def coarse(depth: NDArray[np.float32], intrinsics: NDArray[np.float64]) -> Grid:
-    """How far a frame with this depth (H,W) saw, on a coarse grid.
-
-    Each grid point has the nearest of the pixels around it, because the background of an edge may be hidden.
+    Attributes:
+        seen: (h,w) float32, the distance along its axis up to which it looked through.
+        around: (h,w) float32, the distance of what surrounds a thin thing; elsewhere the same as `seen`. From the back
+            of the thing, at `seen * (1 + deep)`, up to there, space is assumed to be empty.
+        deep: how deep thin things are at most, as a fraction of their distance.
+        intrinsics: (3,3) of the grid.
     """
-    step = max(1, max(depth.shape) // GRID)
+
+    seen: NDArray[np.float32]
+    around: NDArray[np.float32]
+    deep: float
+    intrinsics: NDArray[np.float64]
+
+
+def reach(depth: NDArray[np.float32], intrinsics: NDArray[np.float64], step: int = 1) -> Reach:
+    """How far a frame with this depth (H,W) saw, at every `step`-th pixel.
+
+    At a step of the depth, each grid point has the nearest of the pixels around it, because the background may be
+    hidden there. On slopes it has its own depth, so that the ground in front hides nothing of the ground behind.
+    """
     side = step + 2
-    near = cv2.erode(depth, np.ones((side, side), np.uint8), anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
+    square = np.ones((side, side), np.uint8)
+    near = cv2.erode(depth, square, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
+    beside = cv2.dilate(_steps(depth), square, anchor=(1, 1))
     height, width = (size // step * step for size in depth.shape)
+    of_grid, centre = (slice(0, height, step), slice(0, width, step)), step // 2
+    seen = np.where(
+        beside[of_grid], near[of_grid], depth[centre : height + centre : step, centre : width + centre : step]
+    )
+    thin = max(seen.shape) / THIN
+    wider = np.ones((int(thin) + 2 | 1,) * 2, np.uint8)  # because `near` makes everything wider by a pixel at each side
+    around = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, wider, borderType=cv2.BORDER_REPLICATE)
     intrinsics = intrinsics.copy()
     intrinsics[:2] /= step
-    return np.ascontiguousarray(near[:height:step, :width:step]), intrinsics
+    return Reach(seen, np.asarray(around, np.float32), DEEP * thin / float(intrinsics[0, 0]), intrinsics)
 
 
-def looks(
-    numbers: Sequence[int],
-    grids: Sequence[Grid],
-    source_to_world: NDArray[np.float64],
-) -> Looks:
+def coarse(depth: NDArray[np.float32], intrinsics: NDArray[np.float64]) -> Reach:
+    """`reach` on a coarse grid."""
+    return reach(depth, intrinsics, max(1, max(depth.shape) // GRID))
+
+
+def _steps(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """1 where (H,W) neighbours above and below, or left and right, are not on one plane with a pixel, otherwise 0."""
+    inverse_depth = 1 / depth
+    bent = np.zeros_like(depth)
+    bent[1:-1] = np.abs(2 * inverse_depth[1:-1] - inverse_depth[:-2] - inverse_depth[2:])
+    across = np.abs(2 * inverse_depth[:, 1:-1] - inverse_depth[:, :-2] - inverse_depth[:, 2:])
+    bent[:, 1:-1] = np.maximum(bent[:, 1:-1], across)
+    return (bent > STEP * inverse_depth).astype(np.uint8)
+
+
+def looks(numbers: Sequence[int], reaches: Sequence[Reach], source_to_world: NDArray[np.float64]) -> Looks:
     """Frames by their numbers, from the output of `coarse` for each, and poses (n,4,4)."""
-    to_pixels = [k @ inverse(pose)[:3] for (_, k), pose in zip(grids, source_to_world, strict=True)]
-    return Looks(numbers, np.stack([seen for seen, _ in grids]), np.stack(to_pixels))
+    to_pixels = [one.intrinsics @ inverse(pose)[:3] for one, pose in zip(reaches, source_to_world, strict=True)]
+    seen, around = np.stack([one.seen for one in reaches]), np.stack([one.around for one in reaches])
+    return Looks(numbers, seen, around, np.array([one.deep for one in reaches]), np.stack(to_pixels))
 
 
 def is_gone(mesh: DWMesh, t: int, looks: Looks) -> NDArray[np.bool_]:
@@ -155,8 +208,9 @@ def crosses_unseen(
         return _by_numpy(rays, inverse_distance, nearest, own, others)
     from ex4d.render.engines.lines_of_sight import crosses_unseen as compiled
 
-    about = others.seen, others.to_pixels, others.soon, own.seen, own.back, own.to_pixels
-    crossing: NDArray[np.bool_] = compiled(rays, inverse_distance, nearest, STEPS, CLEAR, *about)
+    known = others.seen, others.around, others.deep, others.to_pixels, others.soon
+    of_own = own.reach.seen, own.reach.around, own.reach.deep, own.back, own.to_pixels
+    crossing: NDArray[np.bool_] = compiled(rays, inverse_distance, nearest, STEPS, CLEAR, *known, *of_own)
     return crossing
 
 
@@ -169,15 +223,18 @@ def _by_numpy(
     for step in range(STEPS):
         distance = 1 / (ends[left] + (step + 0.5) / STEPS * (nearest - ends[left]))
         points = rays[:, left] * distance
-        seen, back, z = _looked_up(own.to_pixels, points, own.seen, own.back)
-        empty, hidden = z * (1 + CLEAR) < seen, z * (1 + CLEAR) >= seen
+        seen, around, back, z = _looked_up(own.to_pixels, points, own.reach.seen, own.reach.around, own.back)
+        hidden = z * (1 + CLEAR) >= seen
+        empty = (z * (1 + CLEAR) < seen) | ((z > seen * (1 + own.reach.deep)) & (z * (1 + CLEAR) < around))
         blocked = (back > 0) & (z > seen)
         behind = blocked & (z < back)
         empty_soon = np.zeros(len(left), np.bool_)
-        for matrix, other, soon in zip(others.to_pixels, others.seen, others.soon, strict=True):
-            seen, z = _looked_up(matrix, points, other)
+        maps = zip(others.to_pixels, others.seen, others.around, others.deep, others.soon, strict=True)
+        for matrix, to, thin, deep, soon in maps:
+            seen, around, z = _looked_up(matrix, points, to, thin)
             through = z * (1 + CLEAR) < seen
-            empty, hidden = empty | through, hidden | (z * (1 + CLEAR) >= seen)
+            empty = empty | through | ((z > seen * (1 + deep)) & (z * (1 + CLEAR) < around))
+            hidden = hidden | (z * (1 + CLEAR) >= seen)
             if soon:
                 empty_soon |= through
         bad = behind | (hidden & ~empty) | (blocked & ~empty_soon)

@@ -98,7 +98,7 @@ class _Neighbours:
 
     frames: Sequence[int]
     mesh: DWMesh
-    grids: Sequence[looked_through.Grid]
+    reaches: Sequence[looked_through.Reach]
     moving: Moving
 
 
@@ -167,7 +167,7 @@ class Looker:
         )
         against = None if view.others.persistence == "all" else self._against(key, view, view.others, mesh, known)
         if view.others.plate is None:
-            looks = looked_through.looks(known.frames, known.grids, poses)
+            looks = looked_through.looks(known.frames, known.reaches, poses)
         else:
             plate = self._placed(key, view, view.others.plate, view.others, known)
             mesh_of_plate = replace(plate.mesh, see_through=view.others.persistence == "fill")
@@ -194,10 +194,10 @@ class Looker:
             with open_depth(path) as file:
                 count, height, width = file.shape
                 moving, frames = Moving(others.path, count, width, height), donors(count)
-                mesh, grids = coarse_meshes(
+                mesh, reaches = coarse_meshes(
                     file, frames, moving.of, self._shells[key], FILTERS[view.occlusion or "default"]
                 )
-            self._neighbours[wanted] = _Neighbours(frames, mesh, grids, moving)
+            self._neighbours[wanted] = _Neighbours(frames, mesh, reaches, moving)
             _keep_latest(self._neighbours)
         self._neighbours.move_to_end(wanted)
         known = self._neighbours[wanted]
@@ -219,7 +219,7 @@ class Looker:
                         f"The clean plate is {width}x{height}, which is too large for Live Coverage: choose a smaller"
                         " working size, or clear the plate."
                     )
-                looks = looked_through.looks(known.frames, known.grids, others.source_to_world)
+                looks = looked_through.looks(known.frames, known.reaches, others.source_to_world)
                 self._plates[wanted] = _Plate(*coarse_plate(depth, poses, looks, FILTERS[view.occlusion or "default"]))
             _keep_latest(self._plates)
         self._plates.move_to_end(wanted)

@@ -76,7 +76,7 @@ def coarse_meshes(
     without: Callable[[int], NDArray[np.bool_]],
     shell: float,
     occlusion: OcclusionFilter,
-) -> tuple[DWMesh, list[looked_through.Grid]]:
+) -> tuple[DWMesh, list[looked_through.Reach]]:
     """Coarse meshes of some frames without what moves or is gone, with their source cameras at the origin.
 
     Args:
@@ -93,11 +93,11 @@ def coarse_meshes(
     step = max(1, max(height, width) // GRID)
     rows, columns = _taken(height, step), _taken(width, step)
     depth = np.full((len(frames), len(rows) + 2, len(columns) + 2), shell, np.float32)
-    left_out, grids = np.ones(depth.shape, np.bool_), []
+    left_out, reaches = np.ones(depth.shape, np.bool_), []
     for number, t in enumerate(frames):
         fine = DepthVideo(file.frames(t, t + 1), file.intrinsics[t : t + 1], file.provider)
         mesh = DWMesh.from_depth(fine, None, False, occlusion, shell)
-        grids.append(looked_through.coarse(mesh.depth[0], mesh.intrinsics[0]))
+        reaches.append(looked_through.coarse(mesh.depth[0], mesh.intrinsics[0]))
         (reliable,) = reliable_vertices(mesh)
         unsure = ((reliable == 0) | filling.widened(without(t))).astype(np.uint8)
         # Half of a coarse face, so that none bridges two surfaces between vertices that count.
@@ -111,7 +111,7 @@ def coarse_meshes(
     intrinsics[:, 1, 2] += 1.5 - (rows[0] + 0.5) / step
     poses = np.broadcast_to(np.eye(4), (len(frames), 4, 4))
     mesh = DWMesh(depth, intrinsics, poses, shell, border_is_real=True, occlusion=ALL_SEEN, left_out=left_out)
-    return mesh, grids
+    return mesh, reaches
 
 
 def coarse_plate(
@@ -134,8 +134,8 @@ def coarse_plate(
         depth = DepthVideo(file.frames(t, t + 1), file.intrinsics[t : t + 1], file.provider)
         return DWMesh.from_depth(depth, camera_to_world[t : t + 1], False, occlusion, shell)
 
-    grids = [looked_through.coarse(mesh.depth[0], mesh.intrinsics[0]) for mesh in map(fine, range(count))]
-    own = looked_through.looks([looked_through.ANY_TIME] * count, grids, camera_to_world)
+    reaches = [looked_through.coarse(mesh.depth[0], mesh.intrinsics[0]) for mesh in map(fine, range(count))]
+    own = looked_through.looks([looked_through.ANY_TIME] * count, reaches, camera_to_world)
 
     def gone(t: int) -> NDArray[np.bool_]:
         mesh = _every(fine(t), max(1, max(file.shape[1:]) // PLATE_GRID))
@@ -143,7 +143,7 @@ def coarse_plate(
         size = file.shape[2], file.shape[1]
         return cv2.resize(found.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
-    mesh, _grids = coarse_meshes(file, range(count), gone, shell, occlusion)
+    mesh, _reaches = coarse_meshes(file, range(count), gone, shell, occlusion)
     return replace(mesh, source_to_world=camera_to_world), looks.and_those_of(own)
 
 

@@ -13,7 +13,7 @@ Figures are in docs/performance.md. The idea is the "4D persistence" of Vista4D 
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,14 @@ _GAIN = 1.5
 """Maximum factor by which a frame is brightened or darkened to match the exposure of the frame that it fills."""
 
 
-_Lenders = tuple[Sequence[View], Sequence[int]]
-"""Views that lend to a frame, and their numbers in `Lent.frames`; the first that shows a surface lends it."""
+@dataclass(frozen=True)
+class _Lenders:
+    """Views that lend to a frame, the nearest in time first, their numbers in `Lent.frames`, and the poses (n,4,4) of
+    the cameras that saw what they show."""
+
+    views: Sequence[View]
+    numbers: Sequence[int]
+    poses: NDArray[np.float64]
 
 
 class World:
@@ -95,19 +101,25 @@ class World:
                 waiting = []
                 for (t, camera), own in zip(some, self._engine.views(self._scene, some, True), strict=True):
                     asked = nearest_first(self._donors, t)
-                    views = list(self._engine.views(self._still, [(donor, camera) for donor in asked], surfaces=True))
+                    others = self._lenders(self._still, asked, camera)
                     if self._plate is not None:
-                        plates = range(len(self._plate.mesh))
-                        views += self._engine.views(self._plate, [(n, camera) for n in plates], surfaces=True)
-                        asked = [*asked, *(len(self._scene.mesh) + n for n in plates)]
-                    kept: _Lenders = ([], [])
+                        plate = self._lenders(self._plate, range(len(self._plate.mesh)), camera)
+                        others = _Lenders(
+                            [*others.views, *plate.views],
+                            [*asked, *(len(self._scene.mesh) + n for n in plate.numbers)],
+                            np.concatenate([others.poses, plate.poses]),
+                        )
+                    kept = None
                     if self._earlier is not None:
-                        order = self._of_take_nearest_first(t)
-                        pairs = [(n, camera) for n in order]
-                        kept = list(self._engine.views(self._earlier, pairs, surfaces=True)), order
-                    waiting.append(pool.submit(self._filled, t, camera, own, (views, asked), kept))
+                        kept = self._lenders(self._earlier, self._of_take_nearest_first(t), camera)
+                    waiting.append(pool.submit(self._filled, t, camera, own, others, kept))
                 for filled in waiting:
                     yield filled.result()
+
+    def _lenders(self, scene: Scene, frames: Sequence[int], camera: int) -> _Lenders:
+        """Frames of a scene, seen from a camera of the path."""
+        views = list(self._engine.views(scene, [(n, camera) for n in frames], surfaces=True))
+        return _Lenders(views, frames, scene.mesh.source_to_world[list(frames)])
 
     def _of_take_nearest_first(self, t: int) -> list[int]:
         """Numbers of the earlier take's frames, the nearest in time to frame `t` first."""
@@ -115,7 +127,7 @@ class World:
         frames = self._scene.earlier.frames
         return sorted(range(len(frames)), key=lambda n: abs(frames[n] - t))
 
-    def _filled(self, t: int, camera: int, own: View, others: _Lenders, kept: _Lenders) -> View:
+    def _filled(self, t: int, camera: int, own: View, others: _Lenders, kept: _Lenders | None) -> View:
         """The view of frame `t` from a camera of the path, filled from views of other frames, nearest in time first,
         then from those of an earlier take."""
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
@@ -124,7 +136,9 @@ class World:
         lent = self._lent(t, camera, own, sure, others, frame, self._looks, colour)
         if lent is not None:
             mask[lent.rows, lent.columns], borrowed[lent.rows, lent.columns] = 255, True
-        earlier = self._lent(t, camera, own, mask > 0, kept, frame, self._imagined, colour)
+        earlier = None
+        if kept is not None:
+            earlier = self._lent(t, camera, own, mask > 0, kept, frame, self._imagined, colour)
         return View(colour, mask, borrowed=borrowed, lent=lent, earlier=earlier)
 
     def _lent(
@@ -139,10 +153,12 @@ class World:
         colour: NDArray[np.uint8],
     ) -> Lent | None:
         """What other views lend to a frame where (h,w) it is not `known`; writes their colours into `colour`."""
-        (views, asked), mesh, path = lenders, self._scene.mesh, self._scene.path
-        to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[camera]
-        sight = looks.from_camera(path.camera_to_world[camera], t)
-        filled = filling.filled(own, known, views, frame, filling.Camera(to_source, path.intrinsics[camera]), sight)
+        views, asked, path = lenders.views, lenders.numbers, self._scene.path
+        pose = path.camera_to_world[camera]
+        to_source = transforms.inverse(self._scene.mesh.source_to_world[t]) @ pose
+        eye = filling.Camera(to_source, path.intrinsics[camera])
+        places = (transforms.inverse(pose) @ lenders.poses)[:, :3, 3]
+        filled = filling.filled(own, known, views, frame, eye, looks.from_camera(pose, t), places)
         if filled is None:
             return None
         sure = filling.eroded(own.mask)
@@ -161,8 +177,8 @@ class World:
 
 def looks_of(mesh: DWMesh, frames: Sequence[int], numbers: Sequence[int]) -> looked_through.Looks:
     """How far some frames of a mesh saw, under these numbers."""
-    grids = [looked_through.coarse(mesh.depth[t], mesh.intrinsics[t]) for t in frames]
-    return looked_through.looks(numbers, grids, mesh.source_to_world[list(frames)])
+    reaches = [looked_through.coarse(mesh.depth[t], mesh.intrinsics[t]) for t in frames]
+    return looked_through.looks(numbers, reaches, mesh.source_to_world[list(frames)])
 
 
 def _gain(own: View, sure: NDArray[np.bool_], other: View) -> NDArray[np.float64]:

@@ -6,7 +6,21 @@ from numba import njit
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def crosses_unseen(  # type: ignore[no-untyped-def]
-    rays, inverse_distance, nearest, steps, clear, seen, to_pixels, soon, own_seen, own_back, own_to_pixels
+    rays,
+    inverse_distance,
+    nearest,
+    steps,
+    clear,
+    seen,
+    around,
+    deep,
+    to_pixels,
+    soon,
+    own_seen,
+    own_around,
+    own_deep,
+    own_back,
+    own_to_pixels,
 ):
     """Which lines (m,) cross space that no frame looked into; arguments as in `ex4d.render.looked_through`."""
     count, height, width = seen.shape
@@ -22,8 +36,8 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
             x, y, z = _project(own_to_pixels, px, py, pz)
             if z > 0 and 0 <= x < own_seen.shape[1] and 0 <= y < own_seen.shape[0]:
                 limit, back = own_seen[int(y), int(x)], own_back[int(y), int(x)]
-                empty = z * (1 + clear) < limit
-                hidden = not empty
+                hidden = z * (1 + clear) >= limit
+                empty = not hidden or (z > limit * (1 + own_deep) and z * (1 + clear) < own_around[int(y), int(x)])
                 blocked = back > 0 and z > limit
                 if blocked and z < back:
                     crossing[line] = True
@@ -35,13 +49,16 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
                 x, y, z = _project(to_pixels[one], px, py, pz)
                 if not (z > 0 and 0 <= x < width and 0 <= y < height):
                     continue
-                if z * (1 + clear) < seen[one, int(y), int(x)]:
+                limit = seen[one, int(y), int(x)]
+                if z * (1 + clear) < limit:
                     empty = True
                     empty_soon |= soon[one]
-                    if empty_soon or not blocked:
-                        break
+                elif z > limit * (1 + deep[one]) and z * (1 + clear) < around[one, int(y), int(x)]:
+                    empty = True
                 else:
                     hidden = True
+                if empty_soon or (empty and not blocked):
+                    break
             if (hidden and not empty) or (blocked and not empty_soon):
                 crossing[line] = True
                 break
