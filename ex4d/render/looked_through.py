@@ -162,12 +162,10 @@ def coarse(depth: NDArray[np.float32], intrinsics: NDArray[np.float64]) -> Reach
 
 def _steps(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
     """1 where (H,W) neighbours above and below, or left and right, are not on one plane with a pixel, otherwise 0."""
-    inverse_depth = 1 / depth
-    bent = np.zeros_like(depth)
-    bent[1:-1] = np.abs(2 * inverse_depth[1:-1] - inverse_depth[:-2] - inverse_depth[2:])
-    across = np.abs(2 * inverse_depth[:, 1:-1] - inverse_depth[:, :-2] - inverse_depth[:, 2:])
-    bent[:, 1:-1] = np.maximum(bent[:, 1:-1], across)
-    return (bent > STEP * inverse_depth).astype(np.uint8)
+    inverse_depth, kernel = 1 / depth, np.array([[1, -2, 1]], np.float32)
+    across, along = cv2.filter2D(inverse_depth, -1, kernel), cv2.filter2D(inverse_depth, -1, kernel.T)
+    across[:, [0, -1]] = along[[0, -1]] = 0
+    return (np.maximum(np.abs(across), np.abs(along)) > STEP * inverse_depth).astype(np.uint8)
 
 
 def looks(numbers: Sequence[int], reaches: Sequence[Reach], source_to_world: NDArray[np.float64]) -> Looks:
@@ -183,7 +181,7 @@ def is_gone(mesh: DWMesh, t: int, looks: Looks) -> NDArray[np.bool_]:
     pose, gone = mesh.source_to_world[t], np.zeros(len(points), np.bool_)
     places = (points @ pose[:3, :3].T + pose[:3, 3]).T
     for matrix, seen in zip(looks.to_pixels, looks.seen, strict=True):
-        limit, z = _looked_up(matrix, places, seen)
+        limit, z = _looked_up(matrix, places, 1.0, seen)
         with np.errstate(invalid="ignore"):
             farther = np.log(limit / z)
         if np.isfinite(farther).any():
@@ -221,17 +219,17 @@ def _by_numpy(
     ends = inverse_distance.astype(np.float64) / (1 - 2 * CLEAR)
     crossing, left = np.zeros(len(ends), np.bool_), np.flatnonzero(ends < nearest)
     for step in range(STEPS):
-        distance = 1 / (ends[left] + (step + 0.5) / STEPS * (nearest - ends[left]))
-        points = rays[:, left] * distance
-        seen, around, back, z = _looked_up(own.to_pixels, points, own.reach.seen, own.reach.around, own.back)
+        nearness = ends[left] + (step + 0.5) / STEPS * (nearest - ends[left])
+        maps = own.reach.seen, own.reach.around, own.back
+        seen, around, back, z = _looked_up(own.to_pixels, rays[:, left], nearness, *maps)
         hidden = z * (1 + CLEAR) >= seen
         empty = (z * (1 + CLEAR) < seen) | ((z > seen * (1 + own.reach.deep)) & (z * (1 + CLEAR) < around))
         blocked = (back > 0) & (z > seen)
         behind = blocked & (z < back)
         empty_soon = np.zeros(len(left), np.bool_)
-        maps = zip(others.to_pixels, others.seen, others.around, others.deep, others.soon, strict=True)
-        for matrix, to, thin, deep, soon in maps:
-            seen, around, z = _looked_up(matrix, points, to, thin)
+        each = zip(others.to_pixels, others.seen, others.around, others.deep, others.soon, strict=True)
+        for matrix, *maps_of_frame, deep, soon in each:
+            seen, around, z = _looked_up(matrix, rays[:, left], nearness, *maps_of_frame)
             through = z * (1 + CLEAR) < seen
             empty = empty | through | ((z > seen * (1 + deep)) & (z * (1 + CLEAR) < around))
             hidden = hidden | (z * (1 + CLEAR) >= seen)
@@ -243,21 +241,20 @@ def _by_numpy(
     return crossing
 
 
-def _looked_up(matrix: NDArray[np.float64], points: NDArray[np.float64], *maps: NDArray) -> list[NDArray]:
-    """The values of maps (h,w) at points (3,m), followed by the points' distances; NaN outside."""
+def _looked_up(
+    matrix: NDArray[np.float64], rays: NDArray[np.float64], nearness: NDArray[np.float64] | float, *maps: NDArray
+) -> list[NDArray]:
+    """The distances in maps (h,w) at points (3,m) `rays / nearness`, followed by those of the points themselves, all
+    multiplied by the points' nearness; NaN outside."""
     height, width = maps[0].shape
-    x, y, z = (
-        matrix[:, 0, None] * points[0]
-        + matrix[:, 1, None] * points[1]
-        + matrix[:, 2, None] * points[2]
-        + (matrix[:, 3, None])
-    )
+    turned = matrix[:, 0, None] * rays[0] + matrix[:, 1, None] * rays[1] + matrix[:, 2, None] * rays[2]
+    x, y, z = turned + nearness * matrix[:, 3, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         x, y = x / z, y / z
         inside = (z > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    found = [np.full(len(z), np.nan) for _ in (*maps, z)]
-    at = y[inside].astype(int), x[inside].astype(int)
-    for into, values in zip(found, maps, strict=False):
+    at, found = (y[inside].astype(int), x[inside].astype(int)), []
+    for values in maps:
+        into = np.full(len(z), np.nan)
         into[inside] = values[at]
-    found[-1][inside] = z[inside]
-    return found
+        found.append(nearness * into)
+    return [*found, np.where(inside, z, np.nan)]

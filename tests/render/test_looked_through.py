@@ -103,7 +103,9 @@ def test_ground_in_front_hides_nothing_of_the_ground_behind_it():
     ground = reach.seen[24:49, 10:50]
     assert np.array_equal(ground, depth[24:49, 10:50])
     assert np.array_equal(reach.around[24:49, 10:50], ground)
-    assert (reach.seen[60:90, 59:69] == depth[70, 64]).all()  # and a pixel beside it, where the background may be hidden
+    assert (
+        reach.seen[60:90, 59:69] == depth[70, 64]
+    ).all()  # and a pixel beside it, where the background may be hidden
     assert (reach.seen[60:90, 57] == depth[60:90, 57]).all()
 
 

@@ -22,22 +22,33 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
     own_back,
     own_to_pixels,
 ):
-    """Which lines (m,) cross space that no frame looked into; arguments as in `ex4d.render.looked_through`."""
+    """Which lines (m,) cross space that no frame looked into; arguments as in `ex4d.render.looked_through`.
+
+    Points are `ray / nearness`, so their projection is `matrix[:, :3] @ ray + nearness * matrix[:, 3]`, whose first
+    part is the same along a line; distances from a frame are all multiplied by the point's nearness.
+    """
     count, height, width = seen.shape
     crossing = np.zeros(rays.shape[1], np.bool_)
+    of_own, of_frame = np.empty(3), np.empty(3)
     for line in range(rays.shape[1]):
         end = float(inverse_distance[line]) / (1 - 2 * clear)
         if not end < nearest:
             continue
+        _turn(own_to_pixels, rays, line, of_own)
+        asked, turned = 0, -1  # the frame that looked through the last point mostly looked through the next one too
         for step in range(steps):
-            distance = 1 / (end + (step + 0.5) / steps * (nearest - end))
-            px, py, pz = rays[0, line] * distance, rays[1, line] * distance, rays[2, line] * distance
+            nearness = end + (step + 0.5) / steps * (nearest - end)
             empty, hidden, blocked = False, False, False
-            x, y, z = _project(own_to_pixels, px, py, pz)
+            z = of_own[2] + nearness * own_to_pixels[2, 3]
+            x = (of_own[0] + nearness * own_to_pixels[0, 3]) / z
+            y = (of_own[1] + nearness * own_to_pixels[1, 3]) / z
             if z > 0 and 0 <= x < own_seen.shape[1] and 0 <= y < own_seen.shape[0]:
-                limit, back = own_seen[int(y), int(x)], own_back[int(y), int(x)]
+                row, column = int(y), int(x)
+                limit, back = own_seen[row, column] * nearness, own_back[row, column] * nearness
                 hidden = z * (1 + clear) >= limit
-                empty = not hidden or (z > limit * (1 + own_deep) and z * (1 + clear) < own_around[int(y), int(x)])
+                empty = not hidden or (
+                    z > limit * (1 + own_deep) and z * (1 + clear) < own_around[row, column] * nearness
+                )
                 blocked = back > 0 and z > limit
                 if blocked and z < back:
                     crossing[line] = True
@@ -45,20 +56,26 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
             if empty and not blocked:
                 continue
             empty_soon = False
-            for one in range(count):
-                x, y, z = _project(to_pixels[one], px, py, pz)
-                if not (z > 0 and 0 <= x < width and 0 <= y < height):
-                    continue
-                limit = seen[one, int(y), int(x)]
-                if z * (1 + clear) < limit:
-                    empty = True
-                    empty_soon |= soon[one]
-                elif z > limit * (1 + deep[one]) and z * (1 + clear) < around[one, int(y), int(x)]:
-                    empty = True
-                else:
-                    hidden = True
-                if empty_soon or (empty and not blocked):
-                    break
+            for _ in range(count):
+                if turned != asked:
+                    _turn(to_pixels[asked], rays, line, of_frame)
+                    turned = asked
+                matrix = to_pixels[asked]
+                z = of_frame[2] + nearness * matrix[2, 3]
+                x, y = (of_frame[0] + nearness * matrix[0, 3]) / z, (of_frame[1] + nearness * matrix[1, 3]) / z
+                if z > 0 and 0 <= x < width and 0 <= y < height:
+                    row, column = int(y), int(x)
+                    limit = seen[asked, row, column] * nearness
+                    if z * (1 + clear) < limit:
+                        empty = True
+                        empty_soon |= soon[asked]
+                    elif z > limit * (1 + deep[asked]) and z * (1 + clear) < around[asked, row, column] * nearness:
+                        empty = True
+                    else:
+                        hidden = True
+                    if empty_soon or (empty and not blocked):
+                        break
+                asked = asked + 1 if asked + 1 < count else 0
             if (hidden and not empty) or (blocked and not empty_soon):
                 crossing[line] = True
                 break
@@ -66,8 +83,6 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _project(matrix, px, py, pz):  # type: ignore[no-untyped-def]
-    z = matrix[2, 0] * px + matrix[2, 1] * py + matrix[2, 2] * pz + matrix[2, 3]
-    x = matrix[0, 0] * px + matrix[0, 1] * py + matrix[0, 2] * pz + matrix[0, 3]
-    y = matrix[1, 0] * px + matrix[1, 1] * py + matrix[1, 2] * pz + matrix[1, 3]
-    return x / z, y / z, z
+def _turn(matrix, rays, line, into):  # type: ignore[no-untyped-def]
+    for row in range(3):
+        into[row] = matrix[row, 0] * rays[0, line] + matrix[row, 1] * rays[1, line] + matrix[row, 2] * rays[2, line]
