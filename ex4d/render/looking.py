@@ -125,6 +125,7 @@ class Looker:
         self._neighbours: OrderedDict[tuple, _Neighbours] = OrderedDict()
         self._plates: OrderedDict[tuple, _Plate] = OrderedDict()
         self._frame: tuple[tuple, filling.Frame | None] = ((), None)
+        self._latest_looks: tuple[tuple, looked_through.Looks] | None = None
         self._black: dict[int, NDArray[np.uint8]] = {}
 
     def look(self, key: str, path: Path, view: View) -> NDArray[np.uint8]:
@@ -167,7 +168,7 @@ class Looker:
         )
         against = None if view.others.persistence == "all" else self._against(key, view, view.others, mesh, known)
         if view.others.plate is None:
-            looks = looked_through.looks(known.frames, known.reaches, poses)
+            looks = self._looks(key, view.others, known)
         else:
             plate = self._placed(key, view, view.others.plate, view.others, known)
             mesh_of_plate = replace(plate.mesh, see_through=view.others.persistence == "fill")
@@ -219,11 +220,19 @@ class Looker:
                         f"The clean plate is {width}x{height}, which is too large for Live Coverage: choose a smaller"
                         " working size, or clear the plate."
                     )
-                looks = looked_through.looks(known.frames, known.reaches, others.source_to_world)
-                self._plates[wanted] = _Plate(*coarse_plate(depth, poses, looks, FILTERS[view.occlusion or "default"]))
+                looks, limits = self._looks(key, others, known), FILTERS[view.occlusion or "default"]
+                self._plates[wanted] = _Plate(*coarse_plate(depth, poses, looks, limits))
             _keep_latest(self._plates)
         self._plates.move_to_end(wanted)
         return self._plates[wanted]
+
+    def _looks(self, key: str, others: Others, known: _Neighbours) -> looked_through.Looks:
+        """How far the other frames saw; kept for the latest shot, because stacking the frames takes time."""
+        wanted = (key, others.source_to_world.tobytes())
+        if self._latest_looks is None or self._latest_looks[0] != wanted:
+            looks = looked_through.looks(known.frames, known.reaches, others.source_to_world)
+            self._latest_looks = wanted, looks
+        return self._latest_looks[1]
 
     def _against(self, key: str, view: View, others: Others, mesh: DWMesh, known: _Neighbours) -> filling.Frame:
         """What contradicts filling the frame; kept for the latest frame only, because one camera is moved at a time."""
