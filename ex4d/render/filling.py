@@ -18,12 +18,12 @@ from ex4d.render.scene import Surface, View
 SAME_DISTANCE = 0.02
 """Distances are the same if their ratio differs from 1 by less than this."""
 
-CLOSER = 1.05
-"""A frame that saw a surface from this much closer lends it, because its pixels are finer, even if another frame is
-nearer in time."""
+FINER = 1.05
+"""Of the frames that saw a surface, those whose pixels on it are at most this much larger than the finest may lend it;
+of these, the nearest in time does."""
 
 RIM = 3
-"""Side in pixels of the square that erodes a frame's own mask before it is filled, because its rim is least certain."""
+"""Side in pixels of the square that erodes masks where their rim does not count, because it is least certain."""
 
 NEAREST = 0.999
 """Fraction of a view that is farther away than what counts as its nearest surface."""
@@ -41,12 +41,14 @@ class Frame:
     - No line of sight leads through space that no frame looked into, see `ex4d.render.looked_through`.
 
     Attributes:
-        reach: how far the frame saw, at its full size (H,W).
+        seen: (H,W) float32, the distance up to which everything in front of the frame's mesh is empty.
+        reach: how far the frame looked along lines of sight, at its full size (H,W).
         front, back: (H,W) float32, the range of distances that a moving thing occupies, assuming that it is as deep as
             the smaller of its width and height; infinite and 0 where nothing moves, and None if nothing moves in the
             whole frame.
     """
 
+    seen: NDArray[np.float32]
     reach: looked_through.Reach
     front: NDArray[np.float32] | None
     back: NDArray[np.float32] | None
@@ -55,7 +57,9 @@ class Frame:
     def of(mesh: DWMesh, t: int, moving: NDArray[np.bool_]) -> "Frame":
         """What frame `t` of a mesh knows, given what moves in it (H,W)."""
         ends = _extent(moving, mesh.depth[t], float(mesh.intrinsics[t, 0, 0])) if moving.any() else (None, None)
-        return Frame(looked_through.reach(mesh.depth[t], mesh.intrinsics[t]), *ends)
+        # A pixel shows one depth of a slope and of an edge: next to it, nearer ones may be there.
+        seen = np.asarray(cv2.erode(mesh.depth[t], _square(RIM)), np.float32)
+        return Frame(seen, looked_through.reach(mesh.depth[t], mesh.intrinsics[t]), *ends)
 
     def has_looked_through(self, camera: "Camera", at: "Pixels", inverse: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether points (n,m) lie in front of what the frame sees there.
@@ -65,7 +69,7 @@ class Frame:
             at: the m pixels.
             inverse: (n,m) 1 / distance from the camera; 0 where there is no point.
         """
-        height, width = self.reach.seen.shape
+        height, width = self.seen.shape
         to_source = self.reach.intrinsics @ camera.to_source[:3]
         along = (to_source[:, :3] @ camera.rays(at)).astype(np.float32)
         from_eye = to_source[:, 3:].astype(np.float32)
@@ -79,12 +83,12 @@ class Frame:
             there, x, y, z = there[inside], x[inside], y[inside], z[inside]
             # A point just inside may be rounded to the edge by the division.
             row, column = np.minimum((y / z).astype(int), height - 1), np.minimum((x / z).astype(int), width - 1)
-            into[there] = z * (1 + SAME_DISTANCE) < self.reach.seen[row, column]
+            into[there] = z * (1 + SAME_DISTANCE) < self.seen[row, column]
         return empty
 
     def own(self, camera: "Camera") -> looked_through.Own:
         """What the frame knows about the space in front of a camera."""
-        back = np.zeros_like(self.reach.seen) if self.back is None else self.back
+        back = np.zeros_like(self.seen) if self.back is None else self.back
         return looked_through.Own(self.reach, back, self.reach.intrinsics @ camera.to_source[:3])
 
     def beside_movers(self, camera: "Camera", surface: Surface, sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -96,9 +100,9 @@ class Frame:
         beside = np.zeros(sure.shape, np.uint8)
         if self.front is None or self.back is None:
             return beside > 0
-        height, width = self.reach.seen.shape
+        height, width = self.seen.shape
         rows, columns = np.nonzero(~sure & (surface.ids >= 0))
-        row, column = np.divmod(np.minimum(surface.ids[rows, columns] >> 1, self.reach.seen.size - 1), width)
+        row, column = np.divmod(np.minimum(surface.ids[rows, columns] >> 1, self.seen.size - 1), width)
         below, right = np.minimum(row + 1, height - 1), np.minimum(column + 1, width - 1)
         corners = [(row, column), (below, column), (row, right), (below, right)]
         nearest = np.minimum.reduce([self.front[at] for at in corners])
@@ -135,6 +139,25 @@ class Camera:
 
 
 @dataclass(frozen=True)
+class Lenders:
+    """The source cameras of n other views.
+
+    Attributes:
+        places: (n,3) in the axes of the camera that looks.
+        focals: (n,) pixels.
+    """
+
+    places: NDArray[np.float64]
+    focals: NDArray[np.float64]
+
+    def pixel_sizes(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The size (n,m) of each view's pixels at points (3,m), in the unit of the depth."""
+        at, places, focals = (array.astype(np.float32) for array in (points, self.places, self.focals))
+        away = [np.sqrt(np.square(at - place[:, None]).sum(axis=0)) for place in places]
+        return np.asarray(np.stack(away) / focals[:, None], np.float32)
+
+
+@dataclass(frozen=True)
 class Filled:
     """Which pixels are filled, and from which views.
 
@@ -154,7 +177,7 @@ def filled(
     frame: Frame | None,
     camera: Camera,
     sight: looked_through.Sight,
-    places: NDArray[np.float64] | None = None,
+    lenders: Lenders | None = None,
 ) -> Filled | None:
     """Which pixels of a frame's own view are filled from views of other frames.
 
@@ -165,8 +188,7 @@ def filled(
         frame: what contradicts filling; None fills with everything that the others saw.
         camera: of all these views.
         sight: how far other frames saw, from that camera.
-        places: (n,3) where the other views' source cameras were, in the axes of that camera; None if it does not matter
-            which of several frames lends a surface.
+        lenders: the other views' source cameras; None if it does not matter which of several frames lends a surface.
 
     Returns:
         None if there is nothing to fill, or no view to fill it from.
@@ -178,7 +200,8 @@ def filled(
     surfaces = [view.surface.inverse_distance for view in others if view.surface]
     rows, columns = np.nonzero(wanted)
     inverse = np.stack([surface[rows, columns] for surface in surfaces])
-    rim = own.mask[rows, columns] > 0  # what is better than the rim of the frame itself is not at a rim
+    # Where the frame shows its own rim, only pixels that are not at a rim themselves are better.
+    rim = own.mask[rows, columns] > 0
     for seen, view in zip(inverse, others, strict=True):
         seen[~np.where(rim, eroded(view.mask)[rows, columns], view.mask[rows, columns] > 0)] = 0
     if frame is not None:
@@ -186,11 +209,11 @@ def filled(
     nearest = inverse.max(axis=0)
     fills = nearest > 0
     at = rows[fills], columns[fills]
-    # The nearest surface; among frames that show the same one, the nearest in time of those that were close to it.
+    # Of the frames that show the nearest surface, those with the finest pixels; of these, the nearest in time.
     lends = inverse[:, fills] >= nearest[fills] * np.float32(1 - SAME_DISTANCE)
-    if places is not None:
-        away = np.where(lends, _distances(camera.rays(at) / nearest[fills], places), np.inf)
-        lends = away <= CLOSER * away.min(axis=0)
+    if lenders is not None:
+        size = np.where(lends, lenders.pixel_sizes(camera.rays(at) / nearest[fills]), np.inf)
+        lends = size <= FINER * size.min(axis=0)
     by = lends.argmax(axis=0)
     if frame is not None:
         in_view = float(np.quantile(own.surface.inverse_distance, NEAREST))
@@ -207,12 +230,6 @@ def eroded(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def widened(moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Moving things (H,W), widened so far that nothing of them remains in what another frame lends."""
     return cv2.dilate(moving.astype(np.uint8), _square(_AROUND)) > 0
-
-
-def _distances(points: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Distances (n,m) of points (3,m) from places (n,3)."""
-    near = points.astype(np.float32), places.astype(np.float32)
-    return np.stack([np.sqrt(np.square(near[0] - place[:, None]).sum(axis=0)) for place in near[1]])
 
 
 def _square(side: int) -> NDArray[np.uint8]:

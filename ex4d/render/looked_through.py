@@ -37,13 +37,16 @@ GONE, GONE_TIMES = 0.03, 5.0
 by this multiple of the median difference between the two frames' depths, whichever is larger."""
 
 GRID = 512
-"""Minimum points along the longer side of the grid that stores how far a frame saw, if its depth has as many."""
+"""Maximum points along the longer side of the grid that stores how far a frame saw."""
+
 THIN, DEEP = 36, 2.0
-"""Things are thin if narrower than this fraction of the picture's longer side, and assumed to be at most `DEEP` times
-as deep as that is wide."""
-STEP = 0.01
-"""Neighbouring pixels are on either side of a step if their inverse depth differs from that of a plane by more than
-this fraction."""
+"""A thing is thin if narrower than 1 / `THIN` of the picture's longer side. Every thin thing is assumed to be at most
+`DEEP` times that limit deep, however narrow it is."""
+
+JUMP = 0.01
+"""Depth jumps at a pixel if its inverse differs from the plane through its neighbours by more than this fraction. Grain
+of 0.5 % in the depth is enough for most pixels to count as jumps, where everything is as if there were no slopes."""
+
 CLEAR = 0.01
 """A point is in front of a surface if nearer by this fraction of its distance; a line ends twice as far before it."""
 
@@ -120,8 +123,8 @@ class Reach:
 
     Attributes:
         seen: (h,w) float32, the distance along its axis up to which it looked through.
-        around: (h,w) float32, the distance of what surrounds a thin thing; elsewhere the same as `seen`. From the back
-            of the thing, at `seen * (1 + deep)`, up to there, space is assumed to be empty.
+        around: (h,w) float32, the distance of what surrounds a thin thing, or the crest of a sharp ridge; elsewhere the
+            same as `seen`. From the thing's back, at `seen * (1 + deep)`, up to there, space is assumed to be empty.
         deep: how deep thin things are at most, as a fraction of their distance.
         intrinsics: (3,3) of the grid.
     """
@@ -132,41 +135,41 @@ class Reach:
     intrinsics: NDArray[np.float64]
 
 
-def reach(depth: NDArray[np.float32], intrinsics: NDArray[np.float64], step: int = 1) -> Reach:
-    """How far a frame with this depth (H,W) saw, at every `step`-th pixel.
+def reach(depth: NDArray[np.float32], intrinsics: NDArray[np.float64], stride: int = 1) -> Reach:
+    """How far a frame with this depth (H,W) saw, at every `stride`-th pixel.
 
-    At a step of the depth, each grid point has the nearest of the pixels around it, because the background may be
-    hidden there. On slopes it has its own depth, so that the ground in front hides nothing of the ground behind.
+    Where the depth jumps, each grid point has the nearest of the pixels around it, because the background may be hidden
+    there. On slopes it has its own depth, so that the ground in front hides nothing of the ground behind.
     """
-    side = step + 2
+    side = stride + 2
     square = np.ones((side, side), np.uint8)
     near = cv2.erode(depth, square, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
-    beside = cv2.dilate(_steps(depth), square, anchor=(1, 1))
-    height, width = (size // step * step for size in depth.shape)
-    of_grid, centre = (slice(0, height, step), slice(0, width, step)), step // 2
+    beside = cv2.dilate(_jumps(depth), square, anchor=(1, 1))
+    height, width = (size // stride * stride for size in depth.shape)
+    of_grid, centre = (slice(0, height, stride), slice(0, width, stride)), stride // 2
     seen = np.where(
-        beside[of_grid], near[of_grid], depth[centre : height + centre : step, centre : width + centre : step]
+        beside[of_grid], near[of_grid], depth[centre : height + centre : stride, centre : width + centre : stride]
     )
     thin = max(seen.shape) / THIN
-    wider = np.ones((int(thin) + 2 | 1,) * 2, np.uint8)  # because `near` makes everything wider by a pixel at each side
+    wider = np.ones((int(thin) + 2 | 1,) * 2, np.uint8)  # odd; `near` makes everything wider by a pixel at each side
     around = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, wider, borderType=cv2.BORDER_REPLICATE)
     intrinsics = intrinsics.copy()
-    intrinsics[:2] /= step
+    intrinsics[:2] /= stride
     return Reach(seen, np.asarray(around, np.float32), DEEP * thin / float(intrinsics[0, 0]), intrinsics)
 
 
 def coarse(depth: NDArray[np.float32], intrinsics: NDArray[np.float64]) -> Reach:
-    """`reach` on a coarse grid."""
-    return reach(depth, intrinsics, max(1, max(depth.shape) // GRID))
+    """`reach` on a grid of at most `GRID` points along its longer side."""
+    return reach(depth, intrinsics, min(-(-max(depth.shape) // GRID), *depth.shape))
 
 
-def _steps(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """1 where (H,W) neighbours above and below, or left and right, are not on one plane with a pixel, otherwise 0."""
+def _jumps(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """1 where (H,W) neighbours above and below, or left and right, are not on one plane with the pixel, otherwise 0."""
     inverse_depth, kernel = 1 / depth, np.array([[1, -2, 1]], np.float32)
     across, along = cv2.filter2D(inverse_depth, -1, kernel), cv2.filter2D(inverse_depth, -1, kernel.T)
     across[:, [0, -1]], along[[0, -1]] = 0, 0
     bent = np.maximum(np.abs(across, out=across), np.abs(along, out=along), out=across)  # in place: 8 times as fast
-    inverse_depth *= np.float32(STEP)
+    inverse_depth *= np.float32(JUMP)
     return (bent > inverse_depth).view(np.uint8)
 
 

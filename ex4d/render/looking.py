@@ -33,14 +33,14 @@ KEPT_BYTES = 256 << 20
 """Maximum memory for depth that is kept, across all shots."""
 
 MOST_PIXELS = 1 << 26
-"""Maximum size of one frame of depth; its mesh, and what is derived from it, take about 20 bytes per pixel."""
+"""Maximum size of one frame of depth; its mesh, and what is derived from it, take about 35 bytes per pixel."""
 
 MOST_PLATE_PIXELS = 1 << 23
 """Maximum size of one frame of a clean plate, all frames of which are read for the first look."""
 
 KEPT_SHOTS = 4
-"""Number of shots whose other frames are kept; each takes about 2 MB, and its moving mask at most `MOST_BYTES`. As many
-clean plates are kept, which take about 4 MB each."""
+"""Number of shots whose other frames are kept; each takes about 12 MB, and its moving mask at most `MOST_BYTES`.
+As many clean plates are kept, which take about 16 MB each."""
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,22 @@ _GAIN = 1.5
 
 @dataclass(frozen=True)
 class _Lenders:
-    """Views that lend to a frame, the nearest in time first, their numbers in `Lent.frames`, and the poses (n,4,4) of
-    the cameras that saw what they show."""
+    """Views that lend to a frame, the nearest in time first, their numbers in `Lent.frames`, and the poses (n,4,4) and
+    focal lengths (n,) in pixels of the cameras that saw what they show."""
 
     views: Sequence[View]
     numbers: Sequence[int]
     poses: NDArray[np.float64]
+    focals: NDArray[np.float64]
+
+    def and_those_of(self, others: "_Lenders") -> "_Lenders":
+        """These and others."""
+        return _Lenders(
+            [*self.views, *others.views],
+            [*self.numbers, *others.numbers],
+            np.concatenate([self.poses, others.poses]),
+            np.concatenate([self.focals, others.focals]),
+        )
 
 
 class World:
@@ -103,12 +113,8 @@ class World:
                     asked = nearest_first(self._donors, t)
                     others = self._lenders(self._still, asked, camera)
                     if self._plate is not None:
-                        plate = self._lenders(self._plate, range(len(self._plate.mesh)), camera)
-                        others = _Lenders(
-                            [*others.views, *plate.views],
-                            [*asked, *(len(self._scene.mesh) + n for n in plate.numbers)],
-                            np.concatenate([others.poses, plate.poses]),
-                        )
+                        plates, first = range(len(self._plate.mesh)), len(self._scene.mesh)
+                        others = others.and_those_of(self._lenders(self._plate, plates, camera, first))
                     kept = None
                     if self._earlier is not None:
                         kept = self._lenders(self._earlier, self._of_take_nearest_first(t), camera)
@@ -116,10 +122,15 @@ class World:
                 for filled in waiting:
                     yield filled.result()
 
-    def _lenders(self, scene: Scene, frames: Sequence[int], camera: int) -> _Lenders:
-        """Frames of a scene, seen from a camera of the path."""
-        views = list(self._engine.views(scene, [(n, camera) for n in frames], surfaces=True))
-        return _Lenders(views, frames, scene.mesh.source_to_world[list(frames)])
+    def _lenders(self, scene: Scene, frames: Sequence[int], camera: int, first: int = 0) -> _Lenders:
+        """Frames of a scene, seen from a camera of the path; frame 0 has the number `first` in `Lent.frames`."""
+        views, mesh, chosen = (
+            self._engine.views(scene, [(n, camera) for n in frames], surfaces=True),
+            scene.mesh,
+            list(frames),
+        )
+        focals = mesh.intrinsics[chosen, 0, 0]
+        return _Lenders(list(views), [first + n for n in frames], mesh.source_to_world[chosen], focals)
 
     def _of_take_nearest_first(self, t: int) -> list[int]:
         """Numbers of the earlier take's frames, the nearest in time to frame `t` first."""
@@ -128,7 +139,7 @@ class World:
         return sorted(range(len(frames)), key=lambda n: abs(frames[n] - t))
 
     def _filled(self, t: int, camera: int, own: View, others: _Lenders, kept: _Lenders | None) -> View:
-        """The view of frame `t` from a camera of the path, filled from views of other frames, nearest in time first,
+        """The view of frame `t` from a camera of the path, filled from views of other frames,
         then from those of an earlier take."""
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
         frame = None if self._scene.persistence == "all" else filling.Frame.of(self._scene.mesh, t, self._moving[t])
@@ -153,12 +164,12 @@ class World:
         colour: NDArray[np.uint8],
     ) -> Lent | None:
         """What other views lend to a frame where (h,w) it is not `known`; writes their colours into `colour`."""
-        views, asked, path = lenders.views, lenders.numbers, self._scene.path
+        views, numbers, path = lenders.views, lenders.numbers, self._scene.path
         pose = path.camera_to_world[camera]
         to_source = transforms.inverse(self._scene.mesh.source_to_world[t]) @ pose
         eye = filling.Camera(to_source, path.intrinsics[camera])
-        places = (transforms.inverse(pose) @ lenders.poses)[:, :3, 3]
-        filled = filling.filled(own, known, views, frame, eye, looks.from_camera(pose, t), places)
+        cameras = filling.Lenders((transforms.inverse(pose) @ lenders.poses)[:, :3, 3], lenders.focals)
+        filled = filling.filled(own, known, views, frame, eye, looks.from_camera(pose, t), cameras)
         if filled is None:
             return None
         sure = filling.eroded(own.mask)
@@ -168,10 +179,10 @@ class World:
             by = filled.by == number
             at, view = (rows[by], columns[by]), views[number]
             assert view.surface is not None
-            gains[asked[number]] = gain = _gain(own, sure, view)
+            gains[numbers[number]] = gain = _gain(own, sure, view)
             colour[at] = np.clip(view.colour[at] * gain + 0.5, 0, 255).astype(np.uint8)
             inverse_distance[by] = view.surface.inverse_distance[at]
-        frames = np.asarray(asked, np.uint16)[filled.by]
+        frames = np.asarray(numbers, np.uint16)[filled.by]
         return Lent(rows.astype(np.uint16), columns.astype(np.uint16), frames, inverse_distance, gains)
 
 

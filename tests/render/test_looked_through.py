@@ -109,39 +109,93 @@ def test_ground_in_front_hides_nothing_of_the_ground_behind_it():
     assert (reach.seen[60:90, 57] == depth[60:90, 57]).all()
 
 
-def test_a_surface_comes_from_the_frame_that_was_closest_to_it():
-    scene = shot([0.0, -1.5, -0.8, 0.8], [POLE])
-    nearer = scene.mesh.source_to_world.copy()
-    nearer[1, 2, 3] = 4.0  # frame 1 sees the wall from 6 instead of 10
-    depth = scene.mesh.depth.copy()
-    depth[1] = 6.0
-    scene = replace(scene, mesh=replace(scene.mesh, source_to_world=nearer, depth=depth))
-    lent = render(scene).lent[0]
-    by_first = lent.frames == 1
-    from_first = np.linalg.norm(wall_points(lent, scene) - nearer[1, :3, 3], axis=1)
-    from_second = np.linalg.norm(wall_points(lent, scene) - nearer[2, :3, 3], axis=1)
-    assert by_first.any()
-    assert (from_first[by_first] <= 1.06 * from_second[by_first]).all()
+def plain_walls(lens, poses, distances):
+    """Frames that see nothing but a wall at z = 10 without texture, from cameras of which frame 0 sees little."""
+    count = len(poses)
+    depth = np.stack([np.full((64, 96), distance, np.float32) for distance in distances])
+    depth[0, :, 48:] = 4  # something wide stands in front
+    mesh = DWMesh.from_depth(DepthVideo(depth, lens, "made"), poses)
+    path = CameraPath(np.stack([pose(ASIDE)] * count), np.tile(K, (count, 1, 1)), 96, 64)
+    pictures = np.full((count, 64, 96, 3), 128, np.uint8)
+    return Scene(mesh, pictures, path, persistence="all", moving=np.zeros(depth.shape, np.bool_))
 
 
-def wall_points(lent, scene):
-    """Points (m,3) in the world that other frames lend to the first."""
-    x = (lent.columns + 0.5 - K[0, 2]) / K[0, 0]
-    y = (lent.rows + 0.5 - K[1, 2]) / K[1, 1]
-    distance = 1 / lent.inverse_distance
-    return np.stack([x * distance, y * distance, distance], axis=1) + scene.path.camera_to_world[0, :3, 3]
+def test_a_surface_comes_from_the_frame_that_was_closest_to_it_and_of_equals_from_the_nearest_in_time():
+    closer = pose(ASIDE)
+    closer[2, 3] = 4.0
+    poses, lens = np.stack([pose(0.0), pose(ASIDE), pose(ASIDE), closer]), np.tile(K, (4, 1, 1))
+    lent = render(plain_walls(lens, poses, [10, 10, 10, 6])).lent[0]
+    assert set(np.unique(lent.frames)) == {1, 3}
+    inside = (np.abs(lent.columns - 48.0) < 25) & (np.abs(lent.rows - 32.0) < 17)  # what the closer camera saw
+    assert (lent.frames[inside] == 3).all()
+    assert (lent.frames[~inside & (lent.columns < 10)] == 1).all()
+
+
+def test_a_surface_comes_from_the_frame_that_had_zoomed_in_on_it():
+    farther = pose(ASIDE)
+    farther[2, 3] = -1.0
+    lens = np.tile(K, (3, 1, 1))
+    lens[2, :2, :2] *= 3
+    lent = render(plain_walls(lens, np.stack([pose(0.0), pose(ASIDE), farther]), [10, 10, 11])).lent[0]
+    inside = (np.abs(lent.columns - 48.0) < 14) & (np.abs(lent.rows - 32.0) < 9)
+    assert inside.any()
+    assert (lent.frames[inside] == 2).all()
+
+
+def test_a_plates_frames_lend_by_their_own_distance():
+    poses, lens = np.stack([pose(0.0), pose(ASIDE)]), np.tile(K, (2, 1, 1))
+    scene = plain_walls(lens, poses, [10, 10])
+    closer = pose(ASIDE)
+    closer[2, 3] = 4.0
+    video = DepthVideo(np.full((1, 64, 96), 6, np.float32), K[None], "plate")
+    plate = Plate(DWMesh.from_depth(video, closer[None]), np.full((1, 64, 96, 3), 128, np.uint8))
+    lent = render(replace(scene, plate=plate)).lent[0]
+    inside = (np.abs(lent.columns - 48.0) < 25) & (np.abs(lent.rows - 32.0) < 17)
+    assert inside.any()
+    assert (lent.frames[inside] == 2).all()
+
+
+def test_from_high_above_flat_ground_no_stripes_stay_open():
+    height, width = 144, 256
+    lens = np.array([[0.9 * width, 0, width / 2], [0, 0.9 * width, 0.4 * height], [0, 0, 1]])
+    down = (np.arange(height) + 0.5 - lens[1, 2]) / lens[1, 1]
+    above = np.array([1.6, 5.6, 9.6])
+    rows = [np.where(down > 0, np.minimum(up / np.maximum(down, 1e-6), 200), 200) for up in above]
+    depth = np.stack([np.tile(row[:, None], width) for row in rows]).astype(np.float32)
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    poses[:, 1, 3], poses[:, 2, 3] = 1.6 - above, [0, 4, 8]
+    mesh = DWMesh.from_depth(DepthVideo(depth, np.tile(lens, (3, 1, 1)), "made"), poses)
+    eye = np.eye(4)
+    eye[:2, 3] = 1.5, -8
+    path = CameraPath(np.tile(eye, (3, 1, 1)), np.tile(lens, (3, 1, 1)), width, height)
+    pictures = np.full((3, height, width, 3), 128, np.uint8)
+    seen = render(Scene(mesh, pictures, path, persistence="fill", moving=np.zeros(depth.shape, np.bool_)))
+    assert (seen.mask[0] > 0).mean() > 0.86
+    ground = seen.mask[0, int(lens[1, 2]) + 22 : -20, 40:-40] > 0
+    assert (ground.mean(axis=1) > 0.99).all()
+
+
+def test_thin_things_of_a_plate_hide_as_little_as_those_of_the_shot():
+    depth, _picture = seen_from(0.0, [(-0.03, 0.03, 4.0, 4.1)])
+    grids = [looked_through.coarse(depth, K)]
+    ours, theirs = looked_through.looks([0], grids, pose(0.0)[None]), looked_through.looks([3], grids, pose(0.5)[None])
+    both = ours.and_those_of(theirs)
+    assert both.deep.tolist() == [grids[0].deep] * 2
+    assert np.array_equal(both.around, np.stack([grids[0].around] * 2))
+    assert (both.around[1] > 9).all()
+    assert (both.seen[1] < 5).any()
 
 
 def test_behind_something_that_moves_only_frames_that_are_near_in_time_count():
     depth = np.stack([seen_from(0.0, [POLE])[0], seen_from(0.8, [])[0]])  # it is gone in the other frame
-    grids = [looked_through.coarse(one, K) for one in depth]
+    reaches = [looked_through.coarse(one, K) for one in depth]
     back = np.where(depth[0] < 9, np.float32(4.5), np.float32(0))
     own = looked_through.Own(looked_through.reach(depth[0], K), back, K @ pose(ASIDE)[:3])
     columns = (np.arange(96) + 0.5 - K[0, 2]) / K[0, 0]
     rays, ends = np.stack([columns, np.zeros(96), np.ones(96)]), np.full(96, 0.1, np.float32)
 
     def crossing(numbers):
-        looks = looked_through.looks(numbers, grids, np.stack([pose(0.0), pose(0.8)]))
+        looks = looked_through.looks(numbers, reaches, np.stack([pose(0.0), pose(0.8)]))
         return looked_through.crosses_unseen(rays, ends, 0.25, own, looks.from_camera(pose(ASIDE), 0))
 
     soon, late = crossing([0, looked_through.SOON]), crossing([0, looked_through.SOON + 1])
@@ -186,8 +240,8 @@ def test_every_engine_leaves_out_the_same_faces(name):
 def test_without_numba_the_same_lines_are_followed(monkeypatch):
     scene = shot([0.0, 0.8, 0.4], [POLE])
     mesh = scene.mesh
-    grids = [looked_through.coarse(mesh.depth[t], mesh.intrinsics[t]) for t in range(3)]
-    sight = looked_through.looks(range(3), grids, mesh.source_to_world).from_camera(pose(ASIDE), 0)
+    reaches = [looked_through.coarse(mesh.depth[t], mesh.intrinsics[t]) for t in range(3)]
+    sight = looked_through.looks(range(3), reaches, mesh.source_to_world).from_camera(pose(ASIDE), 0)
     back = np.where(mesh.depth[0] < 9, np.float32(5), np.float32(0))
     own = looked_through.Own(looked_through.reach(mesh.depth[0], K), back, K @ pose(ASIDE)[:3])
     random = np.random.default_rng(0)

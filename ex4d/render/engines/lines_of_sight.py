@@ -34,8 +34,11 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
         end = float(inverse_distance[line]) / (1 - 2 * clear)
         if not end < nearest:
             continue
-        _turn(own_to_pixels, rays, line, of_own)
-        asked, turned = 0, -1  # the frame that looked through the last point mostly looked through the next one too
+        _rotate(own_to_pixels, rays, line, of_own)
+        asked, rotated = (
+            0,
+            -1,
+        )  # start with the frame that looked through the last point: mostly it did so at the next too
         for step in range(steps):
             nearness = end + (step + 0.5) / steps * (nearest - end)
             empty, hidden, blocked = False, False, False
@@ -57,9 +60,9 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
                 continue
             empty_soon = False
             for _ in range(count):
-                if turned != asked:
-                    _turn(to_pixels[asked], rays, line, of_frame)
-                    turned = asked
+                if rotated != asked:
+                    _rotate(to_pixels[asked], rays, line, of_frame)
+                    rotated = asked
                 matrix = to_pixels[asked]
                 z = of_frame[2] + nearness * matrix[2, 3]
                 x, y = (of_frame[0] + nearness * matrix[0, 3]) / z, (of_frame[1] + nearness * matrix[1, 3]) / z
@@ -83,6 +86,7 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _turn(matrix, rays, line, into):  # type: ignore[no-untyped-def]
+def _rotate(matrix, rays, line, into):  # type: ignore[no-untyped-def]
+    """Write `matrix[:, :3] @ rays[:, line]` into an array (3,)."""
     for row in range(3):
         into[row] = matrix[row, 0] * rays[0, line] + matrix[row, 1] * rays[1, line] + matrix[row, 2] * rays[2, line]
