@@ -8,7 +8,8 @@ things: a lamp post hides a strip of the street from every frame, but hardly eve
 
 Another moving thing may hide behind one that moves. So where the frame's own view was blocked by a moving thing, only
 frames at most `SOON` frames away count, and those of a clean plate, which show what is there; and right behind the
-thing is its far side, see `ex4d.render.filling.Frame`.
+thing is its far side, see `ex4d.render.filling.Frame`. A moving thing that is cut off by the border of the picture goes
+on beyond it.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ place behind an actor who does not move would fill none of it; figures are in do
 GONE, GONE_TIMES = 0.03, 5.0
 """Something that a frame saw is gone if another frame looked through it and beyond, by this fraction of the distance or
 by this multiple of the median difference between the two frames' depths, whichever is larger."""
+
+BEYOND = 8
+"""A moving thing that is cut off by the border of the picture goes on outside, by 1 / `BEYOND` of the longer side."""
 
 GRID = 512
 """Maximum points along the longer side of the grid that stores how far a frame saw."""
@@ -211,9 +215,10 @@ def crosses_unseen(
         return _by_numpy(rays, inverse_distance, nearest, own, others)
     from ex4d.render.engines.lines_of_sight import crosses_unseen as compiled
 
+    beyond = max(own.back.shape) // BEYOND
     known = others.seen, others.around, others.deep, others.to_pixels, others.soon
     of_own = own.reach.seen, own.reach.around, own.reach.deep, own.back, own.to_pixels
-    crossing: NDArray[np.bool_] = compiled(rays, inverse_distance, nearest, STEPS, CLEAR, *known, *of_own)
+    crossing: NDArray[np.bool_] = compiled(rays, inverse_distance, nearest, STEPS, CLEAR, *known, *of_own, beyond)
     return crossing
 
 
@@ -230,7 +235,10 @@ def _by_numpy(
         hidden = z * (1 + CLEAR) >= seen
         empty = (z * (1 + CLEAR) < seen) | ((z > seen * (1 + own.reach.deep)) & (z * (1 + CLEAR) < around))
         blocked = (back > 0) & (z > seen)
-        behind = blocked & (z < back)
+        front, side, z = _looked_up(
+            own.to_pixels, rays[:, left], nearness, own.reach.seen, own.back, beyond=max(own.back.shape) // BEYOND
+        )
+        behind = (z * (1 + CLEAR) >= front) & (z < side)
         empty_soon = np.zeros(len(left), np.bool_)
         each = zip(others.to_pixels, others.seen, others.around, others.deep, others.soon, strict=True)
         for matrix, *maps_of_frame, deep, soon in each:
@@ -247,17 +255,23 @@ def _by_numpy(
 
 
 def _looked_up(
-    matrix: NDArray[np.float64], rays: NDArray[np.float64], nearness: NDArray[np.float64] | float, *maps: NDArray
+    matrix: NDArray[np.float64],
+    rays: NDArray[np.float64],
+    nearness: NDArray[np.float64] | float,
+    *maps: NDArray,
+    beyond: int = 0,
 ) -> list[NDArray]:
     """The distances in maps (h,w) at points (3,m) `rays / nearness`, followed by those of the points themselves, all
-    multiplied by the points' nearness; NaN outside."""
+    multiplied by the points' nearness; NaN outside. For `beyond` pixels, the maps go on as at their border.
+    """
     height, width = maps[0].shape
     turned = matrix[:, 0, None] * rays[0] + matrix[:, 1, None] * rays[1] + matrix[:, 2, None] * rays[2]
     x, y, z = turned + nearness * matrix[:, 3, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         x, y = x / z, y / z
-        inside = (z > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    at, found = (y[inside].astype(int), x[inside].astype(int)), []
+        inside = (z > 0) & (x >= -beyond) & (x < width + beyond) & (y >= -beyond) & (y < height + beyond)
+    row, column = y[inside].astype(int), x[inside].astype(int)
+    at, found = (row.clip(0, height - 1), column.clip(0, width - 1)), []
     for values in maps:
         into = np.full(len(z), np.nan)
         into[inside] = values[at]

@@ -204,6 +204,23 @@ def test_behind_something_that_moves_only_frames_that_are_near_in_time_count():
     assert np.array_equal(crossing([0, looked_through.ANY_TIME]), soon)  # a clean plate
 
 
+def test_someone_who_walks_out_of_the_picture_hides_what_is_just_outside_of_it():
+    depth, _picture = seen_from(0.0, [])
+    depth[:, 90:] = 4.0
+    back = np.where(depth < 9, np.float32(5), np.float32(0))
+    columns = (np.arange(96, 120) + 0.5 - K[0, 2]) / K[0, 0]  # right of the picture, 96 pixels wide
+    rays, ends = np.stack([columns, np.zeros(24), np.ones(24)]), np.full(24, 0.1, np.float32)
+    of_other = looked_through.coarse(np.full((64, 96), 10, np.float32), K)
+    sight = looked_through.looks([1], [of_other], pose(1.0)[None]).from_camera(pose(0.0), 0)
+
+    def crossing(back):
+        own = looked_through.Own(looked_through.reach(depth, K), back, K @ np.eye(4)[:3])
+        return looked_through.crosses_unseen(rays, ends, 0.3, own, sight)
+
+    assert np.array_equal(crossing(back), np.arange(24) < 96 // 8)
+    assert not crossing(np.zeros_like(back)).any()
+
+
 def test_behind_an_actor_who_stands_all_the_time_a_plate_that_saw_the_wall_fills_it_with_the_wall():
     scene = shot([0.0] * 3, [POLE])
     moves = scene.mesh.depth < 9

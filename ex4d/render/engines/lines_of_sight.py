@@ -21,6 +21,7 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
     own_deep,
     own_back,
     own_to_pixels,
+    beyond,
 ):
     """Which lines (m,) cross space that no frame looked into; arguments as in `ex4d.render.looked_through`.
 
@@ -28,6 +29,7 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
     part is the same along a line; distances from a frame are all multiplied by the point's nearness.
     """
     count, height, width = seen.shape
+    own_height, own_width = own_seen.shape
     crossing = np.zeros(rays.shape[1], np.bool_)
     of_own, of_frame = np.empty(3), np.empty(3)
     for line in range(rays.shape[1]):
@@ -45,17 +47,17 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
             z = of_own[2] + nearness * own_to_pixels[2, 3]
             x = (of_own[0] + nearness * own_to_pixels[0, 3]) / z
             y = (of_own[1] + nearness * own_to_pixels[1, 3]) / z
-            if z > 0 and 0 <= x < own_seen.shape[1] and 0 <= y < own_seen.shape[0]:
-                row, column = int(y), int(x)
+            if z > 0 and -beyond <= x < own_width + beyond and -beyond <= y < own_height + beyond:
+                row, column = min(max(int(y), 0), own_height - 1), min(max(int(x), 0), own_width - 1)
                 limit, back = own_seen[row, column] * nearness, own_back[row, column] * nearness
-                hidden = z * (1 + clear) >= limit
-                empty = not hidden or (
-                    z > limit * (1 + own_deep) and z * (1 + clear) < own_around[row, column] * nearness
-                )
-                blocked = back > 0 and z > limit
-                if blocked and z < back:
+                if z * (1 + clear) >= limit and z < back:
                     crossing[line] = True
                     break
+                if 0 <= x < own_width and 0 <= y < own_height:
+                    hidden = z * (1 + clear) >= limit
+                    around_it = own_around[row, column] * nearness
+                    empty = not hidden or (z > limit * (1 + own_deep) and z * (1 + clear) < around_it)
+                    blocked = back > 0 and z > limit
             if empty and not blocked:
                 continue
             empty_soon = False
