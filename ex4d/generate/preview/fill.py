@@ -1,12 +1,13 @@
 """The preview generator: no neural network; things and the background are continued where the source saw nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.generate.base import Generated, Request
+from ex4d.generate.preview import steady
 from ex4d.generate.preview.background import FRAMES, background
 from ex4d.generate.preview.inpaint import inpaint
 from ex4d.generate.preview.sides import sides
@@ -49,7 +50,8 @@ def filled(
     Args:
         conditioning: T frames.
         scene: what it was rendered from. Holes show the sides of things (`ex4d.generate.preview.sides`), and elsewhere
-            the background (`ex4d.generate.preview.background`). Without a scene they are inpainted.
+            the background (`ex4d.generate.preview.background`), averaged over some frames where it is known what stands
+            still (`ex4d.generate.preview.steady`). Without a scene they are inpainted.
         engine: renders the scene; None uses the fastest that can run here.
         progress: called after each frame; raises `Cancelled` to stop.
     """
@@ -61,16 +63,27 @@ def filled(
     if scene is None:
         pictures = (inpaint(result[t], conditioning.mask[t] == 0) for t in holes)
     else:
-        pictures = _behind(scene, engine or default_engine(), holes)
+        pictures = _behind(scene, engine or default_engine(), holes, conditioning)
     for done, (t, picture) in enumerate(zip(holes, pictures, strict=True), 1 + len(result) - len(holes)):
         cv2.copyTo(picture, (conditioning.mask[t] == 0).astype(np.uint8), result[t])
         progress(FILLING, done, len(result))
     return result
 
 
-def _behind(scene: Scene, engine: Engine, frames: list[int]) -> Iterator[NDArray[np.uint8]]:
-    """Pictures (h,w,3) of the background, with the sides of things in front of it."""
+def _behind(
+    scene: Scene, engine: Engine, cameras: Sequence[int], conditioning: Conditioning
+) -> Iterator[NDArray[np.uint8]]:
+    """Pictures (h,w,3) for the holes of the conditioning: the background, and the sides of things in front of it."""
     panorama, path = background(scene), scene.path
-    for t, beside in zip(frames, sides(scene, engine, frames), strict=True):
+    last: steady.Frame | None = None
+    for t, beside in zip(cameras, sides(scene, engine, cameras), strict=True):
         picture = panorama.view(path.camera_to_world[t], path.intrinsics[t], path.width, path.height)
-        yield np.asarray(cv2.blendLinear(beside.colour, picture, beside.weight, 1 - beside.weight), np.uint8)
+        picture = np.asarray(cv2.blendLinear(beside.colour, picture, beside.weight, 1 - beside.weight), np.uint8)
+        if beside.still is not None:
+            hole = conditioning.mask[t] == 0
+            colour = np.where(hole[..., None], picture, conditioning.colour[t]).astype(np.float32)
+            frame = steady.Frame(t, colour, beside.still)
+            if last is not None and last.camera == t - 1:
+                frame = steady.steadied(frame, hole, last, path)
+            last, picture = frame, (frame.colour + 0.5).astype(np.uint8)
+        yield picture

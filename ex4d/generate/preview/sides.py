@@ -31,6 +31,9 @@ _STEP = 1.1
 _TOGETHER = 16
 """Number of frames drawn together."""
 
+_AROUND = 5
+"""Side in mesh pixels of the square that widens what moves, because masks are never exact."""
+
 _LEAST = 3
 """Specks narrower than this many of those pixels are depth errors along an edge."""
 
@@ -42,10 +45,13 @@ class Sides:
     Attributes:
         colour: (h,w,3) uint8, meaningless where the weight is 0.
         weight: (h,w) float32 from 0 to 1, the thing's share of a pixel.
+        still: (h,w) float32, inverse distance of the mesh where it stands still, 0 where it moves; None if it is not
+            known what moves.
     """
 
     colour: NDArray[np.uint8]
     weight: NDArray[np.float32]
+    still: NDArray[np.float32] | None
 
 
 def sides(scene: Scene, engine: Engine, cameras: Sequence[int]) -> Iterator[Sides]:
@@ -58,9 +64,12 @@ def sides(scene: Scene, engine: Engine, cameras: Sequence[int]) -> Iterator[Side
         pairs = [(t, t) for t in range(len(light.mesh))]
         for (t, _), view in zip(pairs, engine.views(light, pairs, surfaces=True), strict=True):
             colour, is_thing = _things(light, t, view)
+            still = _still(light, t, view)
+            if still is not None:
+                still = np.asarray(cv2.resize(still, size, interpolation=cv2.INTER_NEAREST)[within], np.float32)
             further = cv2.resize(_two_pixels_further(colour, is_thing), size)[within]
             weight = cv2.resize(cv2.blur(is_thing.astype(np.float32), (3, 3)), size)[within]
-            yield Sides(np.asarray(further, np.uint8), np.asarray(weight, np.float32))
+            yield Sides(np.asarray(further, np.uint8), np.asarray(weight, np.float32), still)
 
 
 def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
@@ -81,7 +90,8 @@ def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
     size = (-(-path.width // smaller), -(-path.height // smaller))
     small = (cv2.blur(scene.pictures[t], (apart, apart))[::apart, ::apart] for t in frames)
     pictures = np.stack([_smoothed(picture, of_frame) for picture, of_frame in zip(small, depth, strict=True)])
-    return Scene(few, pictures, CameraPath(path.camera_to_world[cameras], lens, *size)), smaller
+    moving = None if scene.moving is None else scene.moving[frames, ::apart, ::apart]
+    return Scene(few, pictures, CameraPath(path.camera_to_world[cameras], lens, *size), moving=moving), smaller
 
 
 def _smoothed(colour: NDArray, depth: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -122,6 +132,18 @@ def _things(scene: Scene, t: int, view: View) -> tuple[NDArray[np.uint8], NDArra
     is_thing = ((view.mask > 0) | is_side).astype(np.uint8)
     is_thing = cv2.morphologyEx(is_thing, cv2.MORPH_OPEN, np.ones((_LEAST, _LEAST), np.uint8))
     return scene.pictures[t].reshape(-1, 3)[nearest], is_thing > 0
+
+
+def _still(scene: Scene, t: int, view: View) -> NDArray[np.float32] | None:
+    """`Sides.still` in the size of the view."""
+    if scene.moving is None:
+        return None
+    assert view.surface is not None
+    ids = view.surface.ids
+    moving = cv2.dilate(scene.moving[t].astype(np.uint8), np.ones((_AROUND, _AROUND), np.uint8)).ravel()
+    moves = (ids >= 0) & (moving[np.minimum(np.maximum(ids, 0) >> 1, moving.size - 1)] > 0)
+    around = cv2.dilate(moves.astype(np.uint8), np.ones((_LEAST, _LEAST), np.uint8)) > 0
+    return np.where(around, np.float32(0), view.surface.inverse_distance)
 
 
 def _two_pixels_further(colour: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -145,6 +145,49 @@ def test_what_is_invented_of_a_far_background_does_not_flicker():
     assert np.abs(np.diff(fill.filled(sure).astype(float), axis=0))[both].mean() > of_source  # inpainted
 
 
+def test_sides_of_things_whose_depth_is_not_the_same_in_every_frame_flicker_less_where_what_moves_is_known():
+    shape, random = (10, 96, 160), np.random.default_rng(0)
+    frames, depth = np.full((*shape, 3), 120, np.uint8), np.full(shape, 10, np.float32)
+    for t in range(10):
+        edge = 88 + random.integers(0, 5)
+        frames[t, 30:70, 60:edge], depth[t, 30:70, 60:edge] = (230, 20, 20), random.uniform(3.8, 4.2)
+    k = intrinsics.per_frame(intrinsics.from_focal(100.0, 160, 96), 10)
+    aside = np.broadcast_to(np.eye(4), (10, 4, 4)).copy()
+    aside[:, 0, 3] = 1.0
+    scene = Scene(DWMesh.from_depth(DepthVideo(depth, k, "made")), frames, CameraPath(aside, k, 160, 96))
+    sure = without_rim(render(scene), 0)
+    both = (sure.mask[1:] == 0) & (sure.mask[:-1] == 0)
+
+    def flicker(scene):
+        return np.abs(np.diff(fill.filled(sure, scene).astype(float), axis=0))[both].mean()
+
+    still = replace(scene, moving=np.zeros(shape, np.bool_))
+    assert flicker(scene) > 1
+    assert flicker(still) < 0.5 * flicker(scene)
+
+
+def test_what_moves_leaves_no_trail_in_what_is_invented():
+    shape = (8, 96, 160)
+    frames, depth = np.full((*shape, 3), 120, np.uint8), np.full(shape, 10, np.float32)
+    for t in range(8):
+        left = 20 + 12 * t
+        frames[t, 30:70, left : left + 20], depth[t, 30:70, left : left + 20] = (230, 20, 20), 4
+    k = intrinsics.per_frame(intrinsics.from_focal(100.0, 160, 96), 8)
+    aside = np.broadcast_to(np.eye(4), (8, 4, 4)).copy()
+    aside[:, 0, 3] = 1.0
+    mesh = DWMesh.from_depth(DepthVideo(depth, k, "made"))
+    scene = Scene(mesh, frames, CameraPath(aside, k, 160, 96), moving=depth < 5)
+    sure = without_rim(render(scene), 0)
+
+    def red(scene):
+        result = fill.filled(sure, scene).astype(int)
+        return (result[..., 0] - result[..., 1] > 12) & (sure.mask == 0)
+
+    known, unknown = red(scene), red(replace(scene, moving=None))
+    assert unknown[4:].any()  # the side of the box itself
+    assert not (known & ~unknown)[1:].any()
+
+
 def generate(conditioning, scene, seed=0):
     return SPEC.make("cpu").generate(Request(conditioning, scene, SPEC.settings(), seed), silent)
 
