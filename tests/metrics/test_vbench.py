@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,9 @@ def test_the_command_prints_the_scores_and_says_what_is_missing(runner, videos, 
 
 @pytest.mark.skipif(os.name == "nt", reason="a process is interrupted in another way there")
 def test_an_interrupt_loses_no_score_that_was_there_before(runner, videos, tmp_path):
-    line = '        if "dynamic_degree" in dimension_list: import time; time.sleep(100)\n        assert'
+    started = tmp_path / "started"
+    what = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(100)"
+    line = f'        if "dynamic_degree" in dimension_list: {what}\n        assert'
     (tmp_path / "packages" / "vbench.py").write_text(STAND_IN.replace("        assert", line))
     environment = tmp_path / "cache" / "vbench"
     (environment / "bin").mkdir(parents=True)
@@ -135,8 +138,10 @@ def test_an_interrupt_loses_no_score_that_was_there_before(runner, videos, tmp_p
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=places, start_new_session=True, **pipes) as scoring:
         told = [scoring.stdout.readline() for _ in SCORES]
+        while scoring.poll() is None and not started.exists():  # an interrupt of a Python that is starting may be lost
+            time.sleep(0.05)
         assert scoring.poll() is None
-        os.killpg(scoring.pid, signal.SIGINT)  # as a terminal does: VBench's own process may just be starting
+        os.killpg(scoring.pid, signal.SIGINT)  # as a terminal does
         rest, _ = scoring.communicate(timeout=60)
     assert told == [f"imaging_quality {name} {score:.4f}\n" for name, score in SCORES.items()]
     assert rest == ""
