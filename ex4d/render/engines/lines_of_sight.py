@@ -37,10 +37,8 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
         if not end < nearest:
             continue
         _rotate(own_to_pixels, rays, line, of_own)
-        asked, rotated = (
-            0,
-            -1,
-        )  # start with the frame that looked through the last point: mostly it did so at the next too
+        # At each point, start with the frame that looked through the one before: it usually looked through this one too.
+        asked, rotated = 0, -1
         for step in range(steps):
             nearness = end + (step + 0.5) / steps * (nearest - end)
             empty, hidden, blocked = False, False, False
