@@ -37,7 +37,7 @@ def crosses_unseen(  # type: ignore[no-untyped-def]
         if not end < nearest:
             continue
         _rotate(own_to_pixels, rays, line, of_own)
-        # At each point, start with the frame that looked through the one before: it usually looked through this one too.
+        # Start with the frame that looked through the point before: it usually looked through this one too.
         asked, rotated = 0, -1
         for step in range(steps):
             nearness = end + (step + 0.5) / steps * (nearest - end)
