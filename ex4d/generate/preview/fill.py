@@ -21,6 +21,10 @@ NOTE = (
     " height. The sides of things have the colour of their edges."
 )
 
+NOTE_STEADY = (
+    "What is invented of things that stand still is averaged over about four frames, so changes of light reach it late."
+)
+
 NOTE_WITHOUT_DEPTH = "Holes are filled smoothly from their surroundings."
 
 
@@ -33,7 +37,8 @@ class PreviewGenerator:
         frames = filled(sure, request.scene, request.engine, progress)
         if request.scene is None:
             return Generated(frames, {"background_frames": 0}, (NOTE_WITHOUT_DEPTH,))
-        return Generated(frames, {"background_frames": min(FRAMES, len(request.scene.mesh))}, (NOTE,))
+        notes = (NOTE,) if request.scene.moving is None else (NOTE, NOTE_STEADY)
+        return Generated(frames, {"background_frames": min(FRAMES, len(request.scene.mesh))}, notes)
 
     def unload(self) -> None:
         """Do nothing, because nothing is held."""
