@@ -205,7 +205,8 @@ def test_the_result_says_that_it_is_a_preview(moving_box):
     assert result.settings == {"background_frames": 8}
     known = generate(conditioning, replace(scene, moving=np.zeros(depth.depth.shape, np.bool_)))
     assert known.notes[1] == (
-        "What is invented of things that stand still is averaged over about four frames, so changes of light reach it late."
+        "What is invented of things that stand still is averaged over about four frames, so changes of light reach it"
+        " late."
     )
     without = generate(conditioning, None)
     assert without.notes == ("Holes are filled smoothly from their surroundings.",)
