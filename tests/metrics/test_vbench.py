@@ -136,7 +136,11 @@ def test_an_interrupt_loses_no_score_that_was_there_before(runner, videos, tmp_p
     packages = os.pathsep.join([os.environ["PYTHONPATH"], *sys.path])
     places = {**os.environ, "PYTHONPATH": packages, "EX4D_CACHE": str(tmp_path / "cache")}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=places, start_new_session=True, **pipes) as scoring:
+
+    def listening() -> None:  # a shell that runs tests in the background lets them ignore interrupts
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, env=places, start_new_session=True, preexec_fn=listening, **pipes) as scoring:
         told = [scoring.stdout.readline() for _ in SCORES]
         while scoring.poll() is None and not started.exists():  # an interrupt of a Python that is starting may be lost
             time.sleep(0.05)
