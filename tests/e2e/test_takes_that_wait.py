@@ -1,6 +1,7 @@
 """Waiting takes, with a real server: order, seeds, a file closed in the meantime, a killed server."""
 
 import json
+import time
 from pathlib import Path
 
 import bpy
@@ -27,6 +28,17 @@ def seeds_of_takes(scene):
     _queue, _session, takes, _variations = addon_modules()
     folders = [takes.take_folder(scene, entry.number) for entry in scene.ex4d.takes]
     return [json.loads((folder / "take.json").read_text())["seed"] for folder in folders]
+
+
+def ending(client, job_id, seconds=60.0):
+    """The update that ends the job. The session does not tick meanwhile: its tick would take the update instead."""
+    last = time.monotonic() + seconds
+    while time.monotonic() < last:
+        for update in client.poll():
+            if update.job_id == job_id and update.ended:
+                return update
+        time.sleep(0.002)
+    raise AssertionError(f"Job {job_id} has not ended after {seconds:.0f} s.")
 
 
 def test_variations_are_takes_with_seeds_in_a_row_and_one_camera(scene, tmp_path):
@@ -113,10 +125,8 @@ def test_one_that_waits_is_cancelled_on_the_server_too_and_an_error_stops_no_oth
     assert lost.startswith("Take with Seed 1: ")
     assert "nobody" in lost
     assert not Path(three.path).exists()
-    ended = []
     now.client.follow(third.job_id)
-    tick_until(lambda: bool(ended) or bool(ended.extend(u for u in now.client.poll() if u.ended)))
-    assert ended[0].state == "cancelled"
+    assert ending(now.client, third.job_id).state == "cancelled"
 
 
 def test_takes_have_thumbnails_of_their_middle_frame(scene):
