@@ -92,7 +92,8 @@ def prepare(request: OpenRequest) -> Steps:
 
 
 def bring_in(request: OpenRequest, update: object) -> Steps:
-    """Give the shot the camera that was found, and return `Imported`. A still camera changes only notes and the mask.
+    """Give the shot the camera that was found, and return `Imported`. A still camera changes only notes and the mask,
+    unless the depth was steadied.
 
     If the shot has changed since the search began, nothing is changed. If it is gone, so that its camera cannot be
     searched for again, nothing is said, either.
@@ -110,7 +111,7 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
             changed=False,
         )
     facts = scene.ex4d
-    if "source_camera.npz" in update.files or facts.path:
+    if "source_camera.npz" in update.files or facts.path or update.facts.get("depth_steadied"):
         said = yield from source.bring_in(request, update)
         return Imported(said)
     if moving_tint.MOVING in update.files and facts.image is not None:

@@ -95,6 +95,7 @@ class Shot:
         found: the camera as found from the frames, in the unit of the depth; None otherwise.
         moving: (T,h,w) bool, independently moving things, at any size; None if unknown.
         about_camera: sentences about the search for the camera, for the user only.
+        steadied: whether the depth has just been steadied, rather than before, or not at all.
         plate: frames of a clean plate, in the world of the clip; None if there are none.
         earlier: frames of an earlier take, in the same world; None if there are none.
     """
@@ -107,6 +108,7 @@ class Shot:
     found: pose_files.SourceCamera | None = None
     moving: NDArray[np.bool_] | None = None
     about_camera: tuple[str, ...] = ()
+    steadied: bool = False
     plate: Plate | None = None
     earlier: EarlierFrames | None = None
 
@@ -198,26 +200,31 @@ def open_shot(
     )
     mask = None if files.moving is None else masks.read(files.moving, clip, progress)
     about_camera: tuple[str, ...] = ()
+    steady = None if moving is None else moving.steady
     if moving is None and settings.camera_motion not in ("file", "still") and not release_lens:
-        moving, mask, about_camera = _looked_for(clip, estimate, settings, mask, again, device, progress)
+        moving, mask, steady, about_camera = _looked_for(clip, estimate, settings, mask, again, device, progress)
     elif moving is not None and settings.camera_motion not in ("file", AUTO):
         raise InputError(
             "A camera file was given together with a camera motion that does not use it: leave one of them out."
         )
     if moving is not None and moving.found:
         estimate = _with_found_lens(estimate, moving)
-        if settings.steady_depth:
-            estimate = _steadied(estimate, moving)
+    before = estimate.depth
+    has_points = moving is not None and moving.found and len(moving.points) > 0
+    if settings.steady_depth and (has_points or steady is not None):
+        estimate = _without_pumping(estimate, steady)
+    was_steadied = estimate.depth is not before
     length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)
     notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
     if moving is None:
-        shot = Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
+        shot = Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera, steadied=was_steadied)
         return _with_others(shot, files, settings, fills_nothing, edges, device, progress)
     moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
     moving = replace(moving, notes=(*moving.notes, *((said,) if said else ())))  # stored with a camera that was found
     notes = (*notes, *(note for note in moving.notes if note not in notes), *_other_lens(moving, estimate.depth, clip))
     found = moving if moving.found else None
-    shot = Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file, found, mask, about_camera)
+    poses, from_file = moving.camera_to_world, moving.from_file
+    shot = Shot(clip, estimate, poses, notes, from_file, found, mask, about_camera, was_steadied)
     return _with_others(shot, files, settings, fills_nothing, edges, device, progress)
 
 
@@ -257,8 +264,9 @@ def _looked_for(
     again: bool,
     device: str,
     progress: Progress,
-) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, tuple[str, ...]]:
-    """The camera found from the frames, None if it is still; moving things; and sentences for the user only."""
+) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, NDArray[np.float64] | None, tuple[str, ...]]:
+    """The camera found from the frames, None if it is still; moving things; what steadies the depth, see
+    `ex4d.source_camera.steadying`; and sentences for the user only."""
     depth = estimate.depth
     wish = Wish(
         settings.camera_motion, depth.intrinsics, not _assumes_lens(depth), depth.is_guess, settings.zooms, mask, device
@@ -266,7 +274,7 @@ def _looked_for(
     key = kept.key(clip.frames, depth.depth, wish)
     found = kept.kept(key, partial(find, clip.frames, depth.depth, wish, progress), again)
     if found.camera_to_world is None:
-        return None, found.moving, found.choice_notes
+        return None, found.moving, found.steady, found.choice_notes
     points = np.zeros((0, 3)) if found.points is None else found.points
     lens_note = (found.lens_note,) if found.lens_note else ()
     camera = pose_files.SourceCamera(
@@ -277,7 +285,7 @@ def _looked_for(
         found=True,
         steady=found.steady,
     )
-    return camera, found.moving, found.choice_notes
+    return camera, found.moving, found.steady, found.choice_notes
 
 
 def _assumes_lens(depth: DepthVideo) -> bool:
@@ -299,13 +307,11 @@ def _with_found_lens(estimate: Estimate, camera: pose_files.SourceCamera) -> Est
     return replace(estimate, depth=replace(depth, intrinsics=camera.lens, notes=(*stay, *found, *anew)))
 
 
-def _steadied(estimate: Estimate, camera: pose_files.SourceCamera) -> Estimate:
-    """The depth without its pumping, if the points found with the camera show any."""
-    if not len(camera.points):  # the camera only turns, so pumping cannot be measured
-        return estimate
+def _without_pumping(estimate: Estimate, steady: NDArray[np.float64] | None) -> Estimate:
+    """The depth without its pumping, which `steady` removes; None if it does not pump."""
     depth = estimate.depth
-    if camera.steady is not None:
-        depth = steadied(depth, camera.steady, already=estimate.steady)
+    if steady is not None:
+        depth = steadied(depth, steady, already=estimate.steady)
     return replace(estimate, depth=depth, steady=range(len(depth.depth)))
 
 

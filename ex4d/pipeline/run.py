@@ -114,6 +114,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
         "pivot": presets.pivot_distance(mesh.depth[0]),
         "shell": mesh.shell,
         "depth": shot.about_depth,
+        "depth_steadied": shot.steadied,
         "notes": [*shot.choice_notes, *shot.notes],
     }
 

@@ -198,8 +198,8 @@ class SourceSettings(Settings):
     steady_depth: bool = setting(
         True,
         "Steady Depth",
-        "Remove pumping from the depth: if a camera is found whose points give distances, the scale and shift of"
-        " every frame are fitted to them",
+        "Remove pumping from the depth: once it is known how the camera moved, the scale of every frame is fitted to"
+        " what stands still, and so is its shift if the camera changed position",
         before=False,
     )
     camera_scale: float | None = setting(

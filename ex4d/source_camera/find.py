@@ -14,6 +14,7 @@ from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask
 from ex4d.source_camera.pictures import pictures_of
 from ex4d.source_camera.search import Search
+from ex4d.source_camera.steadying import steadying_still
 from ex4d.source_camera.still import stillness
 from ex4d.source_camera.tracks import Tracks, follow
 
@@ -60,8 +61,13 @@ def _found(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, pr
             return not_found("there is too little texture to tell how the camera moved")
         if test.is_still:
             still = np.tile(np.eye(4), (len(frames), 1, 1))
-            moving = None if wish.moving is not None else moving_mask(frames, depth, still, wish.intrinsics, progress)
-            return Found(STILL, moving=moving, choice_notes=("The camera stands still.",))
+            moving = wish.moving
+            if moving is None:
+                moving = moving_mask(frames, depth, still, wish.intrinsics, progress)
+            steady = None
+            if not wish.depth_is_guess:
+                steady = steadying_still(depth, resized(moving, (depth.shape[2], depth.shape[1])))
+            return Found(STILL, moving=moving, steady=steady, choice_notes=("The camera stands still.",))
     progress("Looking at the camera", 1, 1)
     given = None if wish.moving is None else resized(wish.moving, pictures.size)
     tracks = follow(pictures.grey, None if given is None else ~given, progress)

@@ -2,17 +2,18 @@
 
 Models that look at one frame, or a few, give the disparity of every frame its own scale and shift, so the scene
 pulsates. According to the found camera, each point has one true distance in every frame; what changes from frame to
-frame in the depth at its sightings is the error of the depth. Only changes faster than `TREND_FRAMES` are removed. A
-slow error varies across the picture, and a single scale and shift does not make it smaller.
+frame in the depth at its sightings is the error of the depth. A camera that stands still or only turns does not reveal
+those distances, but they must not change either. Only changes faster than `TREND_FRAMES` are removed. A slow error
+varies across the picture, and a single scale and shift does not make it smaller.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry.depth_video import DepthVideo
-from ex4d.source_camera.candidate import Candidate
+from ex4d.source_camera.candidate import FITS_PX, Candidate
 from ex4d.source_camera.tracks import Tracks
 
 TREND_FRAMES = 15
@@ -27,6 +28,9 @@ otherwise only a scale."""
 
 PUMPS = 0.005
 """Depth that pumps by less is left unchanged. Measured: 0.0005 at most with true depth."""
+
+PIXELS_ACROSS = 64
+"""With a camera that stands still, this many pixels along the longer side of the picture are points."""
 
 ROUNDS = 30
 
@@ -54,29 +58,72 @@ def steadying(
     Returns:
         (T,2) float64: disparity becomes `scale / depth + shift`, with the shift in 1 / unit of the depth.
     """
-    count = len(candidate.camera_to_world)
-    good = candidate.tells_depth(tracks) & sure
-    enough = np.bincount(tracks.frame[good], minlength=count) >= FEWEST_POINTS
-    good &= enough[tracks.frame]
-    if not candidate.moves or enough.sum() < 2:
+    s = candidate.structure
+    # Without parallax, points are somewhere far away, and only the ratios of one point's distances are right.
+    good = candidate.tells_depth(tracks) if candidate.moves else (s.residual < FITS_PX) & (s.z > 0)
+    good &= sure
+    seen = Sightings(tracks.frame[good], tracks.track[good], 1 / at[good], 1 / s.z[good])
+    return _fitted(seen, len(candidate.camera_to_world), shifts=candidate.moves)
+
+
+def steadying_still(depth: NDArray[np.float32], moving: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """The same for a camera that stands still, whose points are pixels.
+
+    Args:
+        depth: (T,H,W) float32.
+        moving: (T,H,W) what moves.
+    """
+    apart = max(1, round(max(depth.shape[1:]) / PIXELS_ACROSS))
+    near = depth[:, ::apart, ::apart]
+    static = ~moving[:, ::apart, ::apart]
+    frame, row, column = np.nonzero(static)
+    disparity = 1 / near[static].astype(np.float64)
+    seen = Sightings(frame, row * near.shape[2] + column, disparity, np.ones_like(disparity))
+    return _fitted(seen, len(depth), shifts=False)
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Static points in frames.
+
+    Attributes:
+        frame, point: (N,) intp, their numbers.
+        theirs: (N,) disparity according to the depth.
+        own: (N,) true disparity, up to a factor.
+    """
+
+    frame: NDArray[np.intp]
+    point: NDArray[np.intp]
+    theirs: NDArray[np.float64]
+    own: NDArray[np.float64]
+
+    def kept(self, keep: NDArray[np.bool_]) -> "Sightings":
+        """Only the sightings to `keep` (N,)."""
+        return Sightings(self.frame[keep], self.point[keep], self.theirs[keep], self.own[keep])
+
+
+def _fitted(seen: Sightings, count: int, shifts: bool) -> NDArray[np.float64] | None:
+    """The result of `steadying` for `count` frames; `shifts` tells whether the disparities may need a shift."""
+    enough = np.bincount(seen.frame, minlength=count) >= FEWEST_POINTS
+    if enough.sum() < 2:
         return None
-    frame, track = tracks.frame[good], np.unique(tracks.track[good], return_inverse=True)[1]
-    theirs, own = 1 / at[good], 1 / candidate.structure.z[good]
-    own *= np.median(theirs / own)
-    off = np.log(own / theirs)
+    seen = seen.kept(enough[seen.frame])
+    frame, point = seen.frame, np.unique(seen.point, return_inverse=True)[1]
+    own = seen.own * np.median(seen.theirs / seen.own)
+    off = np.log(own / seen.theirs)
     middle = float(np.median(own))
     design = np.stack([np.ones(len(own)), middle / own - 1], axis=1)
     near, far = np.percentile(own, (90, 10))
-    if near < LEAST_SPREAD * far:
+    if not shifts or near < LEAST_SPREAD * far:
         design = design[:, :1]
     of_frame = np.zeros((count, design.shape[1]))
     sightings = [np.flatnonzero(frame == t) for t in range(count)]
     for _ in range(ROUNDS):
         rest = off - (design * of_frame[frame]).sum(1)
-        of_point = np.bincount(track, rest) / np.bincount(track)
+        of_point = np.bincount(point, rest) / np.bincount(point)
         for t in np.flatnonzero(enough):
-            seen = sightings[t]
-            of_frame[t] = _robust(design[seen], off[seen] - of_point[track[seen]])
+            those = sightings[t]
+            of_frame[t] = _robust(design[those], off[those] - of_point[point[those]])
     fast = np.zeros((count, 2))
     fast[enough, : design.shape[1]] = (of_frame - _trend(of_frame, enough))[enough]
     if np.sqrt((fast[:, 0] ** 2).mean()) < PUMPS:
@@ -100,7 +147,7 @@ def steadied(depth: DepthVideo, steady: NDArray[np.float64], already: range = ra
     if not changes:
         return depth
     pumped = np.sqrt(np.square(changes).mean())
-    said = f"{PUMPED} {pumped:.1%} from frame to frame; it was fitted to the camera's points."
+    said = f"{PUMPED} {pumped:.1%} from frame to frame; it was fitted to what stands still."
     notes = [note for note in depth.notes if not note.startswith(PUMPED)]
     return replace(depth, depth=made, notes=(*notes, said))
 

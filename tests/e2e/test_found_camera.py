@@ -147,6 +147,37 @@ def pumps(scene, true):
     return np.median(np.abs(np.diff(np.log(off))))
 
 
+def test_a_still_clip_whose_depth_pumps_gets_a_mesh_that_does_not_and_one_undo_takes_it_back(scene, tmp_path):
+    _camera, objects, session, takes = addon_modules()
+    clip, _truth = shoot("still", tmp_path, 0.05)
+    true = np.load(tmp_path / "median.npy")
+    press_open(clip)
+    bpy.ops.ex4d.camera_preset(preset="30")
+    bpy.ops.ed.undo_push(message="Keys")
+    assert pumps(scene, true) > 0.03
+    now, keys = session.current(), path_of(scene, scene.ex4d.camera)
+    assert now.finish().failed is False
+    scene = bpy.context.scene
+    assert scene.ex4d.path == ""
+    assert pumps(scene, true) < 0.01
+    assert path_of(scene, scene.ex4d.camera) == pytest.approx(keys, abs=1e-5)
+    assert objects.find(scene, objects.POINTS) is None
+    for said in (scene.ex4d.notes, now.state.message):
+        assert "The camera stands still." in said
+        assert "The depth's scale pumped by" in said
+    standing = scene.ex4d.source
+    now.press(takes.request_take(scene, True, now.capabilities))
+    assert now.finish().failed is False
+    assert scene.ex4d.source == standing
+    bpy.ops.ex4d.find_camera()
+    assert now.finish().failed is False
+    assert bpy.context.scene.ex4d.notes.count("The depth's scale pumped by") == 1
+    assert bpy.context.scene.ex4d.source == standing, "steadied depth is not steadied again"
+    bpy.ops.ed.undo()  # the view
+    bpy.ops.ed.undo()  # the depth
+    assert pumps(bpy.context.scene, true) > 0.03
+
+
 @pytest.mark.slow
 def test_with_the_camera_comes_a_mesh_that_no_longer_pumps_and_one_undo_takes_both_back(scene, tmp_path):
     _camera, _objects, session, _takes = addon_modules()

@@ -212,6 +212,26 @@ def test_depth_that_pumps_is_steadied_by_the_points_of_the_camera_unless_one_doe
     assert absolute(made.source_to_world, kept_as_is.source_to_world) < 1e-3  # the unit differs by less than 1 %
 
 
+def test_depth_of_a_camera_that_stands_still_is_steadied_too(cache, tmp_path):
+    example = scenes.make("still", FRAMES, 256, 144)
+    true = example.source.depth
+    jitter = np.exp(0.05 * np.random.default_rng(4).standard_normal((FRAMES, 1, 1))).astype(np.float32)
+    write_movie(tmp_path / "clip.mp4", example.clip.frames, example.clip.fps)
+    np.savez(tmp_path / "clip.depth.npz", depth=true * jitter)
+    made, kept_as_is = (
+        open_shot(SourceFiles(tmp_path / "clip.mp4"), SourceSettings(steady_depth=steady), look_beside=True)
+        for steady in (True, False)
+    )
+    assert (made.source_to_world, made.steadied, kept_as_is.steadied) == (None, True, False)
+    assert made.choice_notes == ("The camera stands still.",)
+    assert pumps(kept_as_is.depth.depth, true) > 0.03
+    assert pumps(made.depth.depth, true) < 0.005
+    assert sum("depth's scale pumped by" in note for note in made.notes) == 1
+    np.savez(tmp_path / "clip.depth.npz", depth=true)
+    sound = open_shot(SourceFiles(tmp_path / "clip.mp4"), SourceSettings(), look_beside=True)
+    assert (sound.steadied, any("pumped" in note for note in sound.notes)) == (False, False)
+
+
 def test_what_came_out_of_a_depth_that_pumps_is_not_steadied_twice_and_takes_are_the_same_again(
     pumping, nobody_looks, tmp_path
 ):

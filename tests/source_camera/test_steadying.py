@@ -5,7 +5,7 @@ import pytest
 
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.source_camera.candidate import Candidate
-from ex4d.source_camera.steadying import steadied, steadying
+from ex4d.source_camera.steadying import steadied, steadying, steadying_still
 from ex4d.source_camera.structure import triangulated
 from ex4d.source_camera.tracks import Tracks
 
@@ -15,15 +15,28 @@ NO_SHIFT = np.zeros(COUNT)
 SLOW = 1 + 0.2 * np.linspace(-1, 1, COUNT)
 
 
-def walked(nearest=3.0, points=400, part=1.0, moves=True):
+def walked(nearest=3.0, points=400, part=1.0):
     """A camera that moves to the right past points, the sightings in this part of the frames, and their distances."""
-    random = np.random.default_rng(0)
     poses = np.tile(np.eye(4), (COUNT, 1, 1))
     poses[:, 0, 3] = np.linspace(0, 2, COUNT)
+    return sighted(poses, nearest, points, part, moves=True)
+
+
+def turned():
+    """The same with a camera that only turns, by 30 degrees."""
+    angle = np.radians(np.linspace(-15, 15, COUNT))
+    poses = np.tile(np.eye(4), (COUNT, 1, 1))
+    poses[:, 0, 0], poses[:, 0, 2] = np.cos(angle), np.sin(angle)
+    poses[:, 2, 0], poses[:, 2, 2] = -np.sin(angle), np.cos(angle)
+    return sighted(poses, 3.0, 400, 1.0, moves=False)
+
+
+def sighted(poses, nearest, points, part, moves):
+    random = np.random.default_rng(0)
     world = random.uniform((-8, -4, nearest), (8, 4, 14), (points, 3))
     track, frame, xy, z = [], [], [], []
     for t in range(int(part * COUNT)):
-        local = world - poses[t, :3, 3]
+        local = (world - poses[t, :3, 3]) @ poses[t, :3, :3]
         at = 400 * local[:, :2] / local[:, 2:] + LENS[:2, 2]
         seen = np.flatnonzero(((at > 0) & (at < SIZE)).all(axis=1))
         track.append(seen)
@@ -92,7 +105,29 @@ def test_frames_with_too_few_points_stay_as_they_are():
     assert (made[without] == [1, 0]).all()
     assert (made[: int(0.6 * COUNT), 0] != 1).all()
     assert fitted(walked(points=60), jitter(0.05)) is None
-    assert fitted(walked(moves=False), jitter(0.05)) is None
+
+
+def test_a_camera_that_only_turns_shows_that_its_depth_pumps_and_not_where_points_are():
+    assert fitted(turned(), np.ones(COUNT)) is None
+    made = fitted(turned(), jitter(0.05))
+    assert (made[:, 1] == 0).all()
+    assert change(made, jitter(0.05), 0, 6.0) < 0.004
+
+
+def test_with_a_still_camera_what_stands_still_keeps_its_distance_and_what_moves_does_not_count():
+    random = np.random.default_rng(3)
+    true = random.uniform(2, 20, (36, 64)).astype(np.float32) * np.ones((COUNT, 1, 1), np.float32)
+    scale, moving = jitter(0.05), np.zeros(true.shape, bool)
+    moving[:, :, :40] = True  # most of the picture
+    true[1::2, :, :40] *= 1.3  # to and fro
+    depth = (true / scale[:, None, None]).astype(np.float32)
+    assert steadying_still(true, moving) is None
+    made = steadying_still(depth, moving)
+    assert (made[:, 1] == 0).all()
+    assert change(made, scale, 0, 6.0) < 0.004
+    fast = np.median(np.abs(np.diff(np.log(steadying_still(depth, np.zeros_like(moving))[:, 0] * scale))))
+    assert fast > 0.01, "what moves would have counted"
+    assert steadying_still(depth, np.ones_like(moving)) is None, "everything moves"
 
 
 def test_depth_is_steadied_and_says_by_how_much_and_the_sky_stays_far():
@@ -106,5 +141,5 @@ def test_depth_is_steadied_and_says_by_how_much_and_the_sky_stays_far():
     assert made.notes[0] == "Before."
     percent = float(np.sqrt(np.mean(np.log(scale / (1 + 0.012)) ** 2)))
     assert made.notes[1] == (
-        f"The depth's scale pumped by {percent:.1%} from frame to frame; it was fitted to the camera's points."
+        f"The depth's scale pumped by {percent:.1%} from frame to frame; it was fitted to what stands still."
     )

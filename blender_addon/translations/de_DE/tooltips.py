@@ -130,7 +130,7 @@ TOOLTIPS = {
     "Read one pose per frame from a file, such as a solver's export": "Eine Pose pro Frame aus einer Datei lesen, etwa dem Export eines Solvers",
     "Rebuild the mesh in the viewport with the chosen detail; depth and takes are not affected": "Das Mesh im Viewport mit den gewählten Details neu aufbauen; Tiefe und Takes bleiben unverändert",
     "Remove files of earlier openings of the clip that this .blend no longer uses; all takes stay": "Dateien von früherem Öffnen des Clips entfernen, die diese .blend-Datei nicht mehr verwendet; alle Takes bleiben",
-    "Remove pumping from the depth: if a camera is found whose points give distances, the scale and shift of every frame are fitted to them": "Pumpen aus der Tiefe entfernen: Wird eine Kamera gefunden, deren Punkte Abstände liefern, werden Skalierung und Verschiebung jedes Frames daran angepasst",
+    "Remove pumping from the depth: once it is known how the camera moved, the scale of every frame is fitted to what stands still, and so is its shift if the camera changed position": "Pumpen aus der Tiefe entfernen: Sobald bekannt ist, wie sich die Kamera bewegt hat, wird die Skalierung jedes Frames an das angepasst, was stillsteht, und auch seine Verschiebung, falls die Kamera ihre Position geändert hat",
     "Remove the server that was set up here; clips, takes and models stay": "Den hier eingerichteten Server entfernen; Clips, Takes und Modelle bleiben",
     "Remove the take from the list; its strip and files stay": "Den Take aus der Liste entfernen; Strip und Dateien bleiben",
     "Remove waiting takes from the queue; the one under way continues": "Wartende Takes aus der Warteschlange entfernen; der laufende geht weiter",
