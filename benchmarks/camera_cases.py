@@ -21,7 +21,10 @@ from ex4d.media.clip import Clip, read_clip
 from ex4d.metrics.pixels import psnr
 from ex4d.render.conditioning import render
 from ex4d.render.scene import Scene
-from ex4d.source_camera import error
+from ex4d.source_camera import error, pose_files
+from ex4d.source_camera.find import find
+from ex4d.source_camera.found import AUTO, Wish
+from ex4d.source_camera.steadying import steadied
 from ex4d.synthetic import depth_errors, scenes
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
@@ -183,6 +186,25 @@ class Figures:
 def truth(case: Case, depth: DepthVideo) -> Found:
     """The true camera, in the unit of a depth."""
     return Found(_scaled(case.poses, case.unit(depth)), case.depth.intrinsics)
+
+
+def searched(
+    case: Case, depth: DepthVideo, lens_known: bool, zooms: bool = False
+) -> tuple[Found, NDArray[np.bool_] | None]:
+    """The camera as found when a clip is opened, in the unit of the depth, with the steadied depth; and what moves."""
+    made = find(case.clip.frames, depth.depth, Wish(AUTO, depth.intrinsics, lens_known, zooms=zooms))
+    lenses = depth.intrinsics if made.lens is None else made.lens
+    shown = DepthVideo(depth.depth, lenses, depth.provider)
+    if made.steady is not None:
+        shown = steadied(shown, made.steady)
+    if made.camera_to_world is None:
+        still = np.tile(np.eye(4), (len(depth.depth), 1, 1))
+        return Found(still, lenses, " ".join((*made.choice_notes, *shown.notes)), shown), made.moving
+    points = np.zeros((0, 3)) if made.points is None else made.points
+    camera = pose_files.SourceCamera(made.camera_to_world, points, found=True)
+    scaled, _ = pose_files.in_unit_of(camera, shown)
+    notes = " ".join((made.method, *made.notes, *shown.notes))
+    return Found(scaled.camera_to_world, lenses, notes, shown), made.moving
 
 
 def figures(case: Case, depth: DepthVideo, found: Found) -> Figures:

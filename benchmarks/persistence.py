@@ -1,11 +1,11 @@
 """What other frames add to what a frame itself saw: `python benchmarks/persistence.py [--scenes NAMES]`.
 
-Each scene twice: with true depth, camera and moving mask, and with depth that has the errors of models and the camera
-and mask found with it. "own" and "real" are the parts of the picture that the frame itself saw, and that any frame saw,
-from the second camera, or from an orbit of 30 degrees if there is none. "added" is the PSNR of the pixels in between,
-averaged over the frames, and "of own" that of the frame's own. "movers" is the part of the added pixels that truly show
-something that moves, which is wrong there whatever is shown. Frames near the source view are left out, because hardly
-anything is hidden from them.
+Each scene twice: with true depth, camera and moving mask, and with depth that has the errors of models, snapped and
+steadied as when a clip is opened, and the camera and mask found with it. "own" and "real" are the parts of the picture
+that the frame itself saw, and that any frame saw, from the second camera, or from an orbit of 30 degrees if there is
+none. "added" is the PSNR of the pixels in between, averaged over the frames, and "of own" that of the frame's own.
+"movers" is the part of the added pixels that truly show something that moves, which is wrong there whatever is shown.
+Frames near the source view are left out, because hardly anything is hidden from them.
 """
 
 import time
@@ -15,9 +15,10 @@ from typing import Annotated, get_args
 
 import numpy as np
 import typer
-from camera_cases import CASES, Case, Found, Take, truth
+from camera_cases import CASES, Case, Found, Take, searched, truth
 from numpy.typing import NDArray
 
+from ex4d.depth.edges import snapped
 from ex4d.geometry import presets
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
@@ -27,9 +28,6 @@ from ex4d.render.conditioning import Conditioning, render, without_rim
 from ex4d.render.contact_sheet import write_picture
 from ex4d.render.scene import Persistence, Plate, Scene
 from ex4d.source_camera import plate as plates
-from ex4d.source_camera import pose_files
-from ex4d.source_camera.find import find
-from ex4d.source_camera.found import AUTO, Wish
 from ex4d.source_camera.masks import resized
 from ex4d.synthetic import depth_errors, scenes
 
@@ -44,16 +42,13 @@ SCENES = "sample/moving,street,drone,still"
 HEAD = ("own", "real", "of own", "added", "movers", "s")
 
 
-def found(case: Case, depth: DepthVideo) -> tuple[Found, NDArray[np.bool_]]:
-    """The camera that is found with a depth, in its unit, and what moves."""
-    made = find(case.clip.frames, depth.depth, Wish(AUTO, depth.intrinsics, lens_known=True))
-    assert made.moving is not None
-    moving = resized(made.moving, depth.depth.shape[:0:-1])
-    if made.camera_to_world is None:
-        return Found(np.tile(np.eye(4), (len(depth.depth), 1, 1)), depth.intrinsics), moving
-    camera = pose_files.SourceCamera(made.camera_to_world, np.zeros((0, 3)) if made.points is None else made.points)
-    scaled, _ = pose_files.in_unit_of(camera, depth)
-    return Found(scaled.camera_to_world, depth.intrinsics), moving
+def opened(case: Case, depth: DepthVideo) -> tuple[DepthVideo, Found, NDArray[np.bool_]]:
+    """What opening a clip with this depth makes of it: snapped and steadied depth, the camera, and what moves."""
+    sharp = snapped(depth, case.clip.frames)
+    camera, moving = searched(case, sharp, lens_known=True)
+    assert camera.depth is not None
+    assert moving is not None
+    return camera.depth, camera, resized(moving, depth.depth.shape[:0:-1])
 
 
 def scene_of(case: Case, depth: DepthVideo, camera: Found, moving: NDArray[np.bool_]) -> Scene:
@@ -137,8 +132,8 @@ def main(
         case = CASES[name](name, Take(frames, width))
         things = None if case.view is None else _second_moving(name, frames, width)
         true, wrong = case.depth, case.wrong_depth(0)
-        moves = found(case, true)[1] if case.moving is None else case.moving
-        sides = {"true": (true, truth(case, true), moves), "found": (wrong, *found(case, wrong))}
+        moves = opened(case, true)[2] if case.moving is None else case.moving
+        sides = {"true": (true, truth(case, true), moves), "found": opened(case, wrong)}
         for side, (depth, camera, moving) in sides.items():
             scene = scene_of(case, depth, camera, moving)
             shown = {choice: replace(scene, persistence=choice) for choice in get_args(Persistence)}

@@ -21,7 +21,7 @@ import numpy as np
 import typer
 from camera_cases import CASES, Case, Found, Take, truth
 from numpy.typing import NDArray
-from persistence import DEGREES, SKIPPED, found, scene_of
+from persistence import DEGREES, SKIPPED, opened, scene_of
 
 from ex4d.depth import beside_known
 from ex4d.generate.base import Request
@@ -129,7 +129,7 @@ def sides_of(case: Case, second: Footage) -> dict[str, tuple[DepthVideo, Found, 
     known_case = true, truth(case, true), case.moving
     return {
         "true": (*known_case, second.depth),
-        "found": (wrong, *found(case, wrong), estimated),
+        "found": (*opened(case, wrong), estimated),
         "goes on": (*known_case, None),
     }
 

@@ -22,14 +22,11 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from camera_cases import CASES, Case, Figures, Found, Take, figures, truth
+from camera_cases import CASES, Case, Figures, Found, Take, figures, searched, truth
 
 from ex4d.geometry import intrinsics, transforms
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.source_camera import pose_files
-from ex4d.source_camera.find import find
-from ex4d.source_camera.found import AUTO, Wish
-from ex4d.source_camera.steadying import steadied
 
 ASSUMED_DEGREES = 54.0
 """Field of view if the lens is unknown."""
@@ -115,16 +112,7 @@ def true_camera(case: Case, depth: DepthVideo, lens_known: bool) -> Found:
 
 def found(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
     """The camera as found when a clip is opened: `ex4d.source_camera.find`, in the unit of the depth."""
-    made = find(case.clip.frames, depth.depth, Wish(AUTO, depth.intrinsics, lens_known, zooms=ZOOMS))
-    lenses = depth.intrinsics if made.lens is None else made.lens
-    if made.camera_to_world is None:
-        return Found(np.tile(np.eye(4), (len(depth.depth), 1, 1)), lenses, " ".join(made.choice_notes))
-    camera = pose_files.SourceCamera(made.camera_to_world, np.zeros((0, 3)) if made.points is None else made.points)
-    shown = DepthVideo(depth.depth, lenses, depth.provider)
-    if made.steady is not None:
-        shown = steadied(shown, made.steady)
-    scaled, _ = pose_files.in_unit_of(camera, shown)
-    return Found(scaled.camera_to_world, lenses, " ".join((made.method, *made.notes, *shown.notes)), shown)
+    return searched(case, depth, lens_known, ZOOMS)[0]
 
 
 ESTIMATORS: dict[str, Estimator] = {

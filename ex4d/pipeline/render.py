@@ -73,9 +73,11 @@ def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, s
     """
     mesh = mesh_of(shot, settings)
     cameras = path_of(mesh, shot, path, preset, settings)
-    if settings.release_compat or settings.persistence == "off":  # as `ex4d.pipeline.plate.why_not` says
-        return Scene(mesh, shot.clip.frames, cameras, settings.release_compat)
+    if settings.release_compat:
+        return Scene(mesh, shot.clip.frames, cameras, release_compat=True)
     moving = None if shot.moving is None else masks.resized(shot.moving, (mesh.width, mesh.height))
+    if settings.persistence == "off":  # the preview wants to know what moves all the same
+        return Scene(mesh, shot.clip.frames, cameras, persistence="off", moving=moving)
     plate, earlier = _plate_of(shot, mesh), _earlier_of(shot, mesh)
     return Scene(
         mesh, shot.clip.frames, cameras, persistence=settings.persistence, moving=moving, plate=plate, earlier=earlier

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.generate.base import Generated, Request
-from ex4d.generate.preview import steady
+from ex4d.generate.preview.averaging import Frame, averaged
 from ex4d.generate.preview.background import FRAMES, background
 from ex4d.generate.preview.inpaint import inpaint
 from ex4d.generate.preview.sides import sides
@@ -21,8 +21,9 @@ NOTE = (
     " height. The sides of things have the colour of their edges."
 )
 
-NOTE_STEADY = (
-    "What is invented of things that stand still is averaged over about four frames, so changes of light reach it late."
+NOTE_AVERAGED = (
+    "Invented pixels of what stands still are averaged in time. If the light changes slowly, the sides of things follow"
+    " a few frames late. The background is one picture for the whole clip and does not follow."
 )
 
 NOTE_WITHOUT_DEPTH = "Holes are filled smoothly from their surroundings."
@@ -34,10 +35,10 @@ class PreviewGenerator:
     def generate(self, request: Request, progress: Progress) -> Generated:
         """Fill the holes, and with them the rim of the mask; see `ex4d.generate.base.Generator`."""
         sure = without_rim(request.conditioning, request.seed)
-        frames = filled(sure, request.scene, request.engine, progress)
+        frames, is_averaged = _filled(sure, request.scene, request.engine, progress)
         if request.scene is None:
             return Generated(frames, {"background_frames": 0}, (NOTE_WITHOUT_DEPTH,))
-        notes = (NOTE,) if request.scene.moving is None else (NOTE, NOTE_STEADY)
+        notes = (NOTE, NOTE_AVERAGED) if is_averaged else (NOTE,)
         return Generated(frames, {"background_frames": min(FRAMES, len(request.scene.mesh))}, notes)
 
     def unload(self) -> None:
@@ -55,40 +56,62 @@ def filled(
     Args:
         conditioning: T frames.
         scene: what it was rendered from. Holes show the sides of things (`ex4d.generate.preview.sides`), and elsewhere
-            the background (`ex4d.generate.preview.background`), averaged over some frames where it is known what stands
-            still (`ex4d.generate.preview.steady`). Without a scene they are inpainted.
+            the background (`ex4d.generate.preview.background`), averaged in time if the scene knows what moves
+            (`ex4d.generate.preview.averaging`). Without a scene they are inpainted.
         engine: renders the scene; None uses the fastest that can run here.
         progress: called after each frame; raises `Cancelled` to stop.
     """
+    return _filled(conditioning, scene, engine, progress)[0]
+
+
+def _filled(
+    conditioning: Conditioning, scene: Scene | None, engine: Engine | None, progress: Progress
+) -> tuple[NDArray[np.uint8], bool]:
+    """The result of `filled`, and whether anything in it is averaged in time."""
     result = conditioning.colour.copy()
     holes = [t for t in range(len(result)) if not conditioning.mask[t].all()]
     if not holes:
-        return result
-    pictures: Iterator[NDArray[np.uint8]]
+        return result, False
+    is_averaged = False
+    pictures: Iterator[tuple[NDArray[np.uint8], bool]]
     if scene is None:
-        pictures = (inpaint(result[t], conditioning.mask[t] == 0) for t in holes)
+        pictures = ((inpaint(result[t], conditioning.mask[t] == 0), False) for t in holes)
     else:
         pictures = _behind(scene, engine or default_engine(), holes, conditioning)
-    for done, (t, picture) in enumerate(zip(holes, pictures, strict=True), 1 + len(result) - len(holes)):
+    for done, (t, (picture, mixed)) in enumerate(zip(holes, pictures, strict=True), 1 + len(result) - len(holes)):
+        is_averaged |= mixed
         cv2.copyTo(picture, (conditioning.mask[t] == 0).astype(np.uint8), result[t])
         progress(FILLING, done, len(result))
-    return result
+    return result, is_averaged
 
 
 def _behind(
     scene: Scene, engine: Engine, cameras: Sequence[int], conditioning: Conditioning
-) -> Iterator[NDArray[np.uint8]]:
-    """Pictures (h,w,3) for the holes of the conditioning: the background, and the sides of things in front of it."""
+) -> Iterator[tuple[NDArray[np.uint8], bool]]:
+    """Pictures (h,w,3) for the holes of the conditioning: the background, and the sides of things in front of it.
+
+    With each comes whether anything in it is averaged in time.
+    """
     panorama, path = background(scene), scene.path
-    last: steady.Frame | None = None
+    last: Frame | None = None
     for t, beside in zip(cameras, sides(scene, engine, cameras), strict=True):
         picture = panorama.view(path.camera_to_world[t], path.intrinsics[t], path.width, path.height)
         picture = np.asarray(cv2.blendLinear(beside.colour, picture, beside.weight, 1 - beside.weight), np.uint8)
-        if beside.still is not None:
-            hole = conditioning.mask[t] == 0
-            colour = np.where(hole[..., None], picture, conditioning.colour[t]).astype(np.float32)
-            frame = steady.Frame(t, colour, beside.still)
-            if last is not None and last.camera == t - 1:
-                frame = steady.steadied(frame, hole, last, path)
-            last, picture = frame, (frame.colour + 0.5).astype(np.uint8)
-        yield picture
+        if beside.static_inverse_distance is None:
+            yield picture, False
+            continue
+        hole = conditioning.mask[t] == 0
+        colour = conditioning.colour[t].copy()
+        cv2.copyTo(picture, hole.astype(np.uint8), colour)
+        light = _light(conditioning, t)
+        frame = new = Frame(t, colour.astype(np.float32), beside.static_inverse_distance, light)
+        if last is not None:
+            frame = averaged(new, hole, last, path)
+        last = frame
+        yield np.asarray(cv2.convertScaleAbs(frame.colour), np.uint8), frame is not new
+
+
+def _light(conditioning: Conditioning, t: int) -> NDArray[np.float64]:
+    """`Frame.light`."""
+    mask = conditioning.mask[t]
+    return np.array(cv2.mean(conditioning.colour[t], mask)[:3]) if mask.any() else np.full(3, np.nan)

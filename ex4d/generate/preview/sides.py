@@ -45,13 +45,13 @@ class Sides:
     Attributes:
         colour: (h,w,3) uint8, meaningless where the weight is 0.
         weight: (h,w) float32 from 0 to 1, the thing's share of a pixel.
-        still: (h,w) float32, inverse distance of the mesh where it stands still, 0 where it moves; None if it is not
+        static_inverse_distance: (h,w) float32, of the mesh where it stands still, 0 where it moves; None if it is not
             known what moves.
     """
 
     colour: NDArray[np.uint8]
     weight: NDArray[np.float32]
-    still: NDArray[np.float32] | None
+    static_inverse_distance: NDArray[np.float32] | None
 
 
 def sides(scene: Scene, engine: Engine, cameras: Sequence[int]) -> Iterator[Sides]:
@@ -64,12 +64,12 @@ def sides(scene: Scene, engine: Engine, cameras: Sequence[int]) -> Iterator[Side
         pairs = [(t, t) for t in range(len(light.mesh))]
         for (t, _), view in zip(pairs, engine.views(light, pairs, surfaces=True), strict=True):
             colour, is_thing = _things(light, t, view)
-            still = _still(light, t, view)
-            if still is not None:
-                still = np.asarray(cv2.resize(still, size, interpolation=cv2.INTER_NEAREST)[within], np.float32)
+            static = _static(light, t, view)
+            if static is not None:
+                static = np.asarray(cv2.resize(static, size, interpolation=cv2.INTER_NEAREST)[within], np.float32)
             further = cv2.resize(_two_pixels_further(colour, is_thing), size)[within]
             weight = cv2.resize(cv2.blur(is_thing.astype(np.float32), (3, 3)), size)[within]
-            yield Sides(np.asarray(further, np.uint8), np.asarray(weight, np.float32), still)
+            yield Sides(np.asarray(further, np.uint8), np.asarray(weight, np.float32), static)
 
 
 def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
@@ -90,8 +90,14 @@ def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
     size = (-(-path.width // smaller), -(-path.height // smaller))
     small = (cv2.blur(scene.pictures[t], (apart, apart))[::apart, ::apart] for t in frames)
     pictures = np.stack([_smoothed(picture, of_frame) for picture, of_frame in zip(small, depth, strict=True)])
-    moving = None if scene.moving is None else scene.moving[frames, ::apart, ::apart]
+    moving = None if scene.moving is None else np.stack([_any_of(scene.moving[t], apart) for t in frames])
     return Scene(few, pictures, CameraPath(path.camera_to_world[cameras], lens, *size), moving=moving), smaller
+
+
+def _any_of(mask: NDArray[np.bool_], apart: int) -> NDArray[np.bool_]:
+    """Whether anything is set in each `apart` x `apart` block of a mask (h,w)."""
+    block = np.ones((apart, apart), np.uint8)
+    return cv2.dilate(mask.astype(np.uint8), block, anchor=(0, 0))[::apart, ::apart] > 0
 
 
 def _smoothed(colour: NDArray, depth: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -134,8 +140,8 @@ def _things(scene: Scene, t: int, view: View) -> tuple[NDArray[np.uint8], NDArra
     return scene.pictures[t].reshape(-1, 3)[nearest], is_thing > 0
 
 
-def _still(scene: Scene, t: int, view: View) -> NDArray[np.float32] | None:
-    """`Sides.still` in the size of the view."""
+def _static(scene: Scene, t: int, view: View) -> NDArray[np.float32] | None:
+    """`Sides.static_inverse_distance` in the size of the view."""
     if scene.moving is None:
         return None
     assert view.surface is not None
