@@ -32,6 +32,16 @@ PUMPS = 0.005
 PIXELS_ACROSS = 64
 """With a camera that stands still, this many pixels along the longer side of the picture are points."""
 
+MOST_NEARNESS = 4.0
+"""With a camera that does not change position, points count by their disparity, up to this many times the median."""
+
+MOST = 0.65
+"""Then, at least this part of the points must change less once the depth is steadied. Measured: 0.94 and more if it
+pumps, and 0.58 and less with true depth in which a large thing sways unnoticed."""
+
+LEAST_NEARNESS = 0.1
+"""Points with less than this many times the median disparity are not asked, because they may be sky."""
+
 ROUNDS = 30
 
 PUMPED = "The depth's scale pumped by"
@@ -109,6 +119,8 @@ def _fitted(seen: Sightings, count: int, shifts: bool) -> NDArray[np.float64] | 
         return None
     seen = seen.kept(enough[seen.frame])
     frame, point = seen.frame, np.unique(seen.point, return_inverse=True)[1]
+    # Nearly everything in sight may be sky, whose disparity is hardly known and does not matter.
+    nearness = np.ones(len(frame)) if shifts else np.minimum(seen.theirs / np.median(seen.theirs), MOST_NEARNESS)
     own = seen.own * np.median(seen.theirs / seen.own)
     off = np.log(own / seen.theirs)
     middle = float(np.median(own))
@@ -123,12 +135,34 @@ def _fitted(seen: Sightings, count: int, shifts: bool) -> NDArray[np.float64] | 
         of_point = np.bincount(point, rest) / np.bincount(point)
         for t in np.flatnonzero(enough):
             those = sightings[t]
-            of_frame[t] = _robust(design[those], off[those] - of_point[point[those]])
+            of_frame[t] = _robust(design[those], off[those] - of_point[point[those]], nearness[those])
     fast = np.zeros((count, 2))
     fast[enough, : design.shape[1]] = (of_frame - _trend(of_frame, enough))[enough]
     if np.sqrt((fast[:, 0] ** 2).mean()) < PUMPS:
         return None
+    if not shifts and not _steadies_most(frame, point, off, off - fast[frame, 0], nearness):
+        return None
     return np.stack([np.exp(fast[:, 0]) * (1 - fast[:, 1]), fast[:, 1] * middle], axis=1)
+
+
+def _steadies_most(
+    frame: NDArray[np.intp],
+    point: NDArray[np.intp],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    nearness: NDArray[np.float64],
+) -> bool:
+    """Whether the errors (N,) of most points change less from sighting to sighting, by number and by nearness (N,).
+
+    Otherwise something else pumps, such as a near thing that sways without being noticed.
+    """
+    order = np.lexsort((frame, point))
+    same = np.diff(point[order]) == 0
+    to = point[order][1:][same]
+    changes = [np.bincount(to, np.abs(np.diff(error[order]))[same]) for error in (before, after)]
+    better, near = changes[1] < changes[0], np.bincount(to, nearness[order][1:][same]) / np.maximum(np.bincount(to), 1)
+    asked = near > LEAST_NEARNESS
+    return bool(asked.any()) and min(better[asked].mean(), np.average(better[asked], weights=near[asked])) >= MOST
 
 
 def steadied(depth: DepthVideo, steady: NDArray[np.float64], already: range = range(0)) -> DepthVideo:
@@ -152,14 +186,14 @@ def steadied(depth: DepthVideo, steady: NDArray[np.float64], already: range = ra
     return replace(depth, depth=made, notes=(*notes, said))
 
 
-def _robust(design: NDArray[np.float64], off: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Least squares with Cauchy weights, hardly affected by outliers."""
-    weight = np.ones(len(off))
+def _robust(design: NDArray[np.float64], off: NDArray[np.float64], given: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares with `given` weights times Cauchy weights, hardly affected by outliers."""
+    weight = given
     for _ in range(3):
         weighted = (design * weight[:, None]).T
         found = np.linalg.solve(weighted @ design + 1e-9 * np.eye(design.shape[1]), weighted @ off)
         error = design @ found - off
-        weight = 1 / (1 + (error / (1.4826 * np.median(np.abs(error)) + 1e-5)) ** 2)
+        weight = given / (1 + (error / (1.4826 * np.median(np.abs(error)) + 1e-5)) ** 2)
     return np.asarray(found, np.float64)
 
 

@@ -203,6 +203,16 @@ def test_a_record_without_numbers_takes_its_pictures_as_they_are(walk, tmp_path)
     assert not any("Missing" in note for note in clip.notes)
 
 
+def test_the_preview_knows_what_moves_with_other_frames_off_too_but_not_where_the_release_is_reproduced(walk):
+    shot = open_shot(SourceFiles(walk), SourceSettings(frames=1), look_beside=True)
+    shot = replace(shot, moving=np.ones(shot.depth.depth.shape, np.bool_))
+    off = scene_of(shot, None, PathSettings("30"), RenderSettings(persistence="off"))
+    assert off.persistence == "off"
+    assert off.moving is not None
+    assert off.moving.all()
+    assert scene_of(shot, None, PathSettings("30"), RenderSettings(release_compat=True)).moving is None
+
+
 def test_another_aspect_is_cropped_or_squeezed_and_told(walk):
     shot = open_shot(SourceFiles(walk), SourceSettings(frames=1), look_beside=True)
     scene = scene_of(shot, None, PathSettings("30"), RenderSettings())

@@ -1,5 +1,6 @@
 """Cameras found from generated footage with a known camera, with depth that has the errors of models."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -63,6 +64,19 @@ def test_what_moves_is_found_with_a_still_camera():
     middle = slice(4, -4)  # slowly turning things are not seen to move from frame to frame
     assert (large & truth)[middle].sum() > 0.5 * truth[middle].sum()
     assert (large & ~truth)[middle].mean() < 0.12
+
+
+def test_with_a_still_camera_the_depth_is_steadied_without_what_a_mask_says_and_a_guess_is_not():
+    source = scene("still").source
+    wish = Wish(AUTO, source.cameras.intrinsics, True)
+    pumping = wrong_depth("still")
+    assert find(source.frames, pumping, wish).steady is not None
+    assert find(source.frames, pumping, replace(wish, depth_is_guess=True)).steady is None
+    moving = np.zeros(pumping.shape, bool)
+    moving[:, :, :200] = True
+    partly = np.where(moving, pumping, source.depth)
+    assert find(source.frames, partly, replace(wish, moving=~moving)).steady is not None
+    assert find(source.frames, partly, replace(wish, moving=moving)).steady is None
 
 
 def test_a_pan_on_a_tripod_turns_and_does_not_move():

@@ -74,7 +74,7 @@ def test_it_starts_afresh_after_a_gap_a_jump_of_the_path_and_a_sudden_change_of_
     )
     assert averaged(now, ~HOLE, last, MOVES) is now
     near = np.where(np.arange(WIDTH) < 80, 1 / 3, 1 / FAR) * np.ones((HEIGHT, 1))
-    jump = path_of(((0, 0, 0), 0), ((1.5, 0, 0), 0))
+    jump = path_of(((0, 0, 0), 0), ((2, 0, 0), 0))
     two = replace(seen(jump, 1), static_inverse_distance=near.astype(np.float32))
     assert averaged(two, HOLE, seen(jump, 0), jump) is two
     turn = path_of(((0, 0, 0), 0), ((0, 0, 0), 20))

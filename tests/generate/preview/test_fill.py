@@ -10,6 +10,7 @@ from ex4d.depth.files import read_depth
 from ex4d.generate import registry
 from ex4d.generate.base import Request, metadata
 from ex4d.generate.preview import fill
+from ex4d.generate.preview.sides import sides
 from ex4d.generate.preview.spec import SPEC
 from ex4d.geometry import camera_path, intrinsics, presets
 from ex4d.geometry.camera_path import CameraPath
@@ -18,6 +19,7 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.media.clip import Clip, read_clip
 from ex4d.progress import silent
 from ex4d.render.conditioning import render, without_rim
+from ex4d.render.engines import engine
 from ex4d.render.scene import Scene
 from ex4d.synthetic import depth_errors
 
@@ -190,6 +192,34 @@ def test_what_moves_leaves_no_trail_in_what_is_invented(too_narrow):
     known, unknown = red(scene), red(replace(scene, moving=None))
     assert unknown[4:].any()  # the side of the box itself
     assert not (known & ~unknown)[1:].any()
+
+
+def test_after_a_cut_nothing_is_left_of_the_shot_before():
+    shape = (8, 96, 160)
+    frames, depth = np.full((*shape, 3), 60, np.uint8), np.full(shape, 10, np.float32)
+    frames[:, 30:70, 60:90], depth[:, 30:70, 60:90] = (110, 20, 20), 4
+    frames[5:] += 100
+    k = intrinsics.per_frame(intrinsics.from_focal(100.0, 160, 96), 8)
+    aside = np.broadcast_to(np.eye(4), (8, 4, 4)).copy()
+    aside[:, 0, 3] = 1.0
+    mesh = DWMesh.from_depth(DepthVideo(depth, k, "made"))
+    scene = Scene(mesh, frames, CameraPath(aside, k, 160, 96), moving=np.zeros(shape, np.bool_))
+    sure = without_rim(render(scene), 0)
+    averaged, alone = fill.filled(sure, scene), fill.filled(sure, replace(scene, moving=None))
+    assert np.array_equal(averaged[5], alone[5])
+
+
+def test_something_narrow_that_moves_through_a_wide_picture_is_not_averaged():
+    depth = np.full((1, 60, 2048), 10, np.float32)
+    k = intrinsics.per_frame(intrinsics.from_focal(1000.0, 2048, 60), 1)
+    moving = np.zeros(depth.shape, np.bool_)
+    moving[:, 20:40, 1001] = True
+    frames = np.zeros((*depth.shape, 3), np.uint8)
+    mesh = DWMesh.from_depth(DepthVideo(depth, k, "made"))
+    scene = Scene(mesh, frames, CameraPath(np.eye(4)[None], k, 2048, 60), moving=moving)
+    (beside,) = sides(scene, engine(), [0])
+    assert (beside.static_inverse_distance[22:38, 1000:1003] == 0).all()
+    assert (beside.static_inverse_distance[22:38, 100:900] > 0).all()
 
 
 def generate(conditioning, scene, seed=0):
