@@ -160,7 +160,9 @@ def generate(
                 take.write_record(temporary / take.SIDECAR, take.with_inputs(record, folder, named.places))
             if leaving.copies:
                 leaving.copy(folder)
-    say(*named.notes, *facts["notes"])
+    real = facts["coverage"]
+    invented = f"{1 - sum(real) / len(real):.0%} of the picture is invented, {1 - min(real):.0%} in the worst frame."
+    say(*named.notes, *facts["notes"], invented)
     results(*(place for name, place in videos.items() if (folder / name).is_file()), folder)
 
 

@@ -211,8 +211,8 @@ def _borrowed_notes(scene: Scene, borrowed: NDArray[np.uint8] | None) -> list[st
             return []
         return ["Other frames filled nothing: what moves in the clip is not known until its camera is searched for."]
     part = np.count_nonzero(borrowed) / borrowed.size
-    by = "by other frames only" if scene.plate is None else "only by other frames or the clean plate"
-    return [f"{100 * part:.2g}% of the pixels were seen {by}."] if part else []
+    where = "other frames of the clip" if scene.plate is None else "other frames of the clip or the clean plate"
+    return [f"{100 * part:.2g}% of the picture comes from {where}."] if part else []
 
 
 def _earlier_notes(scene: Scene, parts: Sequence[float]) -> list[str]:
@@ -222,7 +222,7 @@ def _earlier_notes(scene: Scene, parts: Sequence[float]) -> list[str]:
     if not any(parts):
         return ["The earlier take shows nothing that is missing along this path."]
     part = sum(parts) / len(parts)
-    return [f"{100 * part:.2g}% of the pixels come from the earlier take; they count as invented."]
+    return [f"{100 * part:.2g}% of the picture comes from the earlier take and counts as invented."]
 
 
 def _coverage_notes(coverage: Coverage) -> list[str]:

@@ -67,7 +67,7 @@ def _found(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, pr
             steady = None
             if not wish.depth_is_guess:
                 steady = steadying_still(depth, resized(moving, (depth.shape[2], depth.shape[1])))
-            return Found(STILL, moving=moving, steady=steady, choice_notes=("The camera stands still.",))
+            return Found(STILL, moving=moving, steady=steady, choice_notes=("The clip's own camera stands still.",))
     progress("Looking at the camera", 1, 1)
     given = None if wish.moving is None else resized(wish.moving, pictures.size)
     tracks = follow(pictures.grey, None if given is None else ~given, progress)

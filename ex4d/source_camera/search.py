@@ -281,7 +281,7 @@ class Search:
         """
         if self.tried[STILL][1].fitting > STANDS:
             moving = self.moving if self.moving is not None else self.moving_of(STILL)
-            return Found(STILL, moving=moving, choice_notes=("The camera stands still.",))
+            return Found(STILL, moving=moving, choice_notes=("The clip's own camera stands still.",))
         reasons = [f"{_NAMES[name]}: {'; '.join(self.wrong(name))}" for name in self.tried if self.wrong(name)]
         reasons += [f"{_NAMES[name]}: {why}" for name, why in self.failed.items()]
         return not_found(" / ".join(reasons) or "a still camera explains the clip as well as one that moves")

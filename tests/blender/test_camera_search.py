@@ -162,9 +162,9 @@ def test_a_still_clip_changes_nothing_but_its_note(scene, shot, tmp_path):
     bpy.ops.ex4d.camera_preset(preset="30")
     keys = [[tuple(p.co) for p in curve.keyframe_points] for curve in compat.fcurves(facts.camera)]
     before, source = sorted(facts.folder.rglob("*")), facts.source
-    done = searched(facts, tmp_path, None, ["The camera stands still.", "Of the clip.", ASSUMED])
-    assert (done.changed, done.message) == (False, "small.mp4 is open. The camera stands still.")
-    assert facts.notes.splitlines() == ["Of the clip.", ASSUMED, "The camera stands still."]
+    done = searched(facts, tmp_path, None, ["The clip's own camera stands still.", "Of the clip.", ASSUMED])
+    assert (done.changed, done.message) == (False, "small.mp4 is open. The clip's own camera stands still.")
+    assert facts.notes.splitlines() == ["Of the clip.", ASSUMED, "The clip's own camera stands still."]
     assert [[tuple(p.co) for p in curve.keyframe_points] for curve in compat.fcurves(facts.camera)] == keys
     assert (sorted(facts.folder.rglob("*")), facts.source) == (before, source)
 

@@ -78,6 +78,9 @@ def test_generate_leaves_the_video_and_a_take_beside_it_whose_record_has_relativ
     assert sorted(record["inputs"].values()) == ["../clip.depth.npz", "../clip.mp4"]
     assert record["job"]["generation"]["seed"] == 5
     assert record["job"]["preset"]["cam"] == "30"
+    missing = [100 * (1 - real) for real in record["coverage"]]
+    mean, worst = (f"{part:.0f}%" for part in (sum(missing) / len(missing), max(missing)))
+    assert f"{mean} of the picture is invented, {worst} in the worst frame." in done.stderr
     assert str(shoot) not in json.dumps(record)
     assert not [name for name in files_below(shoot) if ".part" in name]
 

@@ -65,7 +65,7 @@ def test_an_npz_of_the_clips_size_is_taken_as_it_is(tmp_path, dtype, order, save
     depth = read_depth(tmp_path / "d.npz", clip_of())
     assert np.array_equal(depth.depth, stored.astype(np.float32))
     assert np.array_equal(depth.intrinsics, np.stack([K] * 3))
-    assert depth.notes == ("The focal length is that of the depth file.",)
+    assert depth.notes == ("The focal length comes from the depth file.",)
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -163,7 +163,7 @@ def test_a_still_clip_whose_depth_pumps_gets_a_mesh_that_does_not_and_one_undo_t
     assert path_of(scene, scene.ex4d.camera) == pytest.approx(keys, abs=1e-5)
     assert objects.find(scene, objects.POINTS) is None
     for said in (scene.ex4d.notes, now.state.message):
-        assert "The camera stands still." in said
+        assert "The clip's own camera stands still." in said
         assert "The depth's scale pumped by" in said
     standing = scene.ex4d.source
     now.press(takes.request_take(scene, True, now.capabilities))
@@ -215,8 +215,8 @@ def test_a_still_clip_stays_still_and_its_keys_and_undo_steps_are_untouched(scen
     assert facts.path == ""
     assert [[tuple(p.co) for p in curve.keyframe_points] for curve in compat.fcurves(facts.camera)] == keys
     assert objects.find(bpy.context.scene, objects.POINTS) is None
-    assert "The camera stands still." in facts.notes.splitlines()
-    assert now.state.message.endswith("The camera stands still.")
+    assert "The clip's own camera stands still." in facts.notes.splitlines()
+    assert now.state.message.endswith("The clip's own camera stands still.")
     new = [path.name for path in sorted(set(facts.folder.rglob("*")) - set(folder))]
     assert new == ["again", "again_001", "moving.mp4"]
     bpy.ops.ed.undo()

@@ -54,7 +54,7 @@ def test_the_camera_view_shows_what_preview_path_calls_invented_and_the_curve_is
         found = coverage.found.classes()
         assert ((found != classes.INVENTED) != real[t]).mean() < 2e-3
         borrowed += (found == classes.BORROWED).mean() / 9
-    (told,) = re.findall(r"([\d.]+)% of the pixels were seen by other frames only", message)
+    (told,) = re.findall(r"([\d.]+)% of the picture comes from other frames of the clip", message)
     assert 100 * borrowed == pytest.approx(float(told), abs=0.05)
     assert borrowed > 0.005
 

@@ -101,9 +101,9 @@ def test_a_plate_of_the_same_place_adds_to_a_take_is_named_in_it_and_makes_it_ag
         "The clean plate plate.mp4 shows the same place in 3 of 3 frames, which fill what no frame saw."
         in facts["notes"]
     )
-    (part,) = [note for note in facts["notes"] if "% of the pixels were seen" in note]
-    assert part.endswith("% of the pixels were seen only by other frames or the clean plate.")
-    assert any(note.endswith("% of the pixels were seen by other frames only.") for note in alone["notes"])
+    (part,) = [note for note in facts["notes"] if "% of the picture comes from" in note]
+    assert part.endswith("% of the picture comes from other frames of the clip or the clean plate.")
+    assert any(note.endswith("% of the picture comes from other frames of the clip.") for note in alone["notes"])
     assert known_depth == [pytest.approx(source.cameras.intrinsics[0, 0, 0], rel=0.01)]
     record = take.read_record(tmp_path / "with" / take.SIDECAR)
     (plate,) = record.job.source.plate

@@ -130,7 +130,7 @@ def test_what_an_earlier_take_invented_is_kept_counts_as_invented_and_is_not_in_
     assert alone["earlier"] == []
     for name in (take.COLOUR, take.MASK):
         assert np.array_equal(frames(tmp_path / "with" / name), frames(tmp_path / "alone" / name))
-    part = f"{100 * np.mean(facts['earlier']):.2g}% of the pixels come from the earlier take; they count as invented."
+    part = f"{100 * np.mean(facts['earlier']):.2g}% of the picture comes from the earlier take and counts as invented."
     assert part in facts["notes"]
     assert "The earlier take was made by the preview: its invented parts are soft." in facts["notes"]
     record = take.read_record(tmp_path / "with" / take.SIDECAR)

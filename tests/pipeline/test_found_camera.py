@@ -223,7 +223,7 @@ def test_depth_of_a_camera_that_stands_still_is_steadied_too(cache, tmp_path):
         for steady in (True, False)
     )
     assert (made.source_to_world, made.steadied, kept_as_is.steadied) == (None, True, False)
-    assert made.choice_notes == ("The camera stands still.",)
+    assert made.choice_notes == ("The clip's own camera stands still.",)
     assert pumps(kept_as_is.depth.depth, true) > 0.03
     assert pumps(made.depth.depth, true) < 0.005
     assert sum("depth's scale pumped by" in note for note in made.notes) == 1

@@ -106,7 +106,9 @@ def test_the_notes_tell_how_much_a_take_shows_and_that_a_stereo_pair_shows_nothi
     _example, scene, _truth = street
     some = replace(scene, earlier=earlier_of(street))
     seen = render(some)
-    part = f"{100 * np.mean(seen.earlier_parts):.2g}% of the pixels come from the earlier take; they count as invented."
+    part = (
+        f"{100 * np.mean(seen.earlier_parts):.2g}% of the picture comes from the earlier take and counts as invented."
+    )
     assert part in seen.notes
     pair = render_stereo(some, 0.06)
     assert pair.notes[0] == "A stereo pair shows nothing of the earlier take."

@@ -72,7 +72,7 @@ def test_the_notes_tell_how_much_only_other_frames_saw(moving_box):
     clip, depth = moving_box
     filled = render(shot(clip, depth))
     part = 100 * np.count_nonzero(filled.borrowed) / filled.borrowed.size
-    assert f"{part:.2g}% of the pixels were seen by other frames only." in filled.notes
+    assert f"{part:.2g}% of the picture comes from other frames of the clip." in filled.notes
 
 
 def test_a_frame_that_is_darker_lends_its_pixels_brightened(moving_box):

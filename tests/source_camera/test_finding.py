@@ -54,7 +54,7 @@ def found(name, method=AUTO, zooms=False, frames=13):
 def test_a_still_camera_stays_still_though_people_fill_a_third_of_the_picture():
     made = found("still")
     assert (made.method, made.camera_to_world, made.lens) == (STILL, None, None)
-    assert made.choice_notes == ("The camera stands still.",)
+    assert made.choice_notes == ("The clip's own camera stands still.",)
     assert made.notes == ()
 
 
@@ -134,7 +134,7 @@ def test_a_camera_that_stands_is_told_so_where_its_zoom_is_known():
     source = scene("zoom").source
     made = find(source.frames, wrong_depth("zoom"), Wish(ROTATION, source.cameras.intrinsics, True, zooms=True))
     assert (made.method, made.camera_to_world) == (STILL, None)
-    assert made.choice_notes == ("The camera stands still.",)
+    assert made.choice_notes == ("The clip's own camera stands still.",)
 
 
 def test_points_that_hardly_fit_once_what_moves_is_left_out_are_a_reason_not_to_trust_a_camera():

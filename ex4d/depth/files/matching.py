@@ -163,6 +163,6 @@ def lens_of(
         if (stored.width, stored.height) != (fit.width, fit.height):
             to_source = np.diag([fit.source_width / stored.width, fit.source_height / stored.height, 1])
             k = fit.apply_to_intrinsics(to_source @ k)
-        return k, "" if stored.notes else "The focal length is that of the depth file."
+        return k, "" if stored.notes else "The focal length comes from the depth file."
     k, note = lens.given_or_assumed(clip, focal_px)
     return k, note if stored.intrinsics is None else f"{note} It replaces the depth file's."

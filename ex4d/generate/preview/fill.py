@@ -17,13 +17,13 @@ from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
 
 NOTE = (
-    "Holes show the background that the clip saw there or, where it saw none, the mean of what it saw at that"
-    " height. The sides of things have the colour of their edges."
+    "Holes are filled with the background that the clip saw there. Where it saw none, they get the average colour at"
+    " that height. The sides of things take the colour of their edges."
 )
 
 NOTE_AVERAGED = (
-    "Invented pixels of what stands still are averaged in time. If the light changes slowly, the sides of things follow"
-    " a few frames late. The background is one picture for the whole clip and does not follow."
+    "Invented pixels of static things are averaged over time, so that they do not flicker. If the light changes, the"
+    " sides of things follow a few frames late, and the background does not follow at all."
 )
 
 NOTE_WITHOUT_DEPTH = "Holes are filled smoothly from their surroundings."

@@ -233,14 +233,14 @@ def test_the_result_says_that_it_is_a_preview(moving_box):
     assert SPEC.is_preview
     assert metadata(SPEC, result) == {"title": "EX-4D preview, not made by a model", "comment": result.notes[0]}
     assert result.notes == (
-        "Holes show the background that the clip saw there or, where it saw none, the mean of what it saw at that"
-        " height. The sides of things have the colour of their edges.",
+        "Holes are filled with the background that the clip saw there. Where it saw none, they get the average colour"
+        " at that height. The sides of things take the colour of their edges.",
     )
     assert result.settings == {"background_frames": 8}
     known = generate(conditioning, replace(scene, moving=np.zeros(depth.depth.shape, np.bool_)))
     assert known.notes[1] == (
-        "Invented pixels of what stands still are averaged in time. If the light changes slowly, the sides of things"
-        " follow a few frames late. The background is one picture for the whole clip and does not follow."
+        "Invented pixels of static things are averaged over time, so that they do not flicker. If the light changes,"
+        " the sides of things follow a few frames late, and the background does not follow at all."
     )
     everything_moves = generate(conditioning, replace(scene, moving=np.ones(depth.depth.shape, np.bool_)))
     assert len(everything_moves.notes) == 1, "nothing was averaged"
