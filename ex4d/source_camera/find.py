@@ -9,7 +9,7 @@ from ex4d.frame_numbers import in_shot
 from ex4d.progress import Progress, silent
 from ex4d.source_camera import from_depth
 from ex4d.source_camera.estimators import Task
-from ex4d.source_camera.found import AUTO, STILL, Found, Wish, not_found
+from ex4d.source_camera.found import AUTO, STANDS_STILL, STILL, Found, Wish, not_found
 from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask
 from ex4d.source_camera.pictures import pictures_of
@@ -67,7 +67,7 @@ def _found(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, pr
             steady = None
             if not wish.depth_is_guess:
                 steady = steadying_still(depth, resized(moving, (depth.shape[2], depth.shape[1])))
-            return Found(STILL, moving=moving, steady=steady, choice_notes=("The clip's own camera stands still.",))
+            return Found(STILL, moving=moving, steady=steady, choice_notes=(STANDS_STILL,))
     progress("Looking at the camera", 1, 1)
     given = None if wish.moving is None else resized(wish.moving, pictures.size)
     tracks = follow(pictures.grey, None if given is None else ~given, progress)

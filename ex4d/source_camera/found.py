@@ -13,6 +13,9 @@ WHAT_TO_DO = (
     " is ignored)."
 )
 
+STANDS_STILL = "The clip's own camera stands still."
+"""The note that says so, for the user only."""
+
 WITH_CAMERA = "found with the camera"
 """Part of every note about a lens that was not known."""
 

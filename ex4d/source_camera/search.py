@@ -17,7 +17,19 @@ from ex4d.source_camera import da3, estimators, from_depth, gates, selection, sh
 from ex4d.source_camera.candidate import LEAST_ANGLE, Candidate, depth_scale
 from ex4d.source_camera.distortion import at_corner
 from ex4d.source_camera.estimators import Task
-from ex4d.source_camera.found import AUTO, DA3, DEPTH, ROTATION, SFM, STILL, WITH_CAMERA, Found, Wish, not_found
+from ex4d.source_camera.found import (
+    AUTO,
+    DA3,
+    DEPTH,
+    ROTATION,
+    SFM,
+    STANDS_STILL,
+    STILL,
+    WITH_CAMERA,
+    Found,
+    Wish,
+    not_found,
+)
 from ex4d.source_camera.gates import Figures
 from ex4d.source_camera.judge import Judge
 from ex4d.source_camera.masks import resized
@@ -234,9 +246,13 @@ class Search:
         lens_note = "" if lens is None else self._lens_note(lens)
         if name == STILL:
             return Found(STILL, moving=moving)
-        points, task = self._points(candidate), self.task
-        steady = None if self.wish.depth_is_guess else steadying(candidate, task.tracks, task.depth, task.sure)
+        points, steady = self._points(candidate), self._steadying(candidate)
         return Found(name, candidate.camera_to_world, points, lens, moving, steady, lens_note, tuple(notes))
+
+    def _steadying(self, candidate: Candidate) -> NDArray[np.float64] | None:
+        """`Found.steady` with this camera."""
+        task = self.task
+        return None if self.wish.depth_is_guess else steadying(candidate, task.tracks, task.depth, task.sure)
 
     def _recording_notes(self, candidate: Candidate) -> list[str]:
         """What the points reveal about how the clip was recorded."""
@@ -281,7 +297,8 @@ class Search:
         """
         if self.tried[STILL][1].fitting > STANDS:
             moving = self.moving if self.moving is not None else self.moving_of(STILL)
-            return Found(STILL, moving=moving, choice_notes=("The clip's own camera stands still.",))
+            steady = self._steadying(self.tried[STILL][0])
+            return Found(STILL, moving=moving, steady=steady, choice_notes=(STANDS_STILL,))
         reasons = [f"{_NAMES[name]}: {'; '.join(self.wrong(name))}" for name in self.tried if self.wrong(name)]
         reasons += [f"{_NAMES[name]}: {why}" for name, why in self.failed.items()]
         return not_found(" / ".join(reasons) or "a still camera explains the clip as well as one that moves")

@@ -132,9 +132,12 @@ def test_a_zoom_is_told_and_followed_when_it_is_asked_for():
 
 def test_a_camera_that_stands_is_told_so_where_its_zoom_is_known():
     source = scene("zoom").source
-    made = find(source.frames, wrong_depth("zoom"), Wish(ROTATION, source.cameras.intrinsics, True, zooms=True))
+    wish = Wish(ROTATION, source.cameras.intrinsics, True, zooms=True)
+    made = find(source.frames, wrong_depth("zoom"), wish)
     assert (made.method, made.camera_to_world) == (STILL, None)
     assert made.choice_notes == ("The clip's own camera stands still.",)
+    assert made.steady is not None
+    assert find(source.frames, source.depth, wish).steady is None
 
 
 def test_points_that_hardly_fit_once_what_moves_is_left_out_are_a_reason_not_to_trust_a_camera():
