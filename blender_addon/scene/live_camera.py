@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.jobs.messages import Look
 from ex4d.pipeline.settings import RenderSettings
-from ex4d.render.donors import donors
+from ex4d.render.donors import donors, nearby
 
 from ..scene import axes, camera, compat, objects, rig
 from ..shot import placed_plate
@@ -193,6 +193,7 @@ def _look(shot: Standing, picture: axes.Picture, frame: int, pose: NDArray, lens
         render=shot.render,
         moving=shot.moving,
         others=shot.others,
+        nearby=_numbers(shot.poses[nearby(frame, len(shot.poses))]) if shot.others else (),
         plate=shot.plate,
     )
 

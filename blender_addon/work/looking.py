@@ -202,7 +202,7 @@ class Looking:
         return {frame: self._found[frame].invented for frame, look in self._path.items() if self._is_known(frame, look)}
 
 
-_EXACT = ("frame", "depth", "source_to_world", "width", "height", "render", "moving", "others", "plate")
+_EXACT = ("frame", "depth", "source_to_world", "width", "height", "render", "moving", "others", "nearby", "plate")
 
 
 def _same(one: Look, other: Look) -> bool:

@@ -15,9 +15,9 @@ from ex4d.jobs.limits import CHUNK_BYTES, CREDIT, JOB_FILES, PICTURE_BYTES, VIEW
 from ex4d.pipeline.requests import Blob, Job, Sha256
 from ex4d.pipeline.settings import RenderSettings
 from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
-from ex4d.render.donors import DONOR_FRAMES
+from ex4d.render.donors import DONOR_FRAMES, NEARBY
 
-PROTOCOL_VERSION = 11
+PROTOCOL_VERSION = 12
 
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
@@ -208,12 +208,13 @@ class Look(Tagged):
         render: only the settings that decide the mask count; the engine does not, and stereo is ignored.
         moving: hash of a movie of what moves in the shot, which a job of this client has sent or made. If it is None or
             gone, or if `others` is empty, other frames do not fill anything in.
-        others: poses (4,4) of the source camera in the frames that `ex4d.render.donors` names, one after another.
+        others: poses (4,4) of the source camera in the frames that `ex4d.render.donors.donors` names, in that order.
+        nearby: the same in the frames that `ex4d.render.donors.nearby` names for this one.
         plate: hash of a clean plate's `plate.npz`, which a job of this client has made. If it is None or gone, or if
             other frames do not fill anything in, neither does the plate.
 
     Raises:
-        InputError: `others` does not hold whole poses, or the picture has more than `VIEW_PIXELS` pixels.
+        InputError: `others` or `nearby` does not hold whole poses, or the picture has more than `VIEW_PIXELS` pixels.
     """
 
     number: Count
@@ -227,11 +228,13 @@ class Look(Tagged):
     render: RenderSettings = field(default_factory=RenderSettings)
     moving: Sha256 | None = None
     others: Annotated[tuple[float, ...], length(0, 16 * DONOR_FRAMES)] = ()
+    nearby: Annotated[tuple[float, ...], length(0, 16 * len(NEARBY))] = ()
     plate: Sha256 | None = None
 
     def __post_init__(self) -> None:
-        if len(self.others) % 16:
-            raise InputError(f"Poses of other frames have 16 numbers each, not {len(self.others)} in all.")
+        for poses in (self.others, self.nearby):
+            if len(poses) % 16:
+                raise InputError(f"Poses of other frames have 16 numbers each, not {len(poses)} in all.")
         if self.width * self.height > VIEW_PIXELS:
             raise InputError(f"A view of {self.width}x{self.height} is more than {VIEW_PIXELS} pixels.")
 

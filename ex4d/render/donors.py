@@ -1,4 +1,4 @@
-"""Which frames of a shot lend their pixels to others, and how many a clean plate adds.
+"""Which other frames of a shot lend their pixels or show where things move, and how many a clean plate adds.
 
 Needs numpy only, so that Blender can choose the same ones.
 """
@@ -13,6 +13,10 @@ DONOR_FRAMES = 8
 PLATE_FRAMES = 4
 """Maximum number of frames of a clean plate that lend pixels, evenly spread over it."""
 
+NEARBY = (-4, -2, 2, 4)
+"""The frames, counted from one that is filled, that show where things move which that frame cannot see. With four
+more of them, as far as 8 frames away, nothing gets better; figures are in docs/performance.md."""
+
 
 def donors(frames: int) -> Sequence[int]:
     """Numbers of the frames that lend pixels, in a shot of `frames` frames."""
@@ -22,3 +26,8 @@ def donors(frames: int) -> Sequence[int]:
 def nearest_first(donors: Sequence[int], t: int) -> list[int]:
     """The frames that lend pixels to frame `t`, the nearest in time first."""
     return sorted((donor for donor in donors if donor != t), key=lambda donor: abs(donor - t))
+
+
+def nearby(t: int, frames: int) -> list[int]:
+    """The frames that show where things move shortly before and after frame `t`, in a shot of `frames` frames."""
+    return [t + away for away in NEARBY if 0 <= t + away < frames]

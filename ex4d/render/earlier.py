@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ex4d.geometry import transforms
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
-from ex4d.render import filling
+from ex4d.render import filling, movers
 from ex4d.render.scene import Engine, Scene
 
 LEAST_SHOWN = 0.02
@@ -87,12 +87,12 @@ def known(
         to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[number]
         camera = filling.Camera(to_source, path.intrinsics[number])
         beside = filling.Frame.of(mesh, t, moving[t]).beside_movers(camera, view.surface, sure)
-        moves = filling.widened(_of_movers(moving[t], view.surface.ids) | beside)
+        moves = movers.widened(_of_movers(moving[t], view.surface.ids) | beside)
         yield Known(view.colour, view.surface.inverse_distance, sure, moves)
 
 
 def _of_movers(moving: NDArray[np.bool_], ids: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Where (h,w) a face is visible that has a corner on something that moves (H,W)."""
-    wide = cv2.dilate(filling.widened(moving).astype(np.uint8), np.ones((2, 2), np.uint8), anchor=(0, 0)).ravel() > 0
+    wide = cv2.dilate(movers.widened(moving).astype(np.uint8), np.ones((2, 2), np.uint8), anchor=(0, 0)).ravel() > 0
     corner = np.clip(ids >> 1, 0, moving.size - 1)
     return np.asarray(wide[corner] & (ids >= 0))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry.mesh import DWMesh
-from ex4d.render import looked_through
+from ex4d.render import looked_through, movers
 from ex4d.render.scene import Surface, View
 
 SAME_DISTANCE = 0.02
@@ -28,9 +28,6 @@ RIM = 3
 NEAREST = 0.999
 """Fraction of a view that is farther away than what counts as its nearest surface."""
 
-_AROUND = 7
-"""Side in pixels of the square that widens moving things in other frames, because their mask is never exact."""
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -38,28 +35,29 @@ class Frame:
 
     - In front of its own mesh everything is empty, because the frame looked through that space.
     - Right behind something that moves is its far side, which no frame saw.
-    - No line of sight leads through space that no frame looked into, see `ex4d.render.looked_through`.
+    - No line of sight leads through space that no frame looked into, or where something moves that this frame cannot
+      see, see `ex4d.render.looked_through`.
 
     Attributes:
         seen: (H,W) float32, the distance up to which everything in front of the frame's mesh is empty.
         reach: how far the frame looked along lines of sight, at its full size (H,W).
-        front, back: (H,W) float32, the range of distances that a moving thing occupies, assuming that it is as deep as
-            the smaller of its width and height; infinite and 0 where nothing moves, and None if nothing moves in the
-            whole frame.
+        moving: the space that moving things occupy, at its full size; None if nothing moves in the whole frame.
+        nearby: the space that they occupy shortly before and after, in the axes of the frame's source camera.
     """
 
     seen: NDArray[np.float32]
     reach: looked_through.Reach
-    front: NDArray[np.float32] | None
-    back: NDArray[np.float32] | None
+    moving: movers.Extent | None
+    nearby: movers.Occupied
 
     @staticmethod
-    def of(mesh: DWMesh, t: int, moving: NDArray[np.bool_]) -> "Frame":
-        """What frame `t` of a mesh knows, given what moves in it (H,W)."""
-        ends = _extent(moving, mesh.depth[t], float(mesh.intrinsics[t, 0, 0])) if moving.any() else (None, None)
+    def of(mesh: DWMesh, t: int, moving: NDArray[np.bool_], nearby: movers.Occupied = movers.NOTHING) -> "Frame":
+        """What frame `t` of a mesh knows, given what moves in it (H,W), and `nearby` in the axes of the world."""
+        extent = movers.extent(moving, mesh.depth[t], mesh.intrinsics[t]) if moving.any() else None
         # A pixel shows one depth of a slope and of an edge: next to it, nearer ones may be there.
         seen = np.asarray(cv2.erode(mesh.depth[t], _square(RIM)), np.float32)
-        return Frame(seen, looked_through.reach(mesh.depth[t], mesh.intrinsics[t]), *ends)
+        reach = looked_through.reach(mesh.depth[t], mesh.intrinsics[t])
+        return Frame(seen, reach, extent, nearby.from_axes(mesh.source_to_world[t]))
 
     def has_looked_through(self, camera: "Camera", at: "Pixels", inverse: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether points (n,m) lie in front of what the frame sees there.
@@ -88,8 +86,9 @@ class Frame:
 
     def own(self, camera: "Camera") -> looked_through.Own:
         """What the frame knows about the space in front of a camera."""
-        back = np.zeros_like(self.seen) if self.back is None else self.back
-        return looked_through.Own(self.reach, back, self.reach.intrinsics @ camera.to_source[:3])
+        back = np.zeros_like(self.seen) if self.moving is None else self.moving.back
+        to_pixels = self.reach.intrinsics @ camera.to_source[:3]
+        return looked_through.Own(self.reach, back, to_pixels, self.nearby.from_axes(camera.to_source))
 
     def beside_movers(self, camera: "Camera", surface: Surface, sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Where (h,w) the far side of a moving thing may be visible, among what the frame is not `sure` of.
@@ -98,15 +97,15 @@ class Frame:
         that bridge the two.
         """
         beside = np.zeros(sure.shape, np.uint8)
-        if self.front is None or self.back is None:
+        if self.moving is None:
             return beside > 0
         height, width = self.seen.shape
         rows, columns = np.nonzero(~sure & (surface.ids >= 0))
         row, column = np.divmod(np.minimum(surface.ids[rows, columns] >> 1, self.seen.size - 1), width)
         below, right = np.minimum(row + 1, height - 1), np.minimum(column + 1, width - 1)
         corners = [(row, column), (below, column), (row, right), (below, right)]
-        nearest = np.minimum.reduce([self.front[at] for at in corners])
-        deepest = np.maximum.reduce([self.back[at] for at in corners])
+        nearest = np.minimum.reduce([self.moving.front[at] for at in corners])
+        deepest = np.maximum.reduce([self.moving.back[at] for at in corners])
         # Distances of the faces from the source camera.
         x, y, _ = camera.rays((rows, columns))
         along = camera.to_source[2, 0] * x + camera.to_source[2, 1] * y + camera.to_source[2, 2]
@@ -227,29 +226,5 @@ def eroded(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return cv2.erode(mask, _square(RIM)) > 0
 
 
-def widened(moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Moving things (H,W), widened so far that nothing of them remains in what another frame lends."""
-    return cv2.dilate(moving.astype(np.uint8), _square(_AROUND)) > 0
-
-
 def _square(side: int) -> NDArray[np.uint8]:
     return np.ones((side, side), np.uint8)
-
-
-def _extent(
-    moving: NDArray[np.bool_], depth: NDArray[np.float32], focal: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """`Frame.front` and `Frame.back`."""
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8))
-    front: NDArray[np.float32] = np.where(moving, depth, np.float32(np.inf))
-    back = np.zeros_like(depth)
-    for label in range(1, count):
-        x, y, width, height, _ = boxes[label]
-        box = slice(y, y + height), slice(x, x + width)
-        thing = labels[box] == label
-        distances = depth[box][thing]
-        deep = min(width, height) * float(np.median(distances)) / focal
-        back[box][thing] = distances + np.float32(deep)
-    # The faces that bridge to the background begin at the rim of a thing, which the mask may miss by some pixels.
-    square = _square(_AROUND)
-    return np.asarray(cv2.erode(front, square), np.float32), np.asarray(cv2.dilate(back, square), np.float32)

@@ -10,6 +10,10 @@ Another moving thing may hide behind one that moves. So where the frame's own vi
 frames at most `SOON` frames away count, and those of a clean plate, which show what is there; and right behind the
 thing is its far side, see `ex4d.render.filling.Frame`. A moving thing that is cut off by the border of the picture goes
 on beyond it.
+
+Someone whom the frame cannot see, because they have just left its picture or walk behind somebody else, is where other
+frames saw them shortly before and after. So where the frame did not look, or its view was blocked by a moving thing, no
+line may cross a place that was occupied in those frames.
 """
 
 from collections.abc import Sequence
@@ -22,8 +26,9 @@ from numpy.typing import NDArray
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
 from ex4d.render.engines import missing
+from ex4d.render.movers import NOTHING, Occupied
 
-STEPS = 96
+STEPS = 72
 """Points tested along each line. Half as many add 1 point and cost 0.8 dB on the walk of docs/performance.md."""
 
 SOON = 12
@@ -37,7 +42,7 @@ GONE, GONE_TIMES = 0.03, 5.0
 """Something that a frame saw is gone if another frame looked through it and beyond, by this fraction of the distance or
 by this multiple of the median difference between the two frames' depths, whichever is larger."""
 
-BEYOND = 8
+BEYOND = 16
 """A moving thing that is cut off by the border of the picture goes on outside, by 1 / `BEYOND` of the longer side."""
 
 GRID = 512
@@ -114,11 +119,13 @@ class Own:
         reach: how far it saw.
         back: (H,W) float32, the distance up to which a moving thing reaches; 0 where nothing moves.
         to_pixels: (3,4) as in `Sight`.
+        nearby: the space that moving things occupy shortly before and after, in the axes of the camera.
     """
 
     reach: "Reach"
     back: NDArray[np.float32]
     to_pixels: NDArray[np.float64]
+    nearby: Occupied = NOTHING
 
 
 @dataclass(frozen=True)
@@ -202,7 +209,7 @@ def is_gone(mesh: DWMesh, t: int, looks: Looks) -> NDArray[np.bool_]:
 def crosses_unseen(
     rays: NDArray[np.float64], inverse_distance: NDArray[np.float32], nearest: float, own: Own, others: Sight
 ) -> NDArray[np.bool_]:
-    """Which lines of sight (m,) cross space that no frame looked into.
+    """Which lines of sight (m,) cross space that no frame looked into, or that a hidden mover occupies.
 
     Args:
         rays: (3,m) directions in the axes of the camera, scaled to 1 along its optical axis.
@@ -215,10 +222,12 @@ def crosses_unseen(
         return _by_numpy(rays, inverse_distance, nearest, own, others)
     from ex4d.render.engines.lines_of_sight import crosses_unseen as compiled
 
-    beyond = max(own.back.shape) // BEYOND
     known = others.seen, others.around, others.deep, others.to_pixels, others.soon
     of_own = own.reach.seen, own.reach.around, own.reach.deep, own.back, own.to_pixels
-    crossing: NDArray[np.bool_] = compiled(rays, inverse_distance, nearest, STEPS, CLEAR, *known, *of_own, beyond)
+    near_in_time = own.nearby.front, own.nearby.back, own.nearby.to_pixels
+    crossing: NDArray[np.bool_] = compiled(
+        rays, inverse_distance, nearest, STEPS, CLEAR, *known, *of_own, *near_in_time, BEYOND
+    )
     return crossing
 
 
@@ -235,10 +244,10 @@ def _by_numpy(
         hidden = z * (1 + CLEAR) >= seen
         empty = (z * (1 + CLEAR) < seen) | ((z > seen * (1 + own.reach.deep)) & (z * (1 + CLEAR) < around))
         blocked = (back > 0) & (z > seen)
-        front, side, z = _looked_up(
-            own.to_pixels, rays[:, left], nearness, own.reach.seen, own.back, beyond=max(own.back.shape) // BEYOND
-        )
-        behind = (z * (1 + CLEAR) >= front) & (z < side)
+        unknown = blocked | np.isnan(z)
+        behind = _is_within(own.to_pixels, rays[:, left], nearness, own.reach.seen, own.back)
+        for matrix, front, back in zip(own.nearby.to_pixels, own.nearby.front, own.nearby.back, strict=True):
+            behind |= unknown & _is_within(matrix, rays[:, left], nearness, front, back)
         empty_soon = np.zeros(len(left), np.bool_)
         each = zip(others.to_pixels, others.seen, others.around, others.deep, others.soon, strict=True)
         for matrix, *maps_of_frame, deep, soon in each:
@@ -252,6 +261,18 @@ def _by_numpy(
         crossing[left[bad]] = True
         left = left[~bad]
     return crossing
+
+
+def _is_within(
+    matrix: NDArray[np.float64],
+    rays: NDArray[np.float64],
+    nearness: NDArray[np.float64],
+    front: NDArray[np.float32],
+    back: NDArray[np.float32],
+) -> NDArray[np.bool_]:
+    """Which points (3,m) `rays / nearness` lie between two distances in maps (h,w) of a frame, or a little outside."""
+    front, back, z = _looked_up(matrix, rays, nearness, front, back, beyond=max(back.shape) // BEYOND)
+    return (z * (1 + CLEAR) >= front) & (z < back)
 
 
 def _looked_up(

@@ -21,10 +21,10 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS, OcclusionName
 from ex4d.geometry.posed_depth import open_posed
 from ex4d.geometry.transforms import inverse
-from ex4d.render import classes, filling, looked_through
+from ex4d.render import classes, filling, looked_through, movers
 from ex4d.render import scene as drawn
 from ex4d.render.conditioning import coincides
-from ex4d.render.donors import PLATE_FRAMES, donors, nearest_first
+from ex4d.render.donors import PLATE_FRAMES, donors, nearby, nearest_first
 from ex4d.render.engines import engine, missing
 from ex4d.render.neighbours import Moving, coarse_meshes, coarse_plate, farthest
 from ex4d.render.scene import Persistence, Scene
@@ -41,6 +41,9 @@ MOST_PLATE_PIXELS = 1 << 23
 KEPT_SHOTS = 4
 """Number of shots whose other frames are kept; each takes about 12 MB, and its moving mask at most `MOST_BYTES`.
 As many clean plates are kept, which take about 16 MB each."""
+
+KEPT_EXTENTS = 256
+"""Number of frames of which is kept where things move, across all shots; each takes at most 0.5 MB."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Others:
         key: identifies the content of the moving mask.
         path: the moving mask, a movie that is white where things move.
         source_to_world: (n,4,4) poses of the source camera in the frames given by `ex4d.render.donors.donors`.
+        nearby_to_world: (m,4,4) the same in those given by `ex4d.render.donors.nearby` for the frame that is looked at.
         persistence: "fill" or "all", see `ex4d.pipeline.settings.RenderSettings`.
         plate: a clean plate that lends what it saw; None if there is none.
     """
@@ -66,6 +70,7 @@ class Others:
     key: str
     path: Path
     source_to_world: NDArray[np.float64]
+    nearby_to_world: NDArray[np.float64]
     persistence: Persistence = "fill"
     plate: PlateFile | None = None
 
@@ -124,6 +129,7 @@ class Looker:
         self._meshes: OrderedDict[tuple, DWMesh] = OrderedDict()
         self._neighbours: OrderedDict[tuple, _Neighbours] = OrderedDict()
         self._plates: OrderedDict[tuple, _Plate] = OrderedDict()
+        self._extents: OrderedDict[tuple, movers.Extent | None] = OrderedDict()
         self._frame: tuple[tuple, filling.Frame | None] = ((), None)
         self._latest_looks: tuple[tuple, looked_through.Looks] | None = None
         self._black: dict[int, NDArray[np.uint8]] = {}
@@ -166,7 +172,7 @@ class Looker:
         camera = filling.Camera(
             inverse(view.source_to_world) @ view.camera.camera_to_world[0], view.camera.intrinsics[0]
         )
-        against = None if view.others.persistence == "all" else self._against(key, view, view.others, mesh, known)
+        against = None if view.others.persistence == "all" else self._against(key, path, view, view.others, mesh, known)
         if view.others.plate is None:
             looks = self._looks(key, view.others, known)
         else:
@@ -234,13 +240,42 @@ class Looker:
             self._latest_looks = wanted, looks
         return self._latest_looks[1]
 
-    def _against(self, key: str, view: View, others: Others, mesh: DWMesh, known: _Neighbours) -> filling.Frame:
+    def _against(
+        self, key: str, path: Path, view: View, others: Others, mesh: DWMesh, known: _Neighbours
+    ) -> filling.Frame:
         """What contradicts filling the frame; kept for the latest frame only, because one camera is moved at a time."""
-        wanted = (key, others.key, view.frame)
+        wanted = (key, others.key, view.frame, view.source_to_world.tobytes(), others.nearby_to_world.tobytes())
         if self._frame[0] != wanted:
-            self._frame = wanted, filling.Frame.of(mesh, 0, known.moving.of(view.frame))
+            occupied = self._occupied(key, path, view, others, known)
+            self._frame = wanted, filling.Frame.of(mesh, 0, known.moving.of(view.frame), occupied)
         assert self._frame[1] is not None
         return self._frame[1]
+
+    def _occupied(self, key: str, path: Path, view: View, others: Others, known: _Neighbours) -> movers.Occupied:
+        """The space that moving things occupy shortly before and after the frame, in the axes of the world."""
+        frames = nearby(view.frame, len(known.moving))
+        if len(others.nearby_to_world) != len(frames):
+            raise InputError(
+                f"Live Coverage was asked with {len(others.nearby_to_world)} frames before and after where the shot has"
+                f" {len(frames)}: press Open Again."
+            )
+        extents = [self._extent(key, path, replace(view, frame=t), others.key, known.moving) for t in frames]
+        there = [(one, pose) for one, pose in zip(extents, others.nearby_to_world, strict=True) if one is not None]
+        return movers.occupied([one for one, _pose in there], np.array([pose for _one, pose in there]))
+
+    def _extent(self, key: str, path: Path, view: View, of_moving: str, moving: Moving) -> movers.Extent | None:
+        """The space that moving things occupy in one frame; None if nothing moves there."""
+        wanted = (key, of_moving, view.frame)
+        if wanted not in self._extents:
+            there, found = moving.of(view.frame), None
+            if there.any():
+                mesh = self._mesh(key, path, view)
+                found = movers.coarse(movers.extent(there, mesh.depth[0], mesh.intrinsics[0]))
+            self._extents[wanted] = found
+            while len(self._extents) > KEPT_EXTENTS:
+                self._extents.popitem(last=False)
+        self._extents.move_to_end(wanted)
+        return self._extents[wanted]
 
     def _mesh(self, key: str, path: Path, view: View) -> DWMesh:
         """The mesh of one frame, with its source camera at the origin."""

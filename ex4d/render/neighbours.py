@@ -18,7 +18,7 @@ from ex4d.geometry.depth_video import DepthFile, DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import OcclusionFilter
 from ex4d.media.clip import open_source
-from ex4d.render import filling, looked_through
+from ex4d.render import looked_through, movers
 from ex4d.render.engines.cpu import reliable_vertices
 
 GRID = 256
@@ -50,7 +50,7 @@ class Moving:
     """
 
     def __init__(self, path: Path, frames: int, width: int, height: int) -> None:
-        self._shape, self._packed, kept = (height, width), [], 0
+        self._shape, self._frames, self._packed, kept = (height, width), frames, [], 0
         source = open_source(path)
         if source.info.frames not in (1, frames):
             raise InputError(f"What moves is known in {source.info.frames} frames, but the shot has {frames}.")
@@ -62,6 +62,10 @@ class Moving:
             kept += len(self._packed[-1])
             if kept > MOST_BYTES:
                 raise InputError("What moves in this shot takes too much memory for Live Coverage.")
+
+    def __len__(self) -> int:
+        """Number of frames of the shot."""
+        return self._frames
 
     def of(self, t: int) -> NDArray[np.bool_]:
         """The mask (H,W) bool of a frame."""
@@ -99,7 +103,7 @@ def coarse_meshes(
         mesh = DWMesh.from_depth(fine, None, False, occlusion, shell)
         reaches.append(looked_through.coarse(mesh.depth[0], mesh.intrinsics[0]))
         (reliable,) = reliable_vertices(mesh)
-        unsure = ((reliable == 0) | filling.widened(without(t))).astype(np.uint8)
+        unsure = ((reliable == 0) | movers.widened(without(t))).astype(np.uint8)
         # Half of a coarse face, so that none bridges two surfaces between vertices that count.
         unsure = cv2.dilate(unsure, np.ones((step // 2 * 2 + 1,) * 2, np.uint8))
         depth[number, 1:-1, 1:-1] = mesh.depth[0][np.ix_(rows, columns)]

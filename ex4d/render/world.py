@@ -6,6 +6,7 @@ surfaces fill what the frame itself leaves open, unless something that the frame
 - In front of its own mesh everything is empty, because the frame looked through that space.
 - Right behind a moving thing is its far side, which no frame saw, so nothing is filled there to a depth equal to its
   width or height, whichever is smaller.
+- Someone whom the frame cannot see hides what is behind them, which the frames shortly before and after tell.
 
 Figures are in docs/performance.md. The idea is the "4D persistence" of Vista4D (2026) and CamDirector (arXiv
 2603.02256), on meshes instead of points.
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 
 from ex4d.geometry import transforms
 from ex4d.geometry.mesh import DWMesh
-from ex4d.render import filling, looked_through
-from ex4d.render.donors import donors, nearest_first
+from ex4d.render import filling, looked_through, movers
+from ex4d.render.donors import donors, nearby, nearest_first
 from ex4d.render.scene import Earlier, Engine, Lent, Plate, Scene, View
 
 _ACROSS, _LEAST_OVERLAP = 128, 100
@@ -72,8 +73,13 @@ class World:
         self._donors = donors(len(scene.mesh))
         left_out = np.zeros(self._moving.shape, np.bool_)
         for t in self._donors:
-            left_out[t] = filling.widened(self._moving[t])
+            left_out[t] = movers.widened(self._moving[t])
         mesh = scene.mesh
+        self._extents = {
+            t: movers.coarse(movers.extent(moving, mesh.depth[t], mesh.intrinsics[t]))
+            for t, moving in enumerate(self._moving)
+            if moving.any() and scene.persistence == "fill"
+        }
         self._still = replace(scene, mesh=replace(mesh, left_out=left_out, see_through=scene.persistence == "fill"))
         self._looks = looks_of(mesh, self._donors, self._donors)
         self._plate = None
@@ -92,7 +98,7 @@ class World:
         """The scene of a plate or earlier take, without surfaces that other frames have looked through."""
         left_out = np.zeros(other.mesh.depth.shape, np.bool_)
         for t in range(len(other.mesh)):
-            left_out[t] = filling.widened(
+            left_out[t] = movers.widened(
                 np.logical_or.reduce([looked_through.is_gone(other.mesh, t, one) for one in looks])
             )
         if other.mesh.left_out is not None:
@@ -142,7 +148,9 @@ class World:
         """The view of frame `t` from a camera of the path, filled from views of other frames,
         then from those of an earlier take."""
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
-        frame = None if self._scene.persistence == "all" else filling.Frame.of(self._scene.mesh, t, self._moving[t])
+        frame = None
+        if self._scene.persistence != "all":
+            frame = filling.Frame.of(self._scene.mesh, t, self._moving[t], self._occupied_near(t))
         sure = filling.eroded(own.mask)
         lent = self._lent(t, camera, own, sure, others, frame, self._looks, colour)
         if lent is not None:
@@ -151,6 +159,12 @@ class World:
         if kept is not None:
             earlier = self._lent(t, camera, own, mask > 0, kept, frame, self._imagined, colour)
         return View(colour, mask, borrowed=borrowed, lent=lent, earlier=earlier)
+
+    def _occupied_near(self, t: int) -> movers.Occupied:
+        """The space that moving things occupy shortly before and after frame `t`, in the axes of the world."""
+        mesh = self._scene.mesh
+        frames = [n for n in nearby(t, len(mesh)) if n in self._extents]
+        return movers.occupied([self._extents[n] for n in frames], mesh.source_to_world[frames])
 
     def _lent(
         self,

@@ -30,7 +30,7 @@ from ex4d.pipeline.requests import Reconstruct, Source, job_hash
 from ex4d.pipeline.settings import RenderSettings
 from ex4d.render import classes
 from ex4d.render.conditioning import render
-from ex4d.render.donors import donors
+from ex4d.render.donors import donors, nearby
 from ex4d.render.scene import Plate, Scene
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 5
@@ -120,8 +120,16 @@ def with_others(sent, server, tmp_path):
     blobs = list(paths)
     job = Reconstruct(Source((blobs[0],), (blobs[1],), moving=(blobs[2],)))
     client.wait(client.submit(job, {blob.sha256: path for blob, path in paths.items()}), timeout=PATIENCE)
-    eyes = tuple(np.eye(4).ravel().tolist()) * len(poses)
-    asking = [replace(look, moving=blobs[2].sha256, others=eyes) for look in looks]
+    eye = tuple(np.eye(4).ravel().tolist())
+    asking = [
+        replace(
+            look,
+            moving=blobs[2].sha256,
+            others=eye * len(poses),
+            nearby=eye * len(nearby(look.frame, FRAMES)),
+        )
+        for look in looks
+    ]
     seen = render(Scene(mesh, np.zeros((*mesh.depth.shape, 3), np.uint8), path, False, "fill", moves))
     found = np.where(seen.mask > 0, classes.OWN, classes.INVENTED)
     found[seen.borrowed > 0] = classes.BORROWED
@@ -262,6 +270,9 @@ def test_what_cannot_be_read_of_other_frames_is_said_without_a_path(with_others,
     client.look(replace(looks[4], number=21, others=looks[4].others[:32]))
     (view,) = views(client)
     assert f"2 other frames where the shot has {FRAMES}" in view.message
+    client.look(replace(looks[4], number=22, nearby=looks[4].nearby[:16]))
+    (view,) = views(client)
+    assert "1 frames before and after where the shot has" in view.message
 
 
 def test_of_many_looks_at_once_the_newest_is_answered_and_old_ones_fall_away(sent):

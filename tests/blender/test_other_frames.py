@@ -15,7 +15,7 @@ from blender_addon.scene import live_camera
 from blender_addon.shot import takes
 from blender_addon.ui import panels
 from blender_addon.work import session
-from ex4d.render.donors import donors
+from ex4d.render.donors import donors, nearby
 
 
 @pytest.mark.parametrize("poses", [None, shots.walk()], ids=["still", "walking"])
@@ -45,6 +45,8 @@ def test_looks_ask_the_frames_that_takes_ask_once_it_is_known_what_moves(scene, 
     look = live_camera.Along(scene, known).look(3)
     assert look.moving == json.loads(takes.request_take(scene, False).source)["moving"][0]["sha256"]
     np.testing.assert_allclose(np.reshape(look.others, (-1, 4, 4)), shots.walk()[donors(shots.FRAMES)], atol=1e-6)
+    near = shots.walk()[nearby(3, shots.FRAMES)]
+    np.testing.assert_allclose(np.reshape(look.nearby, (-1, 4, 4)), near, atol=1e-6)
     assert look.render.persistence == "fill"
     assert live_camera.standing(scene, known) is known
 

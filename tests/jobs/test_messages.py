@@ -58,6 +58,9 @@ def test_a_message_comes_out_as_it_went_in():
     assert decode(encode(seen), SERVER_CONTROL) == seen
     with pytest.raises(ProtocolError, match=rf"exceeds max_bin_len\({VIEW_BYTES}\)"):
         decode(encode(replace(seen, classes=bytes(VIEW_BYTES + 1))), SERVER_CONTROL)
+    for name in ("others", "nearby"):
+        with pytest.raises(ProtocolError, match="have 16 numbers each, not 17 in all"):
+            decode(msgpack.packb({**to_plain(look), name: [0.5] * 17}), CLIENT_CONTROL)
     with pytest.raises(ProtocolError, match="A view of 2048x144 is more than 262144 pixels"):
         decode(msgpack.packb({**to_plain(look), "width": 2048}), CLIENT_CONTROL)
     with pytest.raises(ProtocolError, match=r"picture must be of type bytes"):

@@ -8,7 +8,7 @@ import pytest
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
-from ex4d.render import engines, looked_through
+from ex4d.render import engines, looked_through, movers
 from ex4d.render.conditioning import render
 from ex4d.render.scene import Plate, Scene
 
@@ -217,8 +217,37 @@ def test_someone_who_walks_out_of_the_picture_hides_what_is_just_outside_of_it()
         own = looked_through.Own(looked_through.reach(depth, K), back, K @ np.eye(4)[:3])
         return looked_through.crosses_unseen(rays, ends, 0.3, own, sight)
 
-    assert np.array_equal(crossing(back), np.arange(24) < 96 // 8)
+    assert np.array_equal(crossing(back), np.arange(24) < 96 // looked_through.BEYOND)
     assert not crossing(np.zeros_like(back)).any()
+
+
+def test_where_a_frame_is_blocked_by_someone_or_did_not_look_nothing_shows_through_who_is_there_just_before_or_after():
+    depth = seen_from(0.0, [POLE])[0]
+    back = np.where(depth < 9, np.float32(4.5), np.float32(0))
+    columns = (np.arange(160) + 0.5 - K[0, 2]) / K[0, 0]  # the picture, 96 pixels wide, and 64 more to its right
+    rays, ends = np.stack([columns, np.zeros(160), np.ones(160)]), np.full(160, 0.1, np.float32)
+    everywhere = looked_through.coarse(np.full((64, 480), 10, np.float32), K)
+    everywhere.intrinsics[0, 2] = 240
+    sight = looked_through.looks([1], [everywhere], pose(0.0)[None]).from_camera(pose(ASIDE), 0)
+    reach = looked_through.reach(depth, K)
+
+    def crossing(front, back_nearby):
+        there = movers.Extent(*(np.full((64, 480), z, np.float32) for z in (front, back_nearby)), everywhere.intrinsics)
+        nearby = movers.occupied([there], pose(0.0)[None]).from_axes(pose(ASIDE))
+        own = looked_through.Own(reach, back, K @ pose(ASIDE)[:3], nearby)
+        return looked_through.crosses_unseen(rays, ends, 0.2, own, sight)
+
+    alone, someone = crossing(np.inf, 0), crossing(7, 8)
+    at_seven = (columns * 7 + ASIDE) / 7 * K[0, 0] + K[0, 2]  # columns of the frame's picture
+    at_eight = (columns * 8 + ASIDE) / 8 * K[0, 0] + K[0, 2]
+    behind_the_pole = (at_seven > 46) & (at_eight < 50)
+    outside = at_eight > 97
+    assert behind_the_pole.any()
+    assert not alone[behind_the_pole | outside].any()
+    assert someone[behind_the_pole | outside].all()
+    looked = (at_seven < 90) & ((at_eight > 53) | (at_seven < 43))
+    assert np.count_nonzero(looked) > 40
+    assert np.array_equal(someone[looked], alone[looked])
 
 
 def test_behind_an_actor_who_stands_all_the_time_a_plate_that_saw_the_wall_fills_it_with_the_wall():
@@ -260,11 +289,16 @@ def test_without_numba_the_same_lines_are_followed(monkeypatch):
     reaches = [looked_through.coarse(mesh.depth[t], mesh.intrinsics[t]) for t in range(3)]
     sight = looked_through.looks(range(3), reaches, mesh.source_to_world).from_camera(pose(ASIDE), 0)
     back = np.where(mesh.depth[0] < 9, np.float32(5), np.float32(0))
-    own = looked_through.Own(looked_through.reach(mesh.depth[0], K), back, K @ pose(ASIDE)[:3])
     random = np.random.default_rng(0)
+    front = random.uniform(4, 9, (2, 16, 24)).astype(np.float32)
+    there = [movers.Extent(one, one + np.float32(0.3), K / [[4], [4], [1]]) for one in front]
+    nearby = movers.occupied(there, np.stack([pose(0.3), pose(-0.2)])).from_axes(pose(ASIDE))
+    own = looked_through.Own(looked_through.reach(mesh.depth[0], K), back, K @ pose(ASIDE)[:3], nearby)
     rays = np.stack([random.uniform(-0.6, 0.6, 4000), random.uniform(-0.4, 0.4, 4000), np.ones(4000)])
     ends = random.uniform(0.1, 0.2, 4000).astype(np.float32)
     compiled = looked_through.crosses_unseen(rays, ends, 0.3, own, sight)
+    alone = looked_through.crosses_unseen(rays, ends, 0.3, replace(own, nearby=movers.NOTHING), sight)
+    assert np.count_nonzero(compiled) > np.count_nonzero(alone) + 50
     monkeypatch.setattr(looked_through, "missing", lambda name: "not here")
     assert np.array_equal(looked_through.crosses_unseen(rays, ends, 0.3, own, sight), compiled)
     assert 0.1 < compiled.mean() < 0.9

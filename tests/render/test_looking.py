@@ -16,7 +16,7 @@ from ex4d.geometry.posed_depth import open_posed, save_posed
 from ex4d.media.movie import write_movie
 from ex4d.render import classes, looked_through, looking, neighbours
 from ex4d.render.conditioning import render
-from ex4d.render.donors import donors
+from ex4d.render.donors import donors, nearby
 from ex4d.render.looking import Looker, Others, PlateFile, View
 from ex4d.render.scene import Plate, Scene
 from ex4d.synthetic import scenes
@@ -131,7 +131,8 @@ class Drone:
 
     def view(self, t):
         poses = self.poses[donors(len(self.poses))]
-        others = Others("moving", self.moving, poses, self.persistence, self.plate)
+        near = self.poses[nearby(t, len(self.poses))]
+        others = Others("moving", self.moving, poses, near, self.persistence, self.plate)
         return View(t, at(self.path, t), self.poses[t], others=others)
 
     def looks(self):
@@ -239,7 +240,7 @@ def test_what_moves_is_read_once_and_other_frames_too(tmp_path, monkeypatch):
 
 def test_what_moves_in_a_movie_of_another_length_or_from_other_frames_is_refused_in_words(tmp_path):
     drone = Drone(tmp_path, 256, 144)
-    few = Others("moving", drone.moving, drone.poses[:2])
+    few = Others("moving", drone.moving, drone.poses[:2], drone.poses[:2])
     with pytest.raises(InputError, match="2 other frames where the shot has 7"):
         Looker().look("depth", drone.file, View(6, at(drone.path, 6), drone.poses[6], others=few))
     write_movie(drone.moving, np.zeros((3, 144, 256), np.uint8), Fraction(24), lossless=True)

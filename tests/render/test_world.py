@@ -38,6 +38,24 @@ def test_other_frames_show_more_of_a_place_and_show_it_as_it_is(drone):
     assert np.count_nonzero(borrowed & truth.moving[late]) < 0.01 * np.count_nonzero(borrowed)
 
 
+def test_someone_who_walks_hidden_behind_somebody_else_is_almost_never_shown_as_the_place_behind(monkeypatch):
+    example = scenes.make("still", 25, 256, 144)
+    source, second = example.source, example.second
+    mesh = DWMesh.from_depth(example.depth, source.cameras.camera_to_world)
+    scene = Scene(mesh, source.frames, second.cameras, persistence="fill", moving=source.moving)
+
+    def of_movers():
+        lent = render(scene).borrowed > 0
+        return np.count_nonzero(lent & second.moving), np.count_nonzero(lent)
+
+    wrong, lent = of_movers()
+    monkeypatch.setattr(world, "nearby", lambda t, frames: [])
+    wrong_alone, lent_alone = of_movers()
+    assert wrong < 0.0005 * lent
+    assert wrong_alone > 4 * wrong
+    assert lent > 0.85 * lent_alone
+
+
 def test_everything_fills_more_and_what_moves_then_leaves_traces(drone):
     example, scene = drone
     filled, everything = render(scene), render(replace(scene, persistence="all"))
