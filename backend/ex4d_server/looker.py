@@ -61,7 +61,7 @@ def others_of(look: Look, blobs: Path) -> Others | None:
         return None
     poses = transforms.check(np.reshape(look.others, (-1, 4, 4)), name="others")
     nearby = np.reshape(look.nearby, (-1, 4, 4))
-    if len(nearby):  # a shot of two frames has none
+    if len(nearby):  # a shot of one or two frames has none
         nearby = transforms.check(nearby, name="nearby")
     at = None if look.plate is None else _whole(blobs, look.plate)
     plate = None if look.plate is None or at is None else PlateFile(look.plate, at)

@@ -29,8 +29,8 @@ class Estimate:
         choice_note: a sentence about why no better estimator was used, if the choice was left to us. It is about this
             machine and this moment, so it is dropped when the depth is saved to a file.
         confidence: (T,H,W) float32 in [0,1] of the values of `depth`; None if the estimator gives none.
-        steady: frames that were steadied, or that did not pump according to a camera with points; no frame is steadied
-            twice.
+        steady: frames that were fitted to what stands still, or needed no fitting according to a camera with points; no
+            frame is fitted twice.
 
     Raises:
         InputError: a confidence of another shape, dtype or range.

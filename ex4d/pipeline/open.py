@@ -29,7 +29,7 @@ from ex4d.progress import Progress, silent
 from ex4d.schema import AUTO
 from ex4d.source_camera import kept, masks, pose_files
 from ex4d.source_camera.find import find
-from ex4d.source_camera.found import WITH_CAMERA, Wish
+from ex4d.source_camera.found import UNCHANGED, WITH_CAMERA, Steadying, Wish
 from ex4d.source_camera.steadying import steadied
 from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
 from ex4d.storage.sequence import Numbering, unnumbered
@@ -200,7 +200,7 @@ def open_shot(
     )
     mask = None if files.moving is None else masks.read(files.moving, clip, progress)
     about_camera: tuple[str, ...] = ()
-    steady = None if moving is None else moving.steady
+    steady = UNCHANGED if moving is None else moving.steady
     if moving is None and settings.camera_motion not in ("file", "still") and not release_lens:
         moving, mask, steady, about_camera = _looked_for(clip, estimate, settings, mask, again, device, progress)
     elif moving is not None and settings.camera_motion not in ("file", AUTO):
@@ -211,8 +211,8 @@ def open_shot(
         estimate = _with_found_lens(estimate, moving)
     before = estimate.depth
     has_points = moving is not None and moving.found and len(moving.points) > 0
-    if settings.steady_depth and (has_points or steady is not None):
-        estimate = _without_pumping(estimate, steady)
+    if settings.steady_depth and (has_points or steady):
+        estimate = _steadied(estimate, steady)
     was_steadied = estimate.depth is not before
     length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)
     notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
@@ -264,7 +264,7 @@ def _looked_for(
     again: bool,
     device: str,
     progress: Progress,
-) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, NDArray[np.float64] | None, tuple[str, ...]]:
+) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, Steadying, tuple[str, ...]]:
     """The camera found from the frames, None if it is still; moving things; what steadies the depth, see
     `ex4d.source_camera.steadying`; and sentences for the user only."""
     depth = estimate.depth
@@ -307,11 +307,9 @@ def _with_found_lens(estimate: Estimate, camera: pose_files.SourceCamera) -> Est
     return replace(estimate, depth=replace(depth, intrinsics=camera.lens, notes=(*stay, *found, *anew)))
 
 
-def _without_pumping(estimate: Estimate, steady: NDArray[np.float64] | None) -> Estimate:
-    """The depth without its pumping, which `steady` removes; None if it does not pump."""
-    depth = estimate.depth
-    if steady is not None:
-        depth = steadied(depth, steady, already=estimate.steady)
+def _steadied(estimate: Estimate, steady: Steadying) -> Estimate:
+    """The depth fitted to what stands still, as far as its frames are not already."""
+    depth = steadied(estimate.depth, steady, already=estimate.steady)
     return replace(estimate, depth=depth, steady=range(len(depth.depth)))
 
 

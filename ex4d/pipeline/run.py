@@ -29,6 +29,7 @@ from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.engines import engine
 from ex4d.render.engines.cpu import reliable_vertices
 from ex4d.source_camera import pose_files
+from ex4d.source_camera.found import UNCHANGED
 from ex4d.source_camera.masks import resized_mask
 
 
@@ -97,7 +98,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
         writer.write(out / "reliable.mp4", reliable, clip.fps, lossless=True)
         if shot.source_to_world is not None:
             camera = shot.found or pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
-            camera = replace(camera, steady=None)  # because the depth beside it is steadied already
+            camera = replace(camera, steady=UNCHANGED)  # because the depth beside it is steadied already
             pose_files.save(out / take.SOURCE_CAMERA, camera)
         shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames), packed=True)
     return {

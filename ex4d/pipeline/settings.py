@@ -198,8 +198,8 @@ class SourceSettings(Settings):
     steady_depth: bool = setting(
         True,
         "Steady Depth",
-        "Remove pumping from the depth: once it is known how the camera moved, the scale of every frame is fitted to"
-        " what stands still, and so is its shift if the camera changed position",
+        "Fit the depth to what stands still, once it is known how the camera moved: its scale no longer pumps from"
+        " frame to frame, and if the camera changed position, bent depth is straightened",
         before=False,
     )
     camera_scale: float | None = setting(

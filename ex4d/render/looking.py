@@ -256,7 +256,7 @@ class Looker:
         frames = nearby(view.frame, len(known.moving))
         if len(others.nearby_to_world) != len(frames):
             raise InputError(
-                f"Live Coverage was asked with {len(others.nearby_to_world)} frames before and after where the shot has"
+                f"Live Coverage got the camera of {len(others.nearby_to_world)} frames nearby, but the shot has"
                 f" {len(frames)}: press Open Again."
             )
         extents = [self._extent(key, path, replace(view, frame=t), others.key, known.moving) for t in frames]

@@ -80,10 +80,10 @@ def extent(moving: NDArray[np.bool_], depth: NDArray[np.float32], intrinsics: ND
 def coarse(fine: Extent) -> Extent:
     """An extent on a grid of at least `GRID` points along the longer side, each of which covers all of its pixels."""
     step = min(max(1, max(fine.front.shape) // GRID), *fine.front.shape)
-    height, width = (size // step for size in fine.front.shape)
-    cells = slice(0, height * step), slice(0, width * step)
-    front = fine.front[cells].reshape(height, step, width, step).min(axis=(1, 3))
-    back = fine.back[cells].reshape(height, step, width, step).max(axis=(1, 3))
+    height, width = (-(-size // step) for size in fine.front.shape)
+    more = [(0, -size % step) for size in fine.front.shape]
+    front = np.pad(fine.front, more, constant_values=np.inf).reshape(height, step, width, step).min(axis=(1, 3))
+    back = np.pad(fine.back, more).reshape(height, step, width, step).max(axis=(1, 3))
     intrinsics = fine.intrinsics.copy()
     intrinsics[:2] /= step
     return Extent(front, back, intrinsics)

@@ -9,7 +9,7 @@ from ex4d.frame_numbers import in_shot
 from ex4d.progress import Progress, silent
 from ex4d.source_camera import from_depth
 from ex4d.source_camera.estimators import Task
-from ex4d.source_camera.found import AUTO, STANDS_STILL, STILL, Found, Wish, not_found
+from ex4d.source_camera.found import AUTO, STANDS_STILL, STILL, UNCHANGED, Found, Wish, not_found
 from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask
 from ex4d.source_camera.pictures import pictures_of
@@ -64,7 +64,7 @@ def _found(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, pr
             moving = wish.moving
             if moving is None:
                 moving = moving_mask(frames, depth, still, wish.intrinsics, progress)
-            steady = None
+            steady = UNCHANGED
             if not wish.depth_is_guess:
                 steady = steadying_still(depth, resized(moving, (depth.shape[2], depth.shape[1])))
             return Found(STILL, moving=moving, steady=steady, choice_notes=(STANDS_STILL,))

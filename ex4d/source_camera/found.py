@@ -44,6 +44,52 @@ class Wish:
 
 
 @dataclass(frozen=True)
+class Steadying:
+    """What fits a depth to what stands still.
+
+    Attributes:
+        frames: (T,2) float64: first, disparity becomes `scale / depth + shift`, with the shift in 1 / unit of the
+            depth. None if the depth hardly pumps.
+        field: (T,Y,X) float64: then, depth is multiplied by the exponentials of these, see `scale_field`. None if the
+            depth is hardly bent, or the points cannot tell.
+    """
+
+    frames: NDArray[np.float64] | None = None
+    field: NDArray[np.float64] | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to change."""
+        return self.frames is not None or self.field is not None
+
+
+UNCHANGED = Steadying()
+"""Changes nothing."""
+
+_MOST_PLACES, _MOST_FIELD = 64, 2.0
+"""Maximum number of rows and columns of a field that is read, and its largest absolute value."""
+
+
+def checked(frames: NDArray | None, field: NDArray | None, count: int | None = None) -> Steadying:
+    """The `Steadying` of `count` frames, or of any number, from the arrays of a file.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    parts = [part for part in (frames, field) if part is not None]
+    if any(part.dtype.kind != "f" or part.ndim < 2 or not part.size or not np.isfinite(part).all() for part in parts):
+        raise ValueError("not numbers")
+    if len({len(part) for part in parts} | ({count} if count is not None and parts else set())) > 1:
+        raise ValueError("of another number of frames")
+    if frames is not None and (frames.shape[1:] != (2,) or not (frames[:, 0] > 0).all()):
+        raise ValueError("not a scale and a shift")
+    if field is not None and (
+        field.ndim != 3 or max(field.shape[1:]) > _MOST_PLACES or np.abs(field).max() > _MOST_FIELD
+    ):
+        raise ValueError("not a field")
+    return Steadying(*(None if part is None else np.asarray(part, np.float64) for part in (frames, field)))
+
+
+@dataclass(frozen=True)
 class Found:
     """How the camera moved.
 
@@ -53,7 +99,7 @@ class Found:
         points: (M,3) static points, in its world and unit.
         lens: (T,3,3) in pixels of the working picture; None if it was known, or could not be determined.
         moving: (T,h,w) independently moving things, at any size; None if they were not searched for.
-        steady: (T,2) what removes the pumping from the depth, see `steadying`; None if it hardly pumps.
+        steady: what fits the depth to what stands still.
         lens_note: a sentence about the lens that was found, or "".
         notes: sentences that stay with everything made with this camera.
         choice_notes: sentences for the user only, about a camera that is still or was not found.
@@ -64,7 +110,7 @@ class Found:
     points: NDArray[np.float64] | None = None
     lens: NDArray[np.float64] | None = None
     moving: NDArray[np.bool_] | None = None
-    steady: NDArray[np.float64] | None = None
+    steady: Steadying = UNCHANGED
     lens_note: str = ""
     notes: tuple[str, ...] = ()
     choice_notes: tuple[str, ...] = ()

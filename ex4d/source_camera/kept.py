@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.source_camera import da3, solver
-from ex4d.source_camera.found import AUTO, DA3, Found, Wish
+from ex4d.source_camera.found import AUTO, DA3, Found, Wish, checked
 from ex4d.storage import user_cache
 from ex4d.storage.npz import open_arrays, write_arrays
 
-VERSION = 6
+VERSION = 7
 """Increase it when the same clip would give another camera."""
 
 MOST = 500
 """Maximum number of cameras in the cache; the least recently used goes first."""
 
-_OPTIONAL = ("camera_to_world", "points", "lens", "moving", "steady")
+_OPTIONAL = ("camera_to_world", "points", "lens", "moving")
+_STEADY = ("frames", "field")
 
 
 def key(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish) -> str:
@@ -82,6 +83,9 @@ def _save(path: Path, found: Found) -> None:
             arrays["moving_shape"], value = np.array(value.shape), np.packbits(value)
         if value is not None:
             arrays[name] = value
+    for name in _STEADY:
+        if (part := getattr(found.steady, name)) is not None:
+            arrays[f"steady_{name}"] = part
     write_arrays(path, arrays)
 
 
@@ -91,11 +95,13 @@ def _load(path: Path) -> Found:
         if "moving" in found:
             shape = tuple(int(side) for side in arrays.read("moving_shape"))
             found["moving"] = np.unpackbits(found["moving"], count=int(np.prod(shape))).reshape(shape) > 0
+        steady = (arrays.read(f"steady_{name}") if f"steady_{name}" in arrays.headers else None for name in _STEADY)
         notes, choice_notes = (tuple(str(n) for n in arrays.read(k).ravel()) for k in ("notes", "choice_notes"))
         return Found(
             str(arrays.read("method")),
             lens_note=str(arrays.read("lens_note")),
             notes=notes,
             choice_notes=choice_notes,
+            steady=checked(*steady, None if found.get("moving") is None else len(found["moving"])),
             **found,
         )

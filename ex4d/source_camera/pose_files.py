@@ -13,6 +13,7 @@ from ex4d.cameras.formats.arrays import MOST_POINTS
 from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.geometry.depth_video import DepthVideo
+from ex4d.source_camera.found import UNCHANGED, Steadying, checked
 from ex4d.storage.npz import open_arrays, write_arrays
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ __all__ = ["MOST_POINTS", "SourceCamera", "in_unit_of", "load", "save"]
 FOUND = "found_from_the_clip"
 """Name of the entry that marks a file whose camera was found from the clip's own pictures."""
 
-STEADY = "steady_depth"
-"""Name of the entry that removes the pumping from the depth, in such a file beside the original depth."""
+STEADY, FIELD = "steady_depth", "depth_field"
+"""Names of the entries of `Steadying`, in such a file beside the original depth."""
 
 SAME = 2e-3
 """A scale this near to 1 counts as 1, so that a camera scaled to a depth stays as it is after the depth was packed."""
@@ -46,8 +47,7 @@ class SourceCamera:
         lens: (T,3,3) float64, the lens given by the file, in pixels of the working picture; None if it gives none.
         notes: sentences about how the file was read.
         found: whether it was found from the clip's own pictures; its lens is then used if the depth gives none.
-        steady: (T,2) what removes the pumping from the depth that it was found with, see `steadying`; None if there is
-            nothing to remove.
+        steady: what fits the depth that it was found with to what stands still.
     """
 
     camera_to_world: NDArray[np.float64]
@@ -56,7 +56,7 @@ class SourceCamera:
     lens: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
     found: bool = False
-    steady: NDArray[np.float64] | None = None
+    steady: Steadying = UNCHANGED
 
 
 def save(path: Path, camera: SourceCamera) -> None:
@@ -68,8 +68,9 @@ def save(path: Path, camera: SourceCamera) -> None:
     arrays: dict[str, NDArray] = {"camera_to_world": camera.camera_to_world, "points": camera.points}
     if camera.found:
         arrays |= {FOUND: np.array(True), "notes": np.array(camera.notes, np.str_)}
-    if camera.steady is not None:
-        arrays[STEADY] = camera.steady
+    for name, part in ((STEADY, camera.steady.frames), (FIELD, camera.steady.field)):
+        if part is not None:
+            arrays[name] = part
     if camera.lens is not None:
         # The principal point of a working picture is its centre.
         width, height = (round(float(side)) for side in 2 * camera.lens[0, :2, 2])
@@ -107,18 +108,21 @@ def load(path: Path, clip: "Clip") -> SourceCamera:
     )
 
 
-def _when_found(path: Path, frames: int) -> tuple[bool, NDArray[np.float64] | None]:
+def _when_found(path: Path, frames: int) -> tuple[bool, Steadying]:
     """Whether the camera was found from the clip, and what steadies the depth if it covers as many frames."""
     if path.suffix.lower() != ".npz":
-        return False, None
+        return False, UNCHANGED
     with open_arrays(path, "camera file") as arrays:
-        steady = np.asarray(arrays.read(STEADY), np.float64) if STEADY in arrays.headers else None
+        steady, field = (arrays.read(name) if name in arrays.headers else None for name in (STEADY, FIELD))
         found = FOUND in arrays.headers
-    if steady is None or steady.shape != (frames, 2):
-        return found, None
-    if not (np.isfinite(steady).all() and (steady[:, 0] > 0).all()):
-        raise InputError(f"What steadies the depth in the camera file {path} is damaged: find the camera again.")
-    return found, steady
+    try:
+        steadying = checked(steady, field)
+    except ValueError:
+        raise InputError(
+            f"What steadies the depth in the camera file {path} is damaged: find the camera again."
+        ) from None
+    part = steadying.frames if steadying.frames is not None else steadying.field
+    return found, steadying if part is not None and len(part) == frames else UNCHANGED
 
 
 def clip_frames(clip: "Clip") -> ClipFrames:

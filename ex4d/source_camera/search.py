@@ -25,8 +25,10 @@ from ex4d.source_camera.found import (
     SFM,
     STANDS_STILL,
     STILL,
+    UNCHANGED,
     WITH_CAMERA,
     Found,
+    Steadying,
     Wish,
     not_found,
 )
@@ -249,10 +251,12 @@ class Search:
         points, steady = self._points(candidate), self._steadying(candidate)
         return Found(name, candidate.camera_to_world, points, lens, moving, steady, lens_note, tuple(notes))
 
-    def _steadying(self, candidate: Candidate) -> NDArray[np.float64] | None:
+    def _steadying(self, candidate: Candidate) -> Steadying:
         """`Found.steady` with this camera."""
         task = self.task
-        return None if self.wish.depth_is_guess else steadying(candidate, task.tracks, task.depth, task.sure)
+        if self.wish.depth_is_guess:
+            return UNCHANGED
+        return steadying(candidate, task.tracks, task.depth, task.sure, task.pictures.size)
 
     def _recording_notes(self, candidate: Candidate) -> list[str]:
         """What the points reveal about how the clip was recorded."""

@@ -1,10 +1,10 @@
-"""Depth without its pumping: the disparity of each frame fitted to static points. Needs numpy only.
+"""Depth that is fitted to what stands still: without its pumping, and without being bent. Needs numpy only.
 
 Models that look at one frame, or a few, give the disparity of every frame its own scale and shift, so the scene
 pulsates. According to the found camera, each point has one true distance in every frame; what changes from frame to
 frame in the depth at its sightings is the error of the depth. A camera that stands still or only turns does not reveal
-those distances, but they must not change either. Only changes faster than `TREND_FRAMES` are removed. A slow error
-varies across the picture, and a single scale and shift does not make it smaller.
+those distances, but they must not change either. Only changes faster than `TREND_FRAMES` are removed with a single
+scale and shift. What varies across the picture, and slowly, is left to `scale_field`.
 """
 
 from dataclasses import dataclass, replace
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.source_camera.candidate import FITS_PX, Candidate
+from ex4d.source_camera.found import Steadying
+from ex4d.source_camera.scale_field import field_of, upsampled
 from ex4d.source_camera.tracks import Tracks
 
 TREND_FRAMES = 15
@@ -44,17 +46,21 @@ LEAST_NEARNESS = 0.1
 
 ROUNDS = 30
 
-PUMPED = "The depth's scale pumped by"
-"""The beginning of the note about pumping."""
+PUMPED, BENT = "The depth's scale pumped by", "The depth was bent or drifted by"
+"""The beginnings of the notes about what was wrong."""
 
 FARTHEST_OFF = 2.0
 """Maximum factor by which the shift changes a distance, because it says little about anything beyond all points."""
 
 
 def steadying(
-    candidate: Candidate, tracks: Tracks, at: NDArray[np.float64], sure: NDArray[np.bool_]
-) -> NDArray[np.float64] | None:
-    """Scale and shift of each frame's disparity that keep points in place; None if the depth hardly pumps.
+    candidate: Candidate,
+    tracks: Tracks,
+    at: NDArray[np.float64],
+    sure: NDArray[np.bool_],
+    size: tuple[int, int],
+) -> Steadying:
+    """What keeps points in place, and at their distances if the camera moves.
 
     Points and frames are fitted in turn, by iteratively reweighted least squares: for each point the usual error of the
     depth there, and for each frame the error on top of that.
@@ -64,19 +70,22 @@ def steadying(
         tracks: their sightings.
         at: (N,) depth at each.
         sure: (N,) whether that is not at an edge.
-
-    Returns:
-        (T,2) float64: disparity becomes `scale / depth + shift`, with the shift in 1 / unit of the depth.
+        size: width and height of the pictures of the sightings.
     """
     s = candidate.structure
     # Without parallax, points are somewhere far away, and only the ratios of one point's distances are right.
     good = candidate.tells_depth(tracks) if candidate.moves else (s.residual < FITS_PX) & (s.z > 0)
     good &= sure
     seen = Sightings(tracks.frame[good], tracks.track[good], 1 / at[good], 1 / s.z[good])
-    return _fitted(seen, len(candidate.camera_to_world), shifts=candidate.moves)
+    frames = _fitted(seen, len(candidate.camera_to_world), shifts=candidate.moves)
+    if not candidate.moves:
+        return Steadying(frames)
+    if frames is not None:
+        at = _distance(at, *frames[tracks.frame].T)
+    return Steadying(frames, field_of(candidate, tracks, at, sure, size))
 
 
-def steadying_still(depth: NDArray[np.float32], moving: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+def steadying_still(depth: NDArray[np.float32], moving: NDArray[np.bool_]) -> Steadying:
     """The same for a camera that stands still, whose points are pixels.
 
     Args:
@@ -89,7 +98,7 @@ def steadying_still(depth: NDArray[np.float32], moving: NDArray[np.bool_]) -> ND
     frame, row, column = np.nonzero(static)
     disparity = 1 / near[static].astype(np.float64)
     seen = Sightings(frame, row * near.shape[2] + column, disparity, np.ones_like(disparity))
-    return _fitted(seen, len(depth), shifts=False)
+    return Steadying(_fitted(seen, len(depth), shifts=False))
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class Sightings:
 
 
 def _fitted(seen: Sightings, count: int, shifts: bool) -> NDArray[np.float64] | None:
-    """The result of `steadying` for `count` frames; `shifts` tells whether the disparities may need a shift."""
+    """`Steadying.frames` for `count` frames; `shifts` tells whether the disparities may need a shift."""
     enough = np.bincount(seen.frame, minlength=count) >= FEWEST_POINTS
     if enough.sum() < 2:
         return None
@@ -165,25 +174,40 @@ def _steadies_most(
     return bool(asked.any()) and min(better[asked].mean(), np.average(better[asked], weights=near[asked])) >= MOST
 
 
-def steadied(depth: DepthVideo, steady: NDArray[np.float64], already: range = range(0)) -> DepthVideo:
-    """Depth with the (T,2) of `steadying`, and a note that says how much it pumped.
+def steadied(depth: DepthVideo, steady: Steadying, already: range = range(0)) -> DepthVideo:
+    """The depth fitted to what stands still, and notes that say how much it pumped and was bent.
 
-    The figure is the root mean square of the relative change of each frame's median distance. Frames that are `already`
-    steady stay unchanged bit for bit; the note is about the others, and replaces an earlier one.
+    The figures are the root mean squares of the relative change of each frame's median distance, and of the field.
+    Frames that are `already` steady stay unchanged bit for bit, and set the scale of the others; the notes are about
+    the others, and replace earlier ones.
     """
-    made, changes = depth.depth.copy(), []
-    for t, (scale, shift) in enumerate(steady.astype(np.float32)):
-        if t in already:
-            continue
-        disparity = scale / depth.depth[t]
-        made[t] = 1 / np.clip(disparity + shift, disparity / FARTHEST_OFF, disparity * FARTHEST_OFF)
-        changes.append(np.log(np.median(depth.depth[t]) / np.median(made[t])))
-    if not changes:
+    new = [t for t in range(len(depth.depth)) if t not in already]
+    if not new or not steady:
         return depth
-    pumped = np.sqrt(np.square(changes).mean())
-    said = f"{PUMPED} {pumped:.1%} from frame to frame; it was fitted to what stands still."
-    notes = [note for note in depth.notes if not note.startswith(PUMPED)]
-    return replace(depth, depth=made, notes=(*notes, said))
+    made, said, notes = depth.depth.copy(), [], list(depth.notes)
+    if steady.frames is not None:
+        changes = []
+        for t in new:
+            made[t] = _distance(depth.depth[t], *steady.frames[t].astype(np.float32))
+            changes.append(np.log(np.median(depth.depth[t]) / np.median(made[t])))
+        pumped = np.sqrt(np.square(changes).mean())
+        notes = [note for note in notes if not note.startswith(PUMPED)]
+        said.append(f"{PUMPED} {pumped:.1%} from frame to frame; it was fitted to what stands still.")
+    if steady.field is not None:
+        field = steady.field - (steady.field[already.start : already.stop].mean() if already else 0)
+        _, height, width = made.shape
+        for t in new:
+            made[t] *= np.exp(upsampled(field[t], width, height))
+        bent = np.sqrt(np.square(field[new]).mean())
+        notes = [note for note in notes if not note.startswith(BENT)]
+        said.append(f"{BENT} {bent:.0%}; it was fitted to points whose distance the camera reveals.")
+    return replace(depth, depth=made, notes=(*notes, *said))
+
+
+def _distance(depth: NDArray, scale: NDArray | float, shift: NDArray | float) -> NDArray:
+    """Distances whose disparity is `scale / depth + shift`."""
+    disparity = scale / depth
+    return 1 / np.clip(disparity + shift, disparity / FARTHEST_OFF, disparity * FARTHEST_OFF)
 
 
 def _robust(design: NDArray[np.float64], off: NDArray[np.float64], given: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -272,7 +272,7 @@ def test_what_cannot_be_read_of_other_frames_is_said_without_a_path(with_others,
     assert f"2 other frames where the shot has {FRAMES}" in view.message
     client.look(replace(looks[4], number=22, nearby=looks[4].nearby[:16]))
     (view,) = views(client)
-    assert "1 frames before and after where the shot has" in view.message
+    assert "got the camera of 1 frames nearby, but the shot has 2" in view.message
 
 
 def test_of_many_looks_at_once_the_newest_is_answered_and_old_ones_fall_away(sent):

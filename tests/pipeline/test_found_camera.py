@@ -259,6 +259,62 @@ def test_what_came_out_of_a_depth_that_pumps_is_not_steadied_twice_and_takes_are
     assert take.read_record(two / take.SIDECAR).notes == record.notes
 
 
+@pytest.fixture(scope="module")
+def bent(flight, cache, tmp_path_factory):
+    """The folder with the same clip and depth, 20 % too far at one side and too near at the other; the true depth."""
+    folder = tmp_path_factory.mktemp("bent")
+    shutil.copyfile(flight[0] / "clip.mp4", folder / "clip.mp4")
+    true = np.load(flight[0] / "clip.depth.npz")["depth"]
+    np.savez(folder / "clip.depth.npz", depth=true * np.exp(np.linspace(-0.2, 0.2, true.shape[2], dtype=np.float32)))
+    return folder, true
+
+
+def off(depth, true):
+    """Median error of a depth, relative to its scale."""
+    ratio = np.log(depth / true)
+    return np.median(np.abs(ratio - np.median(ratio)))
+
+
+def test_bent_depth_is_straightened_by_the_points_of_the_camera_unless_one_does_not_want_it(bent):
+    folder, true = bent
+    made, kept_as_is, cached = (
+        open_shot(SourceFiles(folder / "clip.mp4"), SourceSettings(steady_depth=steady), look_beside=True)
+        for steady in (True, False, True)
+    )
+    assert off(kept_as_is.depth.depth, true) > 0.09
+    assert off(made.depth.depth, true) < 0.02
+    assert np.array_equal(cached.depth.depth, made.depth.depth)
+    assert made.steadied
+    assert sum("depth was bent or drifted by" in note for note in made.notes) == 1
+    assert not any("bent" in note for note in kept_as_is.notes)
+
+
+def test_a_take_of_bent_depth_is_the_same_again_and_a_damaged_field_is_refused(bent, nobody_looks, tmp_path):
+    folder, _true = bent
+    named, outs = NamedFiles(), [tmp_path / name for name in ("take", "again", "work")]
+    for out in outs:
+        out.mkdir()
+    one, two, work = outs
+    job = preview_of(folder / "clip.mp4", named)
+    run(job, gather(job, named.locate, tmp_path, in_place=True), one, Runtime(), silent)
+    record = take.read_record(one / take.SIDECAR)
+    assert sum("depth was bent or drifted by" in note for note in record.notes) == 1
+    take.write_record(one / take.SIDECAR, take.with_inputs(record, one, named.places))
+    again(one, two, work, Runtime(), silent)
+    assert (two / take.RESULT).read_bytes() == (one / take.RESULT).read_bytes()
+    camera = one / take.SOURCE_CAMERA
+    arrays = dict(np.load(camera))
+    assert arrays["depth_field"].shape[0] == FRAMES
+    clip = SourceFiles(folder / "clip.mp4", folder / "clip.depth.npz", camera)
+    settings = SourceSettings(estimator="file", camera_motion="file")
+    field = arrays["depth_field"]
+    wide = np.zeros((FRAMES, 1, 1000))
+    for damaged in (np.full_like(field, np.nan), field[..., 0], field + 90, wide, np.array(1.0), field.astype(str)):
+        np.savez(camera, **{**arrays, "depth_field": damaged})
+        with pytest.raises(InputError, match=r"What steadies the depth in the camera file .* is damaged"):
+            open_shot(clip, settings)
+
+
 @pytest.fixture
 def pumping_estimator(cache, tmp_path, monkeypatch):
     """A clip, its true depth, and an estimator whose runs each have their own scale and pump by 4 %."""

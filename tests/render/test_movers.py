@@ -44,5 +44,12 @@ def test_on_the_coarse_grid_every_place_that_is_occupied_stays_occupied():
     np.testing.assert_allclose(found.intrinsics, [[50, 0, 80], [0, 50, 45], [0, 0, 1]])
 
 
+def test_someone_at_the_border_of_a_picture_that_the_grid_does_not_divide_stays_on_it():
+    front, back = np.full((563, 1000), np.inf, np.float32), np.zeros((563, 1000), np.float32)
+    front[-1, -1], back[-1, -1] = 4, 5
+    found = movers.coarse(movers.Extent(front, back, K))
+    assert (found.front[-1, -1], found.back[-1, -1], np.count_nonzero(found.back)) == (4, 5, 1)
+
+
 def test_where_nothing_moves_in_any_frame_nothing_is_occupied():
     assert len(movers.occupied([], np.zeros((0, 4, 4))).to_pixels) == 0

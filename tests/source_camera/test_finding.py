@@ -70,13 +70,13 @@ def test_with_a_still_camera_the_depth_is_steadied_without_what_a_mask_says_and_
     source = scene("still").source
     wish = Wish(AUTO, source.cameras.intrinsics, True)
     pumping = wrong_depth("still")
-    assert find(source.frames, pumping, wish).steady is not None
-    assert find(source.frames, pumping, replace(wish, depth_is_guess=True)).steady is None
+    assert find(source.frames, pumping, wish).steady
+    assert not find(source.frames, pumping, replace(wish, depth_is_guess=True)).steady
     moving = np.zeros(pumping.shape, bool)
     moving[:, :, :200] = True
     partly = np.where(moving, pumping, source.depth)
-    assert find(source.frames, partly, replace(wish, moving=~moving)).steady is not None
-    assert find(source.frames, partly, replace(wish, moving=moving)).steady is None
+    assert find(source.frames, partly, replace(wish, moving=~moving)).steady
+    assert not find(source.frames, partly, replace(wish, moving=moving)).steady
 
 
 def test_a_pan_on_a_tripod_turns_and_does_not_move():
@@ -136,8 +136,8 @@ def test_a_camera_that_stands_is_told_so_where_its_zoom_is_known():
     made = find(source.frames, wrong_depth("zoom"), wish)
     assert (made.method, made.camera_to_world) == (STILL, None)
     assert made.choice_notes == ("The clip's own camera stands still.",)
-    assert made.steady is not None
-    assert find(source.frames, source.depth, wish).steady is None
+    assert made.steady
+    assert not find(source.frames, source.depth, wish).steady
 
 
 def test_points_that_hardly_fit_once_what_moves_is_left_out_are_a_reason_not_to_trust_a_camera():

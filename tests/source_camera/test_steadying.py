@@ -2,57 +2,21 @@
 
 import numpy as np
 import pytest
+from walks import COUNT, LENS, SIZE, turned, walked
 
 from ex4d.geometry.depth_video import DepthVideo
-from ex4d.source_camera.candidate import Candidate
+from ex4d.source_camera.found import Steadying
 from ex4d.source_camera.steadying import steadied, steadying, steadying_still
-from ex4d.source_camera.structure import triangulated
-from ex4d.source_camera.tracks import Tracks
 
-COUNT, SIZE = 49, (480, 270)
-LENS = np.array([[400.0, 0, 240], [0, 400, 135], [0, 0, 1]])
 NO_SHIFT = np.zeros(COUNT)
 SLOW = 1 + 0.2 * np.linspace(-1, 1, COUNT)
-
-
-def walked(nearest=3.0, points=400, part=1.0):
-    """A camera that moves to the right past points, the sightings in this part of the frames, and their distances."""
-    poses = np.tile(np.eye(4), (COUNT, 1, 1))
-    poses[:, 0, 3] = np.linspace(0, 2, COUNT)
-    return sighted(poses, nearest, points, part, moves=True)
-
-
-def turned():
-    """The same with a camera that only turns, by 30 degrees."""
-    angle = np.radians(np.linspace(-15, 15, COUNT))
-    poses = np.tile(np.eye(4), (COUNT, 1, 1))
-    poses[:, 0, 0], poses[:, 0, 2] = np.cos(angle), np.sin(angle)
-    poses[:, 2, 0], poses[:, 2, 2] = -np.sin(angle), np.cos(angle)
-    return sighted(poses, 3.0, 400, 1.0, moves=False)
-
-
-def sighted(poses, nearest, points, part, moves):
-    random = np.random.default_rng(0)
-    world = random.uniform((-8, -4, nearest), (8, 4, 14), (points, 3))
-    track, frame, xy, z = [], [], [], []
-    for t in range(int(part * COUNT)):
-        local = (world - poses[t, :3, 3]) @ poses[t, :3, :3]
-        at = 400 * local[:, :2] / local[:, 2:] + LENS[:2, 2]
-        seen = np.flatnonzero(((at > 0) & (at < SIZE)).all(axis=1))
-        track.append(seen)
-        frame.append(np.full(len(seen), t))
-        xy.append(at[seen] + 0.1 * random.standard_normal((len(seen), 2)))
-        z.append(local[seen, 2])
-    tracks = Tracks(*(np.concatenate(a) for a in (track, frame, xy)), np.ones(COUNT))
-    k = np.tile(LENS, (COUNT, 1, 1))
-    return Candidate("depth", poses, k, moves, triangulated(tracks, poses, k)), tracks, np.concatenate(z)
 
 
 def fitted(walk, scale, shift=NO_SHIFT, more=1.0):
     """What steadies a depth whose disparity in frame t is scale[t] / z + shift[t], times `more` at each sighting."""
     candidate, tracks, z = walk
     at = 1 / ((scale[tracks.frame] / z + shift[tracks.frame]) * more)
-    return steadying(candidate, tracks, at, np.ones(len(z), bool))
+    return steadying(candidate, tracks, at, np.ones(len(z), bool), SIZE).frames
 
 
 def jitter(size, seed=1):
@@ -121,12 +85,12 @@ def test_with_a_still_camera_what_stands_still_keeps_its_distance_and_what_moves
     moving[:, :, :40] = True  # most of the picture
     true[1::2, :, :40] *= 1.3  # to and fro
     depth = (true / scale[:, None, None]).astype(np.float32)
-    assert steadying_still(true, moving) is None
-    made = steadying_still(depth, moving)
+    assert not steadying_still(true, moving)
+    made = steadying_still(depth, moving).frames
     assert (made[:, 1] == 0).all()
     assert change(made, scale, 0, 6.0) < 0.004
-    assert steadying_still(depth, np.zeros_like(moving)) is None, "what moves would have counted"
-    assert steadying_still(depth, np.ones_like(moving)) is None, "everything moves"
+    assert not steadying_still(depth, np.zeros_like(moving)), "what moves would have counted"
+    assert not steadying_still(depth, np.ones_like(moving)), "everything moves"
 
 
 def ground_and_sky(part):
@@ -141,15 +105,15 @@ def test_with_a_still_camera_the_sky_neither_hides_that_the_ground_pumps_nor_mak
     true, sky = ground_and_sky(0.45)
     scale, nothing = jitter(0.05)[:, None, None].astype(np.float32), np.zeros(sky.shape, bool)
     clamped = np.where(sky, true, true / scale)
-    assert change(steadying_still(clamped, nothing), scale[:, 0, 0], 0, 6.0) < 0.005
-    assert steadying_still(np.where(sky, true / scale, true), nothing) is None
+    assert change(steadying_still(clamped, nothing).frames, scale[:, 0, 0], 0, 6.0) < 0.005
+    assert not steadying_still(np.where(sky, true / scale, true), nothing)
 
 
 @pytest.mark.parametrize("part", [0.3, 0.5])
 def test_a_near_thing_that_sways_unnoticed_before_a_still_camera_leaves_true_depth_as_it_is(part):
     depth = np.array(ground_and_sky(0.2)[0])
     depth[:, :, : int(64 * part)] = (2 + 0.1 * np.sin(np.arange(COUNT) * 2 * np.pi / 10))[:, None, None]
-    assert steadying_still(depth, np.zeros(depth.shape, bool)) is None
+    assert not steadying_still(depth, np.zeros(depth.shape, bool))
 
 
 def test_depth_is_steadied_and_says_by_how_much_and_the_sky_stays_far():
@@ -157,7 +121,7 @@ def test_depth_is_steadied_and_says_by_how_much_and_the_sky_stays_far():
     depth = np.full((COUNT, 4, 4), 6.0, np.float32) / scale[:, None, None].astype(np.float32)
     depth[:, 0, 0] = 1e5
     steady = np.stack([1 / scale, np.full(COUNT, 0.002)], axis=1)
-    made = steadied(DepthVideo(depth, LENS, "model", ("Before.",)), steady)
+    made = steadied(DepthVideo(depth, LENS, "model", ("Before.",)), Steadying(steady))
     np.testing.assert_allclose(made.depth[:, 1, 1], 1 / (1 / 6 + 0.002), rtol=1e-5)
     assert made.depth[:, 0, 0].min() > 4e4
     assert made.notes[0] == "Before."
@@ -165,3 +129,56 @@ def test_depth_is_steadied_and_says_by_how_much_and_the_sky_stays_far():
     assert made.notes[1] == (
         f"The depth's scale pumped by {percent:.1%} from frame to frame; it was fitted to what stands still."
     )
+
+
+BEND = np.array([[-0.2, 0.1, 0.2], [0.0, -0.1, 0.1]])
+
+
+def test_bent_depth_is_straightened_with_the_shape_that_was_fitted_and_says_how_much():
+    depth = np.full((COUNT, 9, 9), 6.0, np.float32)
+    steady = Steadying(field=np.tile(BEND, (COUNT, 1, 1)))
+    made = steadied(
+        DepthVideo(
+            depth,
+            LENS,
+            "model",
+            ("Before.", "The depth was bent or drifted by 30%; long ago.", "The depth's scale pumped by 5.0% before."),
+        ),
+        steady,
+    )
+    at_centres = [0.5 / 9, 4.5 / 9, 8.5 / 9]
+    for row, y in zip((0, 4, 8), at_centres, strict=True):
+        expected = 6 * np.exp([np.interp(x, [0, 0.5, 1], (1 - y) * BEND[0] + y * BEND[1]) for x in at_centres])
+        np.testing.assert_allclose(made.depth[7, row, [0, 4, 8]], expected, rtol=1e-5)
+    percent = float(np.sqrt(np.mean(BEND**2)))
+    said = f"The depth was bent or drifted by {percent:.0%}; it was fitted to points whose distance the camera reveals."
+    assert made.notes == ("Before.", "The depth's scale pumped by 5.0% before.", said)
+    assert (depth == 6).all()
+
+
+def test_frames_that_are_steady_stay_and_new_ones_are_straightened_in_their_unit():
+    depth = np.full((COUNT, 4, 4), 6.0, np.float32)
+    field = np.zeros((COUNT, 2, 3))
+    field[:30] -= 0.07  # the median of all, which the field is relative to, is that of frames that are new
+    made = steadied(DepthVideo(depth, LENS, "model"), Steadying(field=field), already=range(30))
+    assert (made.depth[:30] == 6).all()
+    np.testing.assert_allclose(made.depth[30:], 6 * np.exp(0.07), rtol=1e-5)
+    whole = DepthVideo(depth, LENS, "model")
+    assert steadied(whole, Steadying(field=field), already=range(COUNT)) is whole
+    assert steadied(whole, Steadying()) is whole
+
+
+def test_depth_that_pumps_and_is_bent_is_right_once_both_are_taken_out():
+    candidate, tracks, z = walked(points=800)
+    x = tracks.xy[:, 0] / SIZE[0]
+    scale = np.exp(0.05 * np.random.default_rng(1).standard_normal(COUNT))
+    at = z * np.exp(0.15 * np.sin(3 * x + 0.05 * tracks.frame)) / scale[tracks.frame]
+    made = steadying(candidate, tracks, at, np.ones(len(z), bool), SIZE)
+    depth = np.ones((COUNT, 1, 48), np.float32)
+    columns = (np.arange(48) + 0.5) / 48
+    bend = np.exp(0.15 * np.sin(3 * columns + 0.05 * np.arange(COUNT)[:, None]))
+    depth[:, 0] = 6 * bend / scale[:, None]
+    off = [np.log(d.depth / 6) for d in (DepthVideo(depth, LENS, "m"), steadied(DepthVideo(depth, LENS, "m"), made))]
+    before, after = (np.median(np.abs(one - np.median(one))) for one in off)
+    assert before > 0.07
+    assert after < 0.012
