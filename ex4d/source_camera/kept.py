@@ -95,13 +95,15 @@ def _load(path: Path) -> Found:
         if "moving" in found:
             shape = tuple(int(side) for side in arrays.read("moving_shape"))
             found["moving"] = np.unpackbits(found["moving"], count=int(np.prod(shape))).reshape(shape) > 0
-        steady = (arrays.read(f"steady_{name}") if f"steady_{name}" in arrays.headers else None for name in _STEADY)
+        frames, field = (
+            arrays.read(f"steady_{name}") if f"steady_{name}" in arrays.headers else None for name in _STEADY
+        )
         notes, choice_notes = (tuple(str(n) for n in arrays.read(k).ravel()) for k in ("notes", "choice_notes"))
         return Found(
             str(arrays.read("method")),
             lens_note=str(arrays.read("lens_note")),
             notes=notes,
             choice_notes=choice_notes,
-            steady=checked(*steady, None if found.get("moving") is None else len(found["moving"])),
+            steady=checked(frames, field, len(found["moving"]) if "moving" in found else None),
             **found,
         )

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from ex4d.geometry import intrinsics
-from ex4d.source_camera import gates, pictures, solver
+from ex4d.source_camera import gates, kept, pictures, solver
 from ex4d.source_camera.candidate import Candidate
 from ex4d.source_camera.error import absolute, angles
 from ex4d.source_camera.find import find
-from ex4d.source_camera.found import AUTO, DEPTH, ROTATION, SFM, STILL, Wish
+from ex4d.source_camera.found import AUTO, DEPTH, ROTATION, SFM, STILL, Found, Steadying, Wish
 from ex4d.source_camera.judge import Evidence, Judge, far_pairs
 from ex4d.source_camera.moving import moving_mask
 from ex4d.source_camera.structure import Structure
@@ -238,3 +238,27 @@ def test_pictures_too_small_to_tell_anything_say_so():
     said = find(frames, np.ones((9, 64, 96), np.float32), Wish(AUTO, assumed(9), False, False, False, None))
     assert said.camera_to_world is None
     assert "frames of 96x64 px are too small" in " ".join(said.choice_notes)
+
+
+def test_a_kept_camera_whose_steadying_is_damaged_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("EX4D_CACHE", str(tmp_path))
+    steady = Steadying(np.tile([1.1, 0.0], (9, 1)), np.full((9, 5, 8), 0.1))
+    made = Found(STILL, moving=np.zeros((9, 4, 6), bool), steady=steady)
+    kept.kept("name", lambda: made)
+    (path,) = tmp_path.rglob("name.npz")
+    whole = dict(np.load(path))
+
+    def found_again(**changed):
+        """Whether a file with other content is not used."""
+        np.savez(path, **{**whole, **changed})
+        again = []
+        found = kept.kept("name", lambda: again.append(1) or made)
+        np.testing.assert_array_equal(found.steady.field, steady.field)
+        np.testing.assert_array_equal(found.steady.frames, steady.frames)
+        return bool(again)
+
+    assert not found_again()
+    for damaged in (np.full((9, 5, 8), np.nan), np.zeros((3, 5, 8)), np.full((9, 5, 8), 50.0), np.zeros((9, 5, 1000))):
+        assert found_again(steady_field=damaged)
+    assert found_again(steady_frames=np.ones((9, 3)))
+    assert found_again(steady_frames=-np.ones((9, 2)))
