@@ -73,7 +73,8 @@ def test_an_end_that_was_never_sent_is_asked_for(tmp_path):
                     answers = [Status(job_id, "running", 1, 2)]
                     if len(follows) == 1:
                         answers.append(Event(job_id, 1, "running", 1))
-                    elif len(follows) == 3:
+                    # More than once, since on a busy machine this clock runs ahead of the connection.
+                    elif len(follows) >= 3:
                         answers.append(Event(job_id, 2, "done", 1, result=Result({}, ())))
                 for answer in answers:
                     router.send_multipart([peer, encode(answer)])

@@ -156,7 +156,7 @@ def test_what_is_kept_agrees_with_the_truth_and_stands_still(walk, estimated, tm
     )
     assert changed[late].mean() > 0.04
     assert 10 * np.log10(255**2 / error) > 20  # over the changed pixels; small pictures, compressed twice
-    assert 10 * np.log10(error_before / error) > 3
+    assert 10 * np.log10(error_before / error) > 2.5
     assert np.mean(target.moving[late][changed[late]]) < 0.05
 
 
