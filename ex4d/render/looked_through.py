@@ -29,7 +29,7 @@ from ex4d.render.engines import missing
 from ex4d.render.movers import NOTHING, Occupied
 
 STEPS = 72
-"""Points tested along each line. Half as many add 1 point and cost 0.8 dB on the walk of docs/performance.md."""
+"""Points tested along each line. 48 add half a point and cost 0.8 dB on the walk of docs/performance.md."""
 
 SOON = 12
 """Maximum number of frames between one that was blocked by a moving thing and one that shows what is behind it."""
