@@ -76,8 +76,9 @@ class _Errors:
 def field_of(
     candidate: Candidate, tracks: Tracks, at: NDArray[np.float64], sure: NDArray[np.bool_], size: tuple[int, int]
 ) -> NDArray[np.float64] | None:
-    """Logarithms of the factors that put the depth right, relative to its median error; None if they would not make it
-    clearly better.
+    """Logarithms of the factors that put the depth right, or None if they would not make it clearly better.
+
+    They are 0 on average, so that the depth keeps its scale.
 
     Args:
         candidate: a camera that moves, with its points.
@@ -108,7 +109,8 @@ def field_of(
     )
     if not (before[0] > OFF and (after <= BETTER * before).all()):
         return None
-    return np.clip(_fitted(errors, count), -MOST_CHANGE, MOST_CHANGE).reshape(count, ROWS, COLUMNS)
+    field = _fitted(errors, count)
+    return np.clip(field - field.mean(), -MOST_CHANGE, MOST_CHANGE).reshape(count, ROWS, COLUMNS)
 
 
 def upsampled(field: NDArray[np.float64], width: int, height: int) -> NDArray[np.float32]:

@@ -177,7 +177,8 @@ def _steadies_most(
 def steadied(depth: DepthVideo, steady: Steadying, already: range = range(0)) -> DepthVideo:
     """The depth fitted to what stands still, and notes that say how much it pumped and was bent.
 
-    The figures are the root mean squares of the relative change of each frame's median distance, and of the field.
+    The figures are the root mean square of the relative change of each frame's median distance, and the standard
+    deviation of the field.
     Frames that are `already` steady stay unchanged bit for bit, and set the scale of the others; the notes are about
     the others, and replace earlier ones.
     """
@@ -198,7 +199,7 @@ def steadied(depth: DepthVideo, steady: Steadying, already: range = range(0)) ->
         _, height, width = made.shape
         for t in new:
             made[t] *= np.exp(upsampled(field[t], width, height))
-        bent = np.sqrt(np.square(field[new]).mean())
+        bent = field[new].std()
         notes = [note for note in notes if not note.startswith(BENT)]
         said.append(f"{BENT} {bent:.0%}; it was fitted to points whose distance the camera reveals.")
     return replace(depth, depth=made, notes=(*notes, *said))

@@ -41,6 +41,7 @@ def rest(field, width=48, height=27):
 def test_a_smooth_error_of_shape_is_found_everywhere_and_in_every_frame(walk):
     made = fitted(walk, at_sightings(walk))
     assert made.shape == (COUNT, 5, 8)
+    assert made.mean() == pytest.approx(0, abs=1e-9)
     off = np.abs(rest(made))
     assert np.median(off) < 0.01
     assert np.quantile(off, 0.95) < 0.03
