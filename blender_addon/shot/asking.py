@@ -13,7 +13,7 @@ from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import field_of_view_of
 from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.pipeline.settings import SourceSettings
-from ex4d.schema import build
+from ex4d.schema import AUTO, build
 from ex4d.storage.names import beside, maybe_depth_note
 from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import Gaps, is_sequence, sequence_at
@@ -221,6 +221,8 @@ def _request(
                     camera=name,
                 )
             notes.append(note)
+    if camera_file:
+        sought = AUTO  # the camera stays; what moves and the errors of the depth are found
     settings = build(
         SourceSettings,
         {
@@ -229,7 +231,7 @@ def _request(
             "accept_licence": accepted,
             **(_encoding(wish) if depth else {"depth_detail": wish.depth_detail}),
             "field_of_view": field_of_view,
-            # Without a file, "file" means "still". A new shot opens at once, and its camera is searched for afterwards.
+            # A new shot opens at once, without a search ("file" means "still" if there is none), which follows.
             "camera_motion": sought if sought and again else "file",
             "zooms": bool(sought and again and wish.zooms),
             "steady_depth": wish.steady_depth,

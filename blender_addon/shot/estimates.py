@@ -107,13 +107,14 @@ def told_at_start(request: Request) -> str:
     if frames is None:  # the server will count them
         return ""
     search = pace.estimate(pace.CAMERA, frames * request.pixels, session.current().learning.paces)
+    searches = not request.camera  # otherwise it is known, and looking at it takes much less
     if request.only_camera:
-        return f"{search.told}." if search.is_worth_telling else ""
+        return f"{search.told}." if searches and search.is_worth_telling else ""
     estimator = capabilities.FILE if request.depth else _estimator_of(request.settings["estimator"], False)
     wanted = part.of_settings(request.settings, frames)
     scene = objects.find_scene(request) if request.standing else None
     found = _of_more(wanted, part.opened(scene.ex4d) if scene is not None else None, request.pixels, estimator)
-    if request.settings.get("camera_motion") in pace.SOUGHT:
+    if searches and request.settings.get("camera_motion") in pace.SOUGHT:
         found = pace.together(found, search)
     return f"{found.told}." if found.is_worth_telling else ""
 

@@ -1,5 +1,6 @@
 """Finding the source camera from the clip, once the shot is open, and using the result.
 
+If the camera is known, from another program or Blender's tracker, the same job finds what moves and steadies the depth.
 The search is a job like the one that opens a clip, on the existing depth. So its result is brought in as when the clip
 is opened again: the shot's own cameras, keys and takes are kept.
 """
@@ -35,40 +36,42 @@ def masks(path: str, drawn: str) -> dict[str, str]:
     return {"moving_mask": drawn} if drawn else {"moving": bpy.path.abspath(path) if path else ""}
 
 
-def request(scene: bpy.types.Scene, motion: str, said: str = "") -> OpenRequest:
+def request(scene: bpy.types.Scene, motion: str, said: str = "", *, known: bool = False) -> OpenRequest:
     """The request to search for the camera of the scene's shot.
 
     Args:
         scene: with the shot.
         motion: kind of motion to search for, a value of `MOTIONS`.
         said: the message about the opening, which the search's message continues.
+        known: keep the camera that the shot was opened with.
 
     Raises:
         InputError: the scene's record of its clip is damaged, or files of the clip or its depth are gone.
     """
     facts = scene.ex4d
     stands = source.read_source(facts.source)
-    depth, known = source.standing_depth(facts), facts.input_files
-    if not depth or any(blob.sha256 not in known for blob in stands.clip):
+    depth, places = source.standing_depth(facts), facts.input_files
+    kept = stands.camera if known else None
+    if not depth or any(blob.sha256 not in places for blob in (*stands.clip, *([kept] if kept else []))):
         raise InputError(told("Files of the shot are gone, so its camera cannot be searched for: press Open Again."))
     settings = replace(
         stands.settings,
         camera_motion=motion,
         zooms=facts.zooms,
         steady_depth=facts.steady_depth,
-        camera_scale=None,
+        camera_scale=stands.settings.camera_scale if kept else None,
     )
-    wanted = replace(stands, camera=None, moving=(), settings=settings)
+    wanted = replace(stands, camera=kept, moving=(), settings=settings)
     return OpenRequest(
         scene=scene.name,
         shot=facts.shot,
         clip=facts.opened,
         depth=depth,
-        camera="",
+        camera=places[kept.sha256] if kept else "",
         settings=settings.plain(),
         asked=_asked(facts),
         source=json.dumps(to_plain(wanted)),
-        files={blob.sha256: known[blob.sha256] for blob in (*wanted.clip, *wanted.depth)},
+        files={blob.sha256: places[blob.sha256] for blob in (*wanted.clip, *wanted.depth, *([kept] if kept else []))},
         scene_uid=scene.session_uid,
         pixels=facts.width * facts.height,
         only_camera=True,
@@ -103,6 +106,14 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
         return Imported("", changed=False)
     scene = objects.scene_of(request)
     if not _stands_still_there(scene, request):
+        if request.camera:
+            return Imported(
+                told(
+                    "What moves was found for a shot that has changed in the meantime, so it is not used: press Open"
+                    " Again."
+                ),
+                changed=False,
+            )
         return Imported(
             told(
                 "The camera that was found is not used. The shot has changed in the meantime: press Find Camera to"

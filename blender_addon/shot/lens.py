@@ -6,7 +6,7 @@ import math
 import bpy
 
 from ex4d.depth.lens import ASSUMED
-from ex4d.source_camera.found import WITH_CAMERA
+from ex4d.source_camera.found import OF_CAMERA_FILE, WITH_CAMERA
 
 from ..translations import told
 
@@ -22,4 +22,6 @@ def in_use(facts: bpy.types.PropertyGroup) -> str:
         return told("{angle}, assumed", angle=angle)
     if WITH_CAMERA in facts.notes:
         return told("{angle}, found", angle=angle)
+    if OF_CAMERA_FILE in facts.notes:
+        return told("{angle}, from the camera file", angle=angle)
     return told("{angle}, from the depth", angle=angle)

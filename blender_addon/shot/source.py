@@ -250,9 +250,10 @@ def _with_depth(request: OpenRequest, placed: dict[str, Path]) -> Steps:
     old = source.settings
     # Drop settings for reading, estimating or changing depth, and the lens: the file now contains the result.
     part = {name: getattr(old, name) for name in PART}
-    settings = SourceSettings(
-        **part, estimator=FILE, depth_edges="off", camera_motion="file", camera_scale=old.camera_scale
-    )
+    scale = old.camera_scale
+    if old.camera_motion in SOUGHT and camera is not None:
+        source, scale = replace(source, camera=None), None  # the result has the unit of the depth
+    settings = SourceSettings(**part, estimator=FILE, depth_edges="off", camera_motion="file", camera_scale=scale)
     source = replace(source, depth=(blob,), settings=settings, moving=(), standing=None)
     if source.camera is None and camera is not None:
         (found,) = yield from hash_files([camera])

@@ -124,21 +124,23 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
         column.prop(facts, "motion_scale")
     elif facts.motion == "CAMERA":
         column.prop(facts, "tracked_camera")
-    elif facts.motion in found_camera.MOTIONS:
+    searched = facts.motion in found_camera.MOTIONS
+    if facts.motion != "STILL":
         column.prop(facts, "moving_mask")
         file = column.row()
         file.active = facts.moving_mask is None
         file.prop(facts, "moving_path")
-        column.prop(facts, "zooms")
+        if searched:
+            column.prop(facts, "zooms")
         column.prop(facts, "steady_depth")
         plate = column.row()
         plate.active = facts.persistence != "off"
         plate.prop(facts, "plate_path")  # used if it is known what moves
         if facts.plate_path and not takes.uses_plate(facts):
             say(layout, context, told("The clean plate is not used while Other Frames is off."), "INFO")
-        if facts.shot:
-            if facts.moving_mask is not None:
-                say(layout, context, drawn_mask.note(facts))
+        if facts.shot and facts.moving_mask is not None:
+            say(layout, context, drawn_mask.note(facts))
+        if facts.shot and searched:
             layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
             if not session.current().state.busy:
                 draw_estimate(layout, estimates.of_camera(facts))

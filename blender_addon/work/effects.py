@@ -83,7 +83,7 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
         case queue.Keep():
             memory.keep(session.queue.waiting)
         case state.FindCamera(request, said):
-            wanted = found_camera.request(objects.scene_of(request), request.then, said)
+            wanted = found_camera.request(objects.scene_of(request), request.then, said, known=bool(request.camera))
             session.dispatch(state.Pressed(wanted))
         case state.PushUndo(name):
             if bpy.ops.ed.undo_push.poll():

@@ -157,7 +157,7 @@ def of_job(request: Request, facts: Mapping[str, Any], size: tuple[int, int]) ->
     if isinstance(request, OpenRequest):
         pixels = facts.get("frames", 0) * size[0] * size[1]
         if request.only_camera:
-            return CAMERA, pixels
+            return (CAMERA, pixels) if not request.camera else None  # a known camera takes much less
         if request.settings.get("camera_motion") in SOUGHT:
             return None  # two kinds at once, each of which is learned on its own
         if request.standing:

@@ -29,7 +29,8 @@ from ex4d.progress import Progress, silent
 from ex4d.schema import AUTO
 from ex4d.source_camera import kept, masks, pose_files
 from ex4d.source_camera.find import find
-from ex4d.source_camera.found import UNCHANGED, WITH_CAMERA, Steadying, Wish
+from ex4d.source_camera.found import OF_CAMERA_FILE, UNCHANGED, WITH_CAMERA, Steadying, Wish
+from ex4d.source_camera.given import studied
 from ex4d.source_camera.steadying import steadied
 from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
 from ex4d.storage.sequence import Numbering, unnumbered
@@ -201,16 +202,22 @@ def open_shot(
     mask = None if files.moving is None else masks.read(files.moving, clip, progress)
     about_camera: tuple[str, ...] = ()
     steady = UNCHANGED if moving is None else moving.steady
-    if moving is None and settings.camera_motion not in ("file", "still") and not release_lens:
-        moving, mask, steady, about_camera = _looked_for(clip, estimate, settings, mask, again, device, progress)
-    elif moving is not None and settings.camera_motion not in ("file", AUTO):
+    if moving is not None and settings.camera_motion not in ("file", AUTO):
         raise InputError(
             "A camera file was given together with a camera motion that does not use it: leave one of them out."
         )
+    if moving is not None and not moving.found:
+        estimate = _with_given_lens(estimate, moving, clip)
+    if not release_lens:
+        searching = settings, mask, again, device, progress
+        if moving is None and settings.camera_motion not in ("file", "still"):
+            moving, mask, steady, about_camera = _looked_for(clip, estimate, *searching)
+        elif moving is not None and not moving.found and settings.camera_motion == AUTO:
+            moving, mask, steady, about_camera = _looked_at(moving, clip, estimate, *searching)
     if moving is not None and moving.found:
         estimate = _with_found_lens(estimate, moving)
     before = estimate.depth
-    has_points = moving is not None and moving.found and len(moving.points) > 0
+    has_points = moving is not None and (moving.found or moving.followed) and len(moving.points) > 0
     if settings.steady_depth and (has_points or steady):
         estimate = _steadied(estimate, steady)
     was_steadied = estimate.depth is not before
@@ -267,10 +274,7 @@ def _looked_for(
 ) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, Steadying, tuple[str, ...]]:
     """The camera found from the frames, None if it is still; moving things; what steadies the depth, see
     `ex4d.source_camera.steadying`; and sentences for the user only."""
-    depth = estimate.depth
-    wish = Wish(
-        settings.camera_motion, depth.intrinsics, not _assumes_lens(depth), depth.is_guess, settings.zooms, mask, device
-    )
+    depth, wish = estimate.depth, _wish(estimate.depth, settings, mask, device)
     key = kept.key(clip.frames, depth.depth, wish)
     found = kept.kept(key, partial(find, clip.frames, depth.depth, wish, progress), again)
     if found.camera_to_world is None:
@@ -286,6 +290,32 @@ def _looked_for(
         steady=found.steady,
     )
     return camera, found.moving, found.steady, found.choice_notes
+
+
+def _looked_at(
+    camera: pose_files.SourceCamera,
+    clip: Clip,
+    estimate: Estimate,
+    settings: SourceSettings,
+    mask: NDArray[np.bool_] | None,
+    again: bool,
+    device: str,
+    progress: Progress,
+) -> tuple[pose_files.SourceCamera, NDArray[np.bool_] | None, Steadying, tuple[str, ...]]:
+    """The same for a camera from a file, which stays as it is; it gets points if the file has none."""
+    depth, wish = estimate.depth, _wish(estimate.depth, settings, mask, device)
+    poses = camera.camera_to_world
+    key = kept.key(clip.frames, depth.depth, wish, poses)
+    found = kept.kept(key, partial(studied, clip.frames, depth.depth, poses, wish, progress), again)
+    if not len(camera.points) and found.points is not None and not depth.is_guess:
+        camera = replace(camera, points=found.points, followed=True)
+    return camera, found.moving, found.steady, found.choice_notes
+
+
+def _wish(depth: DepthVideo, settings: SourceSettings, mask: NDArray[np.bool_] | None, device: str) -> Wish:
+    """What is known about a clip with this depth, and what is wanted."""
+    lens_known = not _assumes_lens(depth)
+    return Wish(settings.camera_motion, depth.intrinsics, lens_known, depth.is_guess, settings.zooms, mask, device)
 
 
 def _assumes_lens(depth: DepthVideo) -> bool:
@@ -305,6 +335,19 @@ def _with_found_lens(estimate: Estimate, camera: pose_files.SourceCamera) -> Est
     found = [note for note in camera.notes if WITH_CAMERA in note]
     anew = (ANEW,) if lens.GOES_ON in depth.notes else ()
     return replace(estimate, depth=replace(depth, intrinsics=camera.lens, notes=(*stay, *found, *anew)))
+
+
+def _with_given_lens(estimate: Estimate, camera: pose_files.SourceCamera, clip: Clip) -> Estimate:
+    """The depth with the lens of the camera's file, if its own is only assumed."""
+    depth = estimate.depth
+    if camera.lens is None or not _assumes_lens(depth):
+        return estimate
+    width = clip.fit.scaled_width  # of the whole picture, to which the option refers
+    first, last = (intrinsics.field_of_view_of(float(k[0, 0]), width) for k in (camera.lens[0], camera.lens[-1]))
+    zooms = "" if abs(first - last) < 0.1 else f" It zooms to {last:.1f} degrees."
+    said = f"The field of view of {first:.1f} degrees is {OF_CAMERA_FILE}.{zooms}"
+    stay = (note for note in depth.notes if note not in (lens.ASSUMED, lens.GOES_ON))
+    return replace(estimate, depth=replace(depth, intrinsics=camera.lens, notes=(*stay, said)))
 
 
 def _steadied(estimate: Estimate, steady: Steadying) -> Estimate:

@@ -190,7 +190,7 @@ class SourceSettings(Settings):
                 "Find it by tracking points, starting from what this model sees",
             ),
             Choice("sfm", "Structure from Motion", "Find it by matching features between frames"),
-            Choice("file", "From File", "From the camera file; still if there is none"),
+            Choice("file", "From File", "From the camera file, unchecked; still if there is none"),
         ),
         before="file",
     )

@@ -209,7 +209,10 @@ def _borrowed_notes(scene: Scene, borrowed: NDArray[np.uint8] | None) -> list[st
     if borrowed is None:
         if scene.persistence == "off":
             return []
-        return ["Other frames filled nothing: what moves in the clip is not known until its camera is searched for."]
+        return [
+            "Other frames filled nothing: what moves in the clip is not known, because its camera was neither found nor"
+            " given and checked. A mask of what moves helps."
+        ]
     part = np.count_nonzero(borrowed) / borrowed.size
     where = "other frames of the clip" if scene.plate is None else "other frames of the clip or the clean plate"
     return [f"{100 * part:.2g}% of the picture comes from {where}."] if part else []

@@ -99,9 +99,19 @@ class Task:
         return tracks.track % HELD == 0
 
     @property
+    def long(self) -> NDArray[np.bool_]:
+        """Sightings (N,) of the points that are seen for long enough to judge a camera by."""
+        return self.tracks.lengths()[self.tracks.track] >= SHORTEST + 1
+
+    @property
     def judged(self) -> NDArray[np.bool_]:
-        """Sightings (N,) of the withheld points that are seen for long enough to judge by."""
-        return self.held & (self.tracks.lengths()[self.tracks.track] >= SHORTEST + 1)
+        """Those among them that are withheld from the estimators."""
+        return self.held & self.long
+
+    def with_tracks(self, tracks: Tracks, depth: NDArray[np.float32]) -> "Task":
+        """The task with other tracks, for a clip with this depth (T,H,W)."""
+        at, sure = from_depth.depth_at(tracks, depth, self.pictures.scale)
+        return replace(self, tracks=tracks, depth=at, sure=sure)
 
     def candidate(
         self,

@@ -31,6 +31,9 @@ FOLLOWED = 0.6
 """The points are noise if, in the median frame, less than this part of them is found again from the frame before.
 Measured: 0.38 on bare walls, 0.91 and more in clips with texture."""
 
+TOO_LITTLE_TEXTURE = "there is too little texture that can be followed from frame to frame"
+"""What is said of them."""
+
 
 def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, progress: Progress = silent) -> Found:
     """Find how the camera moved. If a moving mask was given, it is returned unchanged, whatever is found.
@@ -48,11 +51,8 @@ def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, prog
 def _found(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, progress: Progress) -> Found:
     if len(frames) == 1:
         return Found(STILL)
-    if len(frames) < FEWEST_FRAMES:
-        return not_found(f"{len(frames)} frames are too few to find how the camera moved")
-    height, width = frames.shape[1:3]
-    if min(height, width) < LEAST_SIDE:
-        return not_found(f"frames of {width}x{height} px are too small to find how the camera moved")
+    if why := too_little(frames):
+        return not_found(f"{why} to find how the camera moved")
     progress("Looking at the camera", 0, 1)
     pictures = pictures_of(frames)
     if wish.method == AUTO:
@@ -80,11 +80,26 @@ def _found(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, pr
                 " its own, with First Frame and Frames.",
             ),
         )
-    if np.median(tracks.survived[1:]) < FOLLOWED:
-        return not_found("there is too little texture that can be followed from frame to frame")
+    if is_noise(tracks):
+        return not_found(TOO_LITTLE_TEXTURE)
     at, sure = from_depth.depth_at(tracks, depth, pictures.scale)
     task = Task(pictures, tracks, at, sure, pictures.intrinsics(wish.intrinsics), wish.lens_known, wish.zooms, given)
     return Search(frames, depth, wish, task, progress).run()
+
+
+def too_little(frames: NDArray[np.uint8]) -> str:
+    """Why nothing can be found in frames (T,H,W,3), as the beginning of a clause that ends with "to ..."; or ""."""
+    height, width = frames.shape[1:3]
+    if len(frames) < FEWEST_FRAMES:
+        return f"{len(frames)} frames are too few"
+    if min(height, width) < LEAST_SIDE:
+        return f"frames of {width}x{height} px are too small"
+    return ""
+
+
+def is_noise(tracks: Tracks) -> bool:
+    """Whether most of what was tracked is not there in the next frame."""
+    return bool(np.median(tracks.survived[1:]) < FOLLOWED)
 
 
 def cuts_in(tracks: Tracks) -> list[int]:

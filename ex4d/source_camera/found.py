@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 AUTO, STILL, ROTATION, SFM, DEPTH, DA3 = "auto", "still", "rotation", "sfm", "depth", "da3"
 """The methods: all of them, or a single one."""
 
+GIVEN = "given"
+"""Stands for a method if the camera was known."""
+
 WHAT_TO_DO = (
     "Track it in Blender or another program and give the camera as a file, or give a mask of moving things (white"
     " is ignored)."
@@ -18,6 +21,9 @@ STANDS_STILL = "The clip's own camera stands still."
 
 WITH_CAMERA = "found with the camera"
 """Part of every note about a lens that was not known."""
+
+OF_CAMERA_FILE = "that of the source camera's file"
+"""Part of every note about a lens that such a file gave."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Found:
     """How the camera moved.
 
     Attributes:
-        method: the estimator that found it; "still" also if nothing was found.
+        method: the estimator that found it, or `GIVEN`; "still" also if nothing was found.
         camera_to_world: (T,4,4), the first is the identity, in its own unit; None if it is still.
         points: (M,3) static points, in its world and unit.
         lens: (T,3,3) in pixels of the working picture; None if it was known, or could not be determined.

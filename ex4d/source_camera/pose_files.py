@@ -30,6 +30,9 @@ STEADY, FIELD = "steady_depth", "depth_field"
 SAME = 2e-3
 """A scale this near to 1 counts as 1, so that a camera scaled to a depth stays as it is after the depth was packed."""
 
+ALIKE = 0.02
+"""A file without points is in the unit of the depth if points followed through the clip differ by less than this."""
+
 LEAST_SEEN = 8
 """Minimum number of times that points must be seen in front of the camera to determine a scale."""
 
@@ -48,6 +51,7 @@ class SourceCamera:
         notes: sentences about how the file was read.
         found: whether it was found from the clip's own pictures; its lens is then used if the depth gives none.
         steady: what fits the depth that it was found with to what stands still.
+        followed: whether the points were followed through the clip, because the file has none.
     """
 
     camera_to_world: NDArray[np.float64]
@@ -57,6 +61,7 @@ class SourceCamera:
     notes: tuple[str, ...] = ()
     found: bool = False
     steady: Steadying = UNCHANGED
+    followed: bool = False
 
 
 def save(path: Path, camera: SourceCamera) -> None:
@@ -153,9 +158,10 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
         return _scaled(camera, scale), f"The source camera moves; its distances were scaled by {scale:g}, as requested."
     if camera.found and not camera.camera_to_world[:, :3, 3].any():
         return camera, ""
+    guessed = " That unit is a guess, so the two are unlikely to match." if depth.is_guess else ""
+    as_it_is = f"The source camera moves, in the unit of the depth.{guessed}"
     if not len(camera.points):
-        guessed = " That unit is a guess, so the two are unlikely to match." if depth.is_guess else ""
-        return camera, f"The source camera moves, in the unit of the depth.{guessed}"
+        return camera, as_it_is
     _, height, width = depth.depth.shape
     ratios = []
     for pose, k, frame in zip(camera.camera_to_world, depth.intrinsics, depth.depth, strict=True):
@@ -174,9 +180,10 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
     scale = float(np.median(found))
     if camera.found and abs(scale - 1) < SAME:
         return camera, ""
-    said = (
-        f"The source camera moves; its distances were scaled by {scale:.4g}, using {len(camera.points)} of its points."
-    )
+    if camera.followed and abs(scale - 1) < ALIKE:
+        return camera, as_it_is
+    which = "points that were followed through the clip" if camera.followed else "of its points"
+    said = f"The source camera moves; its distances were scaled by {scale:.4g}, using {len(camera.points)} {which}."
     return _scaled(camera, scale), said
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ex4d.geometry import intrinsics
 from ex4d.progress import Progress
-from ex4d.source_camera import da3, estimators, from_depth, gates, selection, shutter, solver
-from ex4d.source_camera.candidate import LEAST_ANGLE, Candidate, depth_scale
+from ex4d.source_camera import da3, estimators, gates, selection, shutter, solver
+from ex4d.source_camera.candidate import Candidate, depth_scale
 from ex4d.source_camera.distortion import at_corner
 from ex4d.source_camera.estimators import Task
 from ex4d.source_camera.found import (
@@ -68,9 +68,6 @@ WORTH_MASKING = 0.005
 POINTS_AT_LAST = 4000
 """Points tracked at the same time for the last solve. With as many from the start, a pan in a small clip counts as a
 move."""
-
-MOST_POINTS = 5000
-"""Maximum number of points returned with a camera."""
 
 
 class Search:
@@ -213,8 +210,7 @@ class Search:
         task = self.task
         allowed = None if self.wish.moving is None or task.moving is None else ~task.moving
         tracks = follow(task.pictures.grey, allowed, self.progress, POINTS_AT_LAST)
-        at, sure = from_depth.depth_at(tracks, self.depth, task.pictures.scale)
-        self.task = replace(task, tracks=tracks, depth=at, sure=sure)
+        self.task = task.with_tracks(tracks, self.depth)
         made = self.task.candidate(
             candidate.name, candidate.camera_to_world, candidate.intrinsics, moves=True, lens_found=candidate.lens_found
         )
@@ -225,8 +221,7 @@ class Search:
         task = self.task
         if len(np.unique(tracks.frame)) < task.count:
             return False
-        at, sure = from_depth.depth_at(tracks, self.depth, task.pictures.scale)
-        self.task = replace(task, tracks=tracks, depth=at, sure=sure, moving=mask)
+        self.task = replace(task.with_tracks(tracks, self.depth), moving=mask)
         self.tried = {}
         if mask is not None:
             self.judge = Judge(self.frames, self.depth, ~mask)
@@ -248,7 +243,8 @@ class Search:
         lens_note = "" if lens is None else self._lens_note(lens)
         if name == STILL:
             return Found(STILL, moving=moving)
-        points, steady = self._points(candidate), self._steadying(candidate)
+        points = selection.static_points(candidate, self.task.tracks)
+        steady = self._steadying(candidate)
         return Found(name, candidate.camera_to_world, points, lens, moving, steady, lens_note, tuple(notes))
 
     def _steadying(self, candidate: Candidate) -> Steadying:
@@ -282,17 +278,6 @@ class Search:
         if abs(first - last) > 0.1:
             return f"The lens was {WITH_CAMERA}: it zooms from {first:.1f} to {last:.1f} degrees."
         return f"The field of view of {first:.1f} degrees was {WITH_CAMERA}."
-
-    def _points(self, candidate: Candidate) -> NDArray[np.float64]:
-        """Static points with a reliable distance, those seen longest first."""
-        if not candidate.moves:
-            return np.zeros((0, 3))
-        tracks, s = self.task.tracks, candidate.structure
-        off = np.bincount(tracks.track, s.residual > 2, tracks.count)
-        lengths = tracks.lengths()
-        good = (lengths >= gates.LONG) & (s.angle > LEAST_ANGLE) & (off * 4 < lengths)
-        order = np.argsort(-lengths[good], kind="stable")
-        return s.points[good][order][:MOST_POINTS]
 
     def _nothing(self) -> Found:
         """The result if no candidate is trusted: a still camera if nearly all points say so, otherwise the reasons.

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.source_camera import from_depth
-from ex4d.source_camera.candidate import Candidate, against_depth, depth_scale
+from ex4d.source_camera import from_depth, gates
+from ex4d.source_camera.candidate import FITS_PX, LEAST_ANGLE, Candidate, against_depth, depth_scale
 from ex4d.source_camera.estimators import Task
 from ex4d.source_camera.refinement import half_window
 from ex4d.source_camera.tracks import Tracks
@@ -14,6 +14,9 @@ DEPTH_OFF, DEPTH_TIMES = 0.05, 5.0
 
 FEWEST = 200
 """Points are only left out if at least this many others remain in each frame."""
+
+MOST_POINTS = 5000
+"""Maximum number of static points returned with a camera."""
 
 
 def outside(mask: NDArray[np.bool_], tracks: Tracks) -> Tracks:
@@ -38,6 +41,17 @@ def off_border(tracks: Tracks, size: tuple[int, int], scale: float, count: int) 
     """Without the sightings whose window would reach over the border of a picture of `size`, where there is nothing."""
     to_border = np.minimum(tracks.xy, np.array(size) - tracks.xy).min(axis=1)
     return _if_enough(tracks, to_border > half_window(scale), count)
+
+
+def static_points(candidate: Candidate, tracks: Tracks) -> NDArray[np.float64]:
+    """Static points (M,3) with a reliable distance, those seen longest first; none if the camera does not move."""
+    if not candidate.moves:
+        return np.zeros((0, 3))
+    s, lengths = candidate.structure, tracks.lengths()
+    off = np.bincount(tracks.track, s.residual > FITS_PX, tracks.count)
+    good = (lengths >= gates.LONG) & (s.angle > LEAST_ANGLE) & (off * 4 < lengths)
+    order = np.argsort(-lengths[good], kind="stable")
+    return s.points[good][order][:MOST_POINTS]
 
 
 def _if_enough(tracks: Tracks, keep: NDArray[np.bool_], count: int) -> Tracks:

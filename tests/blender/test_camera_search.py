@@ -79,6 +79,12 @@ def test_takes_wait_for_the_search_and_another_clip_takes_its_place():
     assert now.request == TAKE
     assert "camera search was cancelled" in now.message
 
+    known = replace(SEARCHING, request=replace(SEARCH, camera="/a/solve.npz"))
+    now, held, effects = queue.transition(known, Queue(), state.CancelPressed())
+    assert "Looking for what moves was cancelled" in now.message
+    assert pace.of_job(known.request, {"frames": 9}, (96, 64)) is None, "which says nothing about a search"
+    assert pace.of_job(SEARCH, {"frames": 9}, (96, 64)) == (pace.CAMERA, 9 * 96 * 64)
+
     other = replace(CLIP, clip="/a/other.mp4", shot="other")
     assert queue.may_open(SEARCHING, Queue())
     now, _held, effects = queue.transition(SEARCHING, Queue(), state.Pressed(other))
@@ -94,6 +100,13 @@ def test_a_new_shot_stands_at_once_and_one_that_stands_waits_for_its_camera(scen
     assert (again.settings["camera_motion"], again.then) == ("auto", "")
     scene.ex4d.motion = "TRIPOD"
     assert asking.request_open(scene, clip, "", 0, 13, None).then == "rotation"
+    np.savez(tmp_path / "solve.npz", camera_to_world=shots.walk())
+    scene.ex4d.motion, scene.ex4d.motion_path = "FILE", str(tmp_path / "solve.npz")
+    request = asking.request_open(scene, clip, "", 0, 13, None)
+    assert (request.settings["camera_motion"], request.then) == ("file", "auto")
+    again = asking.request_again(scene, False)
+    assert (again.settings["camera_motion"], again.then) == ("auto", "")
+    assert again.camera == request.camera == str(tmp_path / "solve.npz")
     scene.ex4d.motion = "STILL"
     request = asking.request_open(scene, clip, "", 0, 13, None)
     assert (request.settings["camera_motion"], request.then) == ("file", "")

@@ -360,9 +360,16 @@ def test_one_of_something_is_not_called_many(scene, addon, tmp_path):
 
 
 def test_only_what_the_motion_of_the_source_camera_needs_is_asked(scene, shot):
-    for motion, more in (("STILL", []), ("FILE", ["motion_path", "motion_scale"]), ("CAMERA", ["tracked_camera"])):
+    looked_at = ["moving_mask", "moving_path", "steady_depth", "plate_path"]
+    for motion, more in (
+        ("STILL", []),
+        ("FILE", ["motion_path", "motion_scale", *looked_at]),
+        ("CAMERA", ["tracked_camera", *looked_at]),
+    ):
         scene.ex4d.motion = motion
-        assert draw(panels.draw_source_camera).shown == ["field_of_view", "motion", *more]
+        drawn = draw(panels.draw_source_camera)
+        assert drawn.shown == ["field_of_view", "motion", *more]
+        assert "Find Camera" not in drawn.buttons
 
 
 def test_a_clip_that_could_not_be_opened_is_offered_again_beside_the_one_that_stands(scene, shot):

@@ -298,3 +298,66 @@ def test_find_camera_looks_again_and_leaves_out_what_a_mask_says(scene, tmp_path
     from blender_addon.shot import asking
 
     assert not asking.have_changed(facts), "the shot is as the panel says, so Open Again is not asked for"
+
+
+def keyed(scene, poses, focal_over_width):
+    """A camera of the scene with a key in every frame for poses (T,4,4), as a tracker's solution has."""
+    from mathutils import Matrix
+
+    from blender_addon.scene import axes
+
+    made = bpy.data.objects.new("Solved", bpy.data.cameras.new("Solved"))
+    made.data.lens = focal_over_width * made.data.sensor_width
+    scene.collection.objects.link(made)
+    made.rotation_mode = "QUATERNION"
+    for t, pose in enumerate(poses):
+        made.matrix_world = Matrix(axes.pose_to_blender(pose).tolist())
+        for path in ("location", "rotation_quaternion"):
+            made.keyframe_insert(path, frame=scene.frame_start + t)
+    return made
+
+
+@pytest.mark.parametrize("motion", ["FILE", "CAMERA"])
+def test_a_shot_with_a_camera_from_elsewhere_gets_its_unit_what_moves_and_steady_depth(scene, tmp_path, motion):
+    _camera, objects, session, takes = addon_modules()
+    clip, truth = shoot("street", tmp_path, 0.05)
+    true, in_inches = np.load(tmp_path / "median.npy"), truth.copy()
+    in_inches[:, :3, 3] *= 39.37
+    np.savez(tmp_path / "solve.npz", camera_to_world=in_inches)
+    scene.ex4d.motion, scene.ex4d.motion_path = motion, str(tmp_path / "solve.npz")
+    if motion == "CAMERA":
+        scene.ex4d.tracked_camera = keyed(scene, in_inches, np.load(tmp_path / "focal.npy") / 384)
+    press_open(clip)
+    now = session.current()
+    assert now.state.finds_camera, "the shot stands with its camera, and the search for the rest goes on by itself"
+    assert scene.ex4d.poses[:, :3, 3] == pytest.approx(in_inches[:, :3, 3], abs=1e-3)
+    bpy.ops.ed.undo_push(message="Opened")
+    assert pumps(scene, true) > 0.03
+    tick_until(lambda: not now.state.finds_camera, 240)
+    scene = bpy.context.scene
+    facts = scene.ex4d
+    assert not now.state.failed
+    for said in (facts.notes, now.state.message):
+        assert "The given camera fits the clip" in said
+        assert "points that were followed through the clip" in said
+        assert "The depth's scale pumped by" in said
+    way = np.linalg.norm(truth[-1, :3, 3])
+    assert np.linalg.norm(facts.poses[:, :3, 3] - truth[:, :3, 3], axis=1).max() < 0.08 * way
+    assert path_of(scene, objects.find(scene, objects.SOURCE_CAMERA)) == pytest.approx(facts.poses, abs=1e-4)
+    assert pumps(scene, true) < 0.01
+
+    from blender_addon.scene import moving_tint
+    from blender_addon.shot import asking
+
+    assert moving_tint.strength(scene) is not None, "what moves can be tinted"
+    assert not asking.have_changed(facts), "the shot is as the panel says, so Open Again is not asked for"
+    bpy.ops.ex4d.camera_preset(preset="30")
+    poses = facts.poses.copy()
+    now.press(takes.request_take(scene, True, now.capabilities))
+    assert now.finish().failed is False
+    assert "of the picture comes from other frames of the clip" in now.state.message
+    bpy.ops.ex4d.open_again()
+    assert now.finish().failed is False
+    again = bpy.context.scene.ex4d
+    assert again.poses == pytest.approx(poses, rel=1e-3, abs=1e-4), "from the file again, and the same"
+    assert pumps(bpy.context.scene, true) < 0.01

@@ -338,6 +338,7 @@ LABELS = {
     "{angle}, as set": "{angle}, wie eingestellt",
     "{angle}, assumed": "{angle}, angenommen",
     "{angle}, found": "{angle}, gefunden",
+    "{angle}, from the camera file": "{angle}, aus der Kameradatei",
     "{angle}, from the depth": "{angle}, aus der Tiefe",
     "{name} at {address}, key {key}…": "{name} unter {address}, Schlüssel {key}…",
     "{name} cannot be used now": "{name} ist derzeit nicht verfügbar",

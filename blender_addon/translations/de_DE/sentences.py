@@ -152,6 +152,8 @@ SENTENCES = {
     "The camera of {title} is gone: its folder has no {file}.": "Die Kamera von {title} fehlt: Im Ordner ist keine {file}.",
     "The camera or EX-4D Source": "Die Kamera oder EX-4D Source",
     "The camera or EX-4D Source is scaled unevenly: set the same scale on all axes.": "Die Kamera oder EX-4D Source ist ungleichmäßig skaliert: auf allen Achsen die gleiche Skalierung setzen.",
+    "Looking for what moves was cancelled. The shot stays as it is; Open Again starts over.": "Die Suche nach dem, was sich bewegt, wurde abgebrochen. Die Einstellung bleibt, wie sie ist; „Neu öffnen“ beginnt von vorn.",
+    "What moves was found for a shot that has changed in the meantime, so it is not used: press Open Again.": "Was sich bewegt, wurde für eine Einstellung gefunden, die sich inzwischen geändert hat, und wird deshalb nicht verwendet: „Neu öffnen“ drücken.",
     "The camera search was cancelled. The source camera stays as it is; Find Camera searches again.": "Die Kamerasuche wurde abgebrochen. Die Originalkamera bleibt, wie sie ist; „Kamera suchen“ sucht noch einmal.",
     "The camera that was found is not used. The shot has changed in the meantime: press Find Camera to search again.": "Die gefundene Kamera wird nicht verwendet. Die Einstellung hat sich inzwischen geändert: mit „Kamera suchen“ noch einmal suchen.",
     "The camera's path is more than its keys.": "Der Pfad der Kamera besteht nicht nur aus Keyframes.",

@@ -1,0 +1,114 @@
+"""What a clip shows if its camera is known from elsewhere, such as from a matchmove.
+
+Points are tracked as in a search, but the camera stays as it is. The points show whether it fits the clip, in which
+unit its distances are, and how far the depth is off; together with optical flow, they show what moves by itself.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.frame_numbers import in_shot
+from ex4d.progress import Progress, silent
+from ex4d.source_camera import estimators, from_depth, gates, selection
+from ex4d.source_camera.candidate import Candidate, depth_scale
+from ex4d.source_camera.estimators import Task
+from ex4d.source_camera.find import TOO_LITTLE_TEXTURE, cuts_in, is_noise, too_little
+from ex4d.source_camera.found import GIVEN, UNCHANGED, Found, Wish
+from ex4d.source_camera.masks import resized
+from ex4d.source_camera.moving import moving_mask
+from ex4d.source_camera.pictures import pictures_of
+from ex4d.source_camera.steadying import steadying
+from ex4d.source_camera.tracks import follow
+
+FITS = 0.65
+"""Minimum part of the points that must fit within 2 px. Measured: 0.73 if every pose is off by 0.1 degrees, 0.59 with a
+focal length 30 % too long, which made the depth worse."""
+
+FITS_ANYWAY_PX = 1.5
+"""Points that are off by less than this on average need not fit better than with a still camera."""
+
+TURNS_AS_WELL = 1.05
+"""If points are off by less than this many times as much with a camera that only turns, its translation tells
+nothing."""
+
+
+def studied(
+    frames: NDArray[np.uint8],
+    depth: NDArray[np.float32],
+    camera_to_world: NDArray[np.float64],
+    wish: Wish,
+    progress: Progress = silent,
+) -> Found:
+    """What moves, what steadies the depth, and static points, for a known camera.
+
+    Args:
+        frames: (T,H,W,3) uint8 RGB.
+        depth: (T,H,W) float32, correct up to a scale of each frame, or a guess.
+        camera_to_world: (T,4,4) in any unit, the first is the identity.
+        wish: what is known; its method does not matter.
+        progress: called after each step; raises `Cancelled` to stop.
+
+    Returns:
+        The given camera. Its points are in its own unit, and missing if it hardly changes position. Moving things are
+        missing if they were not given and cannot be found; a note for the user then says why.
+    """
+    bare = Found(GIVEN, camera_to_world, moving=wish.moving)
+    if len(frames) == 1:
+        return bare
+    if why := too_little(frames):
+        return _unknown(bare, f"{why} to follow points")
+    pictures = pictures_of(frames)
+    given = None if wish.moving is None else resized(wish.moving, pictures.size)
+    tracks = follow(pictures.grey, None if given is None else ~given, progress)
+    if cuts := cuts_in(tracks):
+        return _unknown(bare, f"the clip is cut at {' and '.join(in_shot(t) for t in cuts[:5])}")
+    if is_noise(tracks):
+        return _unknown(bare, TOO_LITTLE_TEXTURE)
+    at, sure = from_depth.depth_at(tracks, depth, pictures.scale)
+    task = Task(pictures, tracks, at, sure, pictures.intrinsics(wish.intrinsics), lens_known=True, zooms=False)
+    candidate = _candidate(task, camera_to_world)
+    part, off = candidate.fitting(task.long), candidate.capped(task.long)
+    as_still = estimators.still(task).capped(task.long)
+    if part < FITS or off > max(gates.NEARER * as_still, FITS_ANYWAY_PX):
+        return _unknown(
+            bare,
+            f"it does not fit the clip: {part:.0%} of the tracked points are where it puts them, and they are off by"
+            f" {off:.1f} px on average, {as_still:.1f} px with a still camera. Check whether it belongs to these"
+            " frames, and whether its lens is the one in use",
+        )
+    moving = wish.moving
+    if moving is None:
+        scale, _ = depth_scale(candidate, tracks, at)
+        moving = moving_mask(frames, depth, candidate.camera_to_world, wish.intrinsics, progress, scale)
+        task = task.with_tracks(selection.outside(resized(moving, pictures.size), tracks), depth)
+        candidate = _candidate(task, camera_to_world)
+    steady = UNCHANGED
+    if not wish.depth_is_guess:
+        if candidate.moves:
+            task = task.with_tracks(selection.agreeing(task, candidate), depth)
+            candidate = _candidate(task, camera_to_world)
+        steady = steadying(candidate, task.tracks, task.depth, task.sure, pictures.size)
+    points = selection.static_points(candidate, task.tracks)
+    said = f"The given camera fits the clip: {part:.0%} of the tracked points are within 2 px of where it puts them."
+    return replace(bare, points=points, moving=moving, steady=steady, choice_notes=(said,))
+
+
+def _candidate(task: Task, camera_to_world: NDArray[np.float64]) -> Candidate:
+    """The camera with the structure of the task's points. It counts as turning if its translation explains nothing."""
+    turned = camera_to_world.copy()
+    turned[:, :3, 3] = 0
+    turns = task.candidate(GIVEN, turned, task.intrinsics, moves=False, lens_found=False)
+    if (turned == camera_to_world).all():
+        return turns
+    moves = task.candidate(GIVEN, camera_to_world, task.intrinsics, moves=True, lens_found=False)
+    return turns if turns.capped(task.long) <= TURNS_AS_WELL * moves.capped(task.long) else moves
+
+
+def _unknown(bare: Found, why: str) -> Found:
+    """The result if the camera tells nothing about the clip."""
+    return replace(
+        bare,
+        choice_notes=(f"The given camera was used as it is, but neither what moves nor the depth was checked: {why}.",),
+    )

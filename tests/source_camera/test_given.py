@@ -1,0 +1,149 @@
+"""A camera from another program stays; the clip shows its unit, what moves, and the errors of the depth."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from ex4d.source_camera import kept
+from ex4d.source_camera.error import absolute
+from ex4d.source_camera.found import GIVEN, Wish
+from ex4d.source_camera.given import studied
+from ex4d.source_camera.steadying import steadied
+from ex4d.synthetic import depth_errors, scenes
+
+FRAMES, SIZE = 25, (320, 180)
+
+
+@pytest.fixture(scope="module")
+def flight():
+    return scenes.make("drone", FRAMES, *SIZE)
+
+
+@pytest.fixture(scope="module")
+def wrong(flight):
+    """The depth as a model would estimate it, which halves its scale, too."""
+    return replace(flight.depth, depth=depth_errors.wrong(flight.depth.depth, depth_errors.usual(0), 0))
+
+
+def look(example, depth, poses, **wish):
+    poses = np.linalg.inv(poses[0]) @ poses
+    return studied(example.clip.frames, depth.depth, poses, Wish("auto", depth.intrinsics, True, **wish))
+
+
+def scaled(example, factor):
+    poses = example.source.cameras.camera_to_world.copy()
+    poses[:, :3, 3] *= factor
+    return poses
+
+
+@pytest.fixture(scope="module")
+def in_inches(flight, wrong):
+    return look(flight, wrong, scaled(flight, 39.37))
+
+
+def error(depth, example):
+    """How far a depth is off, apart from its scale: 1.48 times the median of the absolute logarithm."""
+    off = np.log(depth / example.source.depth)
+    return 1.48 * np.median(np.abs(off - np.median(off)))
+
+
+def test_the_camera_itself_stays_as_it_is(flight, in_inches):
+    poses = scaled(flight, 39.37)
+    assert in_inches.method == GIVEN
+    assert np.array_equal(in_inches.camera_to_world, np.linalg.inv(poses[0]) @ poses)
+
+
+def test_bent_and_pumping_depth_is_put_right(flight, wrong, in_inches):
+    before, after = error(wrong.depth, flight), error(steadied(wrong, in_inches.steady).depth, flight)
+    assert before > 0.1
+    assert after < 0.5 * before
+
+
+def test_true_depth_stays_as_it_is(flight):
+    assert not look(flight, flight.depth, scaled(flight, 1.0)).steady
+
+
+def test_its_points_are_on_the_surfaces_of_the_scene_in_the_unit_of_the_file(flight, in_inches):
+    points, true = in_inches.points, flight.source.cameras
+    assert len(points) > 200
+    x, y, z = points.T / 39.37
+    k = true.intrinsics[0]
+    column, row = (k[0, 0] * x / z + k[0, 2]).astype(int), (k[1, 1] * y / z + k[1, 2]).astype(int)
+    inside = (z > 0) & (column >= 0) & (column < SIZE[0]) & (row >= 0) & (row < SIZE[1])
+    off = np.abs(np.log(z[inside] / flight.source.depth[0][row[inside], column[inside]]))
+    assert np.median(off) < 0.02
+
+
+def test_what_moves_is_found_whatever_the_unit(flight, in_inches):
+    moving = np.stack(
+        [cv2.resize(one.astype(np.uint8), SIZE, interpolation=cv2.INTER_NEAREST) for one in in_inches.moving]
+    )
+    there = flight.source.moving
+    assert moving[there].mean() > 5 * moving[~there].mean()
+
+
+def test_a_mask_of_what_moves_is_kept(flight, wrong):
+    given = flight.source.moving
+    found = look(flight, wrong, scaled(flight, 1.0), moving=given)
+    assert found.moving is given
+    assert found.steady
+
+
+def test_a_guessed_depth_is_not_fitted_to_anything(flight, wrong):
+    found = look(flight, wrong, scaled(flight, 1.0), depth_is_guess=True)
+    assert not found.steady
+    assert found.moving is not None
+
+
+@pytest.mark.parametrize(
+    "poses",
+    [lambda poses: poses[::-1], lambda poses: np.tile(np.eye(4), (FRAMES, 1, 1))],
+    ids=["in reverse", "still"],
+)
+def test_a_camera_of_something_else_is_used_but_told_and_changes_nothing(flight, wrong, poses):
+    made = poses(scaled(flight, 1.0))
+    found = look(flight, wrong, made)
+    assert absolute(found.camera_to_world, made) == pytest.approx(0, abs=1e-9) or not made[:, :3, 3].any()
+    assert found.moving is None
+    assert found.points is None
+    assert not found.steady
+    (note,) = found.choice_notes
+    assert "it does not fit the clip" in note
+    assert "Check whether it belongs to these frames" in note
+
+
+def test_a_camera_that_only_turns_shows_what_moves_but_no_points():
+    turning = scenes.make("tripod", FRAMES, *SIZE)
+    wrong = replace(turning.depth, depth=depth_errors.wrong(turning.depth.depth, depth_errors.usual(0), 0))
+    found = look(turning, wrong, turning.source.cameras.camera_to_world)
+    assert not len(found.points)
+    assert found.steady.frames is not None
+    assert found.steady.field is None
+    moving = np.stack([cv2.resize(one.astype(np.uint8), SIZE) for one in found.moving]) > 0
+    assert moving[turning.source.moving].mean() > 0.4
+
+
+def test_a_few_frames_or_a_cut_tell_nothing_and_the_note_says_so(flight):
+    short = studied(
+        flight.clip.frames[:4], flight.depth.depth[:4], scaled(flight, 1.0)[:4],
+        Wish("auto", flight.depth.intrinsics[:4], True),
+    )  # fmt: skip
+    assert short.moving is None
+    assert short.choice_notes == (
+        "The given camera was used as it is, but neither what moves nor the depth was checked: 4 frames are too few to"
+        " follow points.",
+    )
+    cut = scenes.make("cut", None, *SIZE)
+    assert cut.cuts
+    found = look(cut, cut.depth, cut.source.cameras.camera_to_world)
+    assert f"the clip is cut at frame {cut.cuts[0]}" in found.choice_notes[0]
+
+
+def test_studies_of_other_cameras_and_searches_are_cached_apart(flight):
+    frames, depth, wish = flight.clip.frames, flight.depth.depth, Wish("auto", flight.depth.intrinsics, True)
+    poses = scaled(flight, 1.0)
+    keys = {kept.key(frames, depth, wish, camera) for camera in (None, poses, poses[::-1])}
+    assert len(keys) == 3
+    assert kept.key(frames, depth, wish, poses) in keys
