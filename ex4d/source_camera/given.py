@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.frame_numbers import in_shot
+from ex4d.geometry.depth_video import DepthVideo
 from ex4d.progress import Progress, silent
 from ex4d.source_camera import estimators, from_depth, gates, selection
 from ex4d.source_camera.candidate import Candidate, depth_scale
@@ -17,7 +18,8 @@ from ex4d.source_camera.estimators import Task
 from ex4d.source_camera.find import TOO_LITTLE_TEXTURE, cuts_in, is_noise, too_little
 from ex4d.source_camera.found import GIVEN, UNCHANGED, Found, Wish
 from ex4d.source_camera.masks import resized
-from ex4d.source_camera.moving import moving_mask
+from ex4d.source_camera.moving import moving_mask, tolerance
+from ex4d.source_camera.moving_again import moving_again
 from ex4d.source_camera.pictures import pictures_of
 from ex4d.source_camera.steadying import steadying
 from ex4d.source_camera.tracks import follow
@@ -80,8 +82,9 @@ def studied(
         )
     moving = wish.moving
     if moving is None:
-        scale, _ = depth_scale(candidate, tracks, at)
-        moving = moving_mask(frames, depth, candidate.camera_to_world, wish.intrinsics, progress, scale)
+        scale, spread = depth_scale(candidate, tracks, at)
+        poses, off = candidate.camera_to_world, tolerance(spread)
+        moving = moving_mask(frames, depth, poses, wish.intrinsics, progress, scale, off)
         task = task.with_tracks(selection.outside(resized(moving, pictures.size), tracks), depth)
         candidate = _candidate(task, camera_to_world)
     steady = UNCHANGED
@@ -90,6 +93,9 @@ def studied(
             task = task.with_tracks(selection.agreeing(task, candidate), depth)
             candidate = _candidate(task, camera_to_world)
         steady = steadying(candidate, task.tracks, task.depth, task.sure, pictures.size)
+    if steady.field is not None and wish.moving is None:
+        video = DepthVideo(depth, wish.intrinsics, "")
+        moving = moving_again(frames, video, steady, task, candidate, progress)
     points = selection.static_points(candidate, task.tracks)
     said = f"The given camera fits the clip: {part:.0%} of the tracked points are within 2 px of where it puts them."
     return replace(bare, points=points, moving=moving, steady=steady, choice_notes=(said,))

@@ -16,7 +16,7 @@ from ex4d.source_camera.found import AUTO, DA3, GIVEN, Found, Wish, checked
 from ex4d.storage import user_cache
 from ex4d.storage.npz import open_arrays, write_arrays
 
-VERSION = 7
+VERSION = 8
 """Increase it when the same clip would give another camera."""
 
 MOST = 500

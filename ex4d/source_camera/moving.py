@@ -1,31 +1,65 @@
-"""Independently moving things in a clip: where optical flow differs from anything that camera motion can cause."""
+"""Independently moving things in a clip: where optical flow differs from anything that camera motion can cause.
+
+Flow can tell this only in places: where there is texture, and where a thing does not happen to move as the camera
+would make it seem. So each pixel may get votes for moving and for standing still, by comparison with several other
+frames, and `spreading` decides about all the others.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.media.flow import Flow, followed
 from ex4d.progress import FINDING_MOVES, Progress, silent
+from ex4d.source_camera.spreading import spread
 
 WIDTH = 384
 """Width at which flow is computed."""
 
 APART = 2
-"""Number of frames, before and after, over which flow is computed."""
+"""Number of frames over which flow is computed."""
 
-DEPTH_OFF = 1.5
-"""Factor by which the depth may be wrong: flow that fits any distance in between is attributed to the camera."""
+CHAINS = (1, 2, 4)
+"""Numbers of such steps, before and after, over which a frame is compared with others."""
 
-LEAST_PX = 1.0
+LEAST_OFF, MOST_OFF, TIMES_SPREAD = 1.15, 1.5, 4.0
+"""Factor by which depth may be wrong, at least and at most; in between, its logarithm is this many times the median
+error at tracked points. Flow that fits any distance in that range is attributed to the camera."""
+
+REACH_PX = 2
+"""The depth may also be that of any pixel this near, because its edges are rarely in the right place."""
+
+HIDDEN = 1.15
+"""If something nearer by this factor is where the camera would make a pixel go, the pixel is hidden there, and what
+flow finds is something else."""
+
+LEAST_PX, TIMES = 1.0, 4.5
+"""A pixel that is off by this many pixels, and by this multiple of the median, moves..."""
+
 WORSE = 6.0
-"""Levels by which the camera's motion must explain a pixel's colour worse than flow does, because flow fails where
-there is no texture."""
+"""...if the camera's motion explains its colour worse than flow does, by this many levels."""
 
-CLOSE_PX, GROW_PX = 5, 4
-SMALLEST = 0.002
+STANDS_AT = 0.5
+"""A pixel that is off by less than this part of that limit stands still."""
+
+STANDS = 0.2
+"""Weight of a vote for standing still, where that for moving is 1. Agreement with the camera proves little..."""
+
+TEXTURE, LOOSE_PX, LOOSEST = 4.0, 4.0, 0.03
+"""...where the picture's gradient is less than this, in levels per pixel, or where the positions for the nearest and
+the farthest depth are this far apart. Some weight remains, or movement would spread far when the camera is fast."""
+
+SMALLEST = 0.001
 """Regions smaller than this fraction of the picture are noise."""
 
-FRAMES = 5
+GROW_PX = 2
+
+FRAMES = 3
 """The mask is the median over this many frames."""
+
+_Pixels = NDArray[np.float32]
 
 
 def moving_mask(
@@ -35,16 +69,18 @@ def moving_mask(
     intrinsics: NDArray[np.float64],
     progress: Progress = silent,
     scale: NDArray[np.float64] | None = None,
+    depth_off: float = MOST_OFF,
 ) -> NDArray[np.bool_]:
     """Where things move independently (T,h,w), at most `WIDTH` wide.
 
     Args:
         frames: (T,H,W,3) uint8 RGB.
-        depth: (T,H,W) float32; times `scale` it is in the unit of the camera, and off by at most `DEPTH_OFF`.
+        depth: (T,H,W) float32; times `scale` it is in the unit of the camera, and off by at most `depth_off`.
         camera_to_world: (T,4,4).
         intrinsics: (T,3,3) in pixels of (H,W).
         progress: called after each frame.
         scale: (T,) factor for the depth of each frame; None leaves it unchanged.
+        depth_off: factor by which the depth may be wrong, see `tolerance`.
     """
     import cv2
 
@@ -53,92 +89,182 @@ def moving_mask(
     shrink = min(1.0, WIDTH / width)
     size = round(width * shrink), round(height * shrink)
     ratio = np.diag([size[0] / width, size[1] / height, 1.0])
+    colour = [_small(frame, size) for frame in frames]
     grey = [small_grey(frame, size) for frame in frames]
     soft = [cv2.GaussianBlur(one, (0, 0), 1.0).astype(np.float32) for one in grey]
-    flow, votes = Flow(), np.zeros((count, size[1], size[0]), bool)
-    x, y = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
-    pixels = np.stack([x, y, np.ones_like(x)], axis=-1)
-    apart = min(APART, count - 1)
-    for t in range(count - apart):
-        u = t + apart
-        there, back = flow(grey[t], grey[u]), flow(grey[u], grey[t])
-        for i, j, moved, other in ((t, u, there, back), (u, t, back, there)):
-            small = cv2.resize(depth[i], size, interpolation=cv2.INTER_NEAREST) * np.float32(scale[i])
-            k_i, k_j = ratio @ intrinsics[i], ratio @ intrinsics[j]
-            relative = np.linalg.inv(camera_to_world[j]) @ camera_to_world[i]
-            there_alone = _nearest_course(pixels, small, moved, relative, k_i, k_j)
-            off = np.linalg.norm(pixels[..., :2] + moved - there_alone, axis=-1)
-            seen = followed(moved, other)
-            limit = max(LEAST_PX, 4.5 * float(np.median(off[seen]))) if seen.any() else np.inf
-            by_camera, by_flow = (
-                cv2.blur(np.abs(soft[i] - _sampled(soft[j], at)), (3, 3))
-                for at in (there_alone, pixels[..., :2] + moved)
-            )
-            votes[i] |= seen & (off > limit) & (by_camera - by_flow > WORSE)
-        progress(FINDING_MOVES, t + 1, count - apart)
-    return _cleaned(votes)
+    views = [
+        _View.of(
+            cv2.resize(one, size, interpolation=cv2.INTER_NEAREST) * np.float32(factor), depth_off, pose, ratio @ k
+        )
+        for one, factor, pose, k in zip(depth, scale, camera_to_world, intrinsics, strict=True)
+    ]
+    apart = max(1, min(APART, count - 1))
+    steps = _steps(grey, apart)
+    moving = np.zeros((count, size[1], size[0]), bool)
+    for t in range(count):
+        moves, stands = np.zeros((2, size[1], size[0]), np.float32)
+        texture = np.minimum(_gradient(soft[t]) / TEXTURE, 1)
+        for other, at, seen in _chains(steps, t, apart, size):
+            alone, loose, hidden = _course(views[t], views[other], at)
+            off = np.hypot(*(a - b for a, b in zip(at, alone, strict=True)))
+            sure = off[::2, ::2][seen[::2, ::2]]
+            if not len(sure):
+                continue
+            limit = max(LEAST_PX, TIMES * float(np.median(sure)))
+            by_camera, by_flow = (cv2.blur(np.abs(soft[t] - _at(soft[other], where)), (3, 3)) for where in (alone, at))
+            moves += seen & ~hidden & (off > limit) & (by_camera - by_flow > WORSE)
+            stands += (seen & (off < STANDS_AT * limit)) * texture * np.maximum(np.exp(-loose / LOOSE_PX), LOOSEST)
+        moving[t] = spread(moves, STANDS * stands, colour[t], views[t].depth)
+        progress(FINDING_MOVES, t + 1, count)
+    return _cleaned(moving)
+
+
+def tolerance(spread: float) -> float:
+    """The factor by which a depth may be wrong that differs from tracked points by this much.
+
+    Args:
+        spread: median absolute difference of the logarithms; NaN if unknown.
+    """
+    return float(np.clip(np.exp(TIMES_SPREAD * spread), LEAST_OFF, MOST_OFF)) if np.isfinite(spread) else MOST_OFF
 
 
 def small_grey(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """A frame (H,W,3) in grey, resized to (width, height)."""
     import cv2
 
-    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return _small(np.asarray(cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY), np.uint8), size)
 
 
-def _sampled(picture: NDArray[np.float32], at: NDArray[np.float64]) -> NDArray[np.float32]:
-    """A picture's values at positions (h,w,2), with pixel centres at +0.5."""
+def _small(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     import cv2
 
-    column, row = (np.clip(at[..., c] - 0.5, -1e4, 1e4).astype(np.float32) for c in (0, 1))
-    moved = cv2.remap(picture, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.float32)
+    return np.asarray(cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _nearest_course(
-    pixels: NDArray[np.float64],
-    depth: NDArray[np.float32],
-    flow: NDArray[np.float32],
-    relative: NDArray[np.float64],
-    k_i: NDArray[np.float64],
-    k_j: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """The position (h,w,2) nearest to the one given by flow, among those that the camera's motion alone can cause.
+@dataclass(frozen=True)
+class _View:
+    """A frame's depth (h,w), the nearest around each pixel, the nearest and farthest that the pixel itself may be, the
+    frame's pose (4,4), and its lens (3,3)."""
 
-    These form a line segment between the positions for the nearest and the farthest distance that the pixel may have.
+    depth: _Pixels
+    around: _Pixels
+    nearest: _Pixels
+    farthest: _Pixels
+    pose: NDArray[np.float64]
+    lens: NDArray[np.float64]
+
+    @staticmethod
+    def of(depth: _Pixels, off: float, pose: NDArray[np.float64], lens: NDArray[np.float64]) -> "_View":
+        """The view whose depth may be wrong by the factor `off`."""
+        import cv2
+
+        reach = np.ones((2 * REACH_PX + 1, 2 * REACH_PX + 1), np.uint8)
+        around, farthest = (np.asarray(way(depth, reach), np.float32) for way in (cv2.erode, cv2.dilate))
+        return _View(depth, around, around / np.float32(off), farthest * np.float32(off), pose, lens)
+
+
+_Step = tuple[NDArray[np.float32], NDArray[np.uint8]]
+"""Flow (h,w,2), and where it was followed (h,w)."""
+
+
+def _steps(grey: list[NDArray[np.uint8]], apart: int) -> dict[tuple[int, int], _Step]:
+    """Flow between frames that are `apart`, in both directions."""
+    flow, steps = Flow(), {}
+    for t in range(len(grey) - apart):
+        there, back = flow(grey[t], grey[t + apart]), flow(grey[t + apart], grey[t])
+        steps[t, t + apart] = there, followed(there, back).astype(np.uint8)
+        steps[t + apart, t] = back, followed(back, there).astype(np.uint8)
+    return steps
+
+
+def _chains(
+    steps: Mapping[tuple[int, int], _Step], t: int, apart: int, size: tuple[int, int]
+) -> Iterator[tuple[int, tuple[_Pixels, _Pixels], NDArray[np.bool_]]]:
+    """Other frames, where (x, y) each pixel of frame `t` is in them by flow, and whether it was followed there."""
+    width, height = size
+    x, y = (side.astype(np.float32) for side in np.meshgrid(np.arange(width), np.arange(height)))
+    for step in (apart, -apart):
+        at, seen = (x, y), np.ones(x.shape, bool)
+        for number in range(1, max(CHAINS) + 1):
+            pair = t + (number - 1) * step, t + number * step
+            if pair not in steps:
+                break
+            flow, good = steps[pair]
+            if number > 1:
+                flow, good = _at(flow, at), _nearest_at(good, at)
+            at = at[0] + flow[..., 0], at[1] + flow[..., 1]
+            inside = (at[0] >= 0) & (at[0] <= width - 1) & (at[1] >= 0) & (at[1] <= height - 1)
+            seen = seen & (good > 0) & inside
+            if number in CHAINS:
+                yield pair[1], at, seen
+
+
+def _course(
+    here: _View, there: _View, at: tuple[_Pixels, _Pixels]
+) -> tuple[tuple[_Pixels, _Pixels], _Pixels, NDArray[np.bool_]]:
+    """The positions nearest to `at` among those that the camera's motion alone can cause.
+
+    These form a line segment between the positions for the nearest and the farthest distance that the pixel may have;
+    also returns its length in pixels, and where the pixel would be hidden.
     """
-    rays = pixels @ np.linalg.inv(k_i).T
-    ends = []
-    for factor in (1 / DEPTH_OFF, DEPTH_OFF):
-        there = (rays * (depth * factor)[..., None]) @ relative[:3, :3].T + relative[:3, 3]
-        z = np.maximum(there[..., 2:], 1e-6)
-        ends.append(((there / z) @ k_j.T)[..., :2])
-    near, far = ends
-    seen = pixels[..., :2] + flow
-    way = far - near
-    share = ((seen - near) * way).sum(-1) / np.maximum((way**2).sum(-1), 1e-9)
-    return near + np.clip(share, 0, 1)[..., None] * way
+    near_x, near_y, _ = _projected(here, there, here.nearest)
+    far_x, far_y, _ = _projected(here, there, here.farthest)
+    way_x, way_y = far_x - near_x, far_y - near_y
+    squared = way_x * way_x + way_y * way_y
+    share = ((at[0] - near_x) * way_x + (at[1] - near_y) * way_y) / np.maximum(squared, np.float32(1e-9))
+    share = np.clip(share, 0, 1)
+    alone = near_x + share * way_x, near_y + share * way_y
+    z = _projected(here, there, here.depth)[2]
+    return alone, np.sqrt(squared), _nearest_at(there.around, alone) * HIDDEN <= z
 
 
-def _cleaned(votes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The votes without noise and holes, smoothed over time and slightly enlarged."""
+def _projected(here: _View, there: _View, depth: _Pixels) -> tuple[_Pixels, _Pixels, _Pixels]:
+    """Where (x, y) static pixels at this depth are in another view, centres at integers, and their depth there."""
+    height, width = depth.shape
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    relative = np.linalg.inv(there.pose) @ here.pose
+    to_centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    turn = (there.lens @ relative[:3, :3] @ np.linalg.inv(here.lens) @ to_centre).astype(np.float32)
+    shift = (there.lens @ relative[:3, 3]).astype(np.float32)
+    a, b, z = ((row[0] * x + (row[1] * y + row[2])) * depth + s for row, s in zip(turn, shift, strict=True))
+    z = np.maximum(z, np.float32(1e-6))
+    half = np.float32(0.5)
+    return np.clip(a / z - half, -1e4, 1e4), np.clip(b / z - half, -1e4, 1e4), z
+
+
+def _at(picture: NDArray, at: tuple[_Pixels, _Pixels]) -> _Pixels:
+    """A picture's values at positions, with pixel centres at integers."""
     import cv2
 
-    count, height, width = votes.shape
-    close = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (CLOSE_PX, CLOSE_PX))
+    return np.asarray(cv2.remap(picture, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _nearest_at(picture: NDArray, at: tuple[_Pixels, _Pixels]) -> NDArray:
+    import cv2
+
+    return np.asarray(cv2.remap(picture, *at, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _gradient(picture: _Pixels) -> _Pixels:
+    """Length of the gradient in levels per pixel, averaged over 3x3 pixels."""
+    import cv2
+
+    dx, dy = (cv2.Sobel(picture, cv2.CV_32F, *way, scale=0.125) for way in ((1, 0), (0, 1)))
+    return np.asarray(np.sqrt(cv2.blur(dx * dx + dy * dy, (3, 3))), np.float32)
+
+
+def _cleaned(moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask without noise, smoothed over time and slightly enlarged."""
+    import cv2
+
     grow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * GROW_PX + 1, 2 * GROW_PX + 1))
-    kept = np.zeros_like(votes)
-    for t, vote in enumerate(votes):
-        closed = cv2.morphologyEx(vote.astype(np.uint8), cv2.MORPH_CLOSE, close)
-        closed = cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        _, label, stats, _ = cv2.connectedComponentsWithStats(closed)
-        large = stats[:, cv2.CC_STAT_AREA] >= SMALLEST * height * width
+    kept, half = np.zeros_like(moving), FRAMES // 2
+    for t in range(len(moving)):
+        window = moving[max(0, t - half) : t + half + 1]
+        one = (window.sum(axis=0) * 2 >= len(window)).astype(np.uint8)
+        one = cv2.morphologyEx(one, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        _, label, stats, _ = cv2.connectedComponentsWithStats(one)
+        large = stats[:, cv2.CC_STAT_AREA] >= SMALLEST * one.size
         large[0] = False
-        kept[t] = large[label]
-    half = FRAMES // 2
-    steady = np.zeros_like(kept)
-    for t in range(count):
-        window = kept[max(0, t - half) : t + half + 1]
-        steady[t] = window.sum(axis=0) * 2 >= len(window)
-    return np.stack([cv2.dilate(one.astype(np.uint8), grow) > 0 for one in steady]) if count else steady
+        kept[t] = cv2.dilate(large[label].astype(np.uint8), grow) > 0
+    return kept

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry import intrinsics
+from ex4d.geometry.depth_video import DepthVideo
 from ex4d.progress import Progress
 from ex4d.source_camera import da3, estimators, gates, selection, shutter, solver
 from ex4d.source_camera.candidate import Candidate, depth_scale
@@ -35,7 +36,8 @@ from ex4d.source_camera.found import (
 from ex4d.source_camera.gates import Figures
 from ex4d.source_camera.judge import Judge
 from ex4d.source_camera.masks import resized
-from ex4d.source_camera.moving import moving_mask
+from ex4d.source_camera.moving import moving_mask, tolerance
+from ex4d.source_camera.moving_again import moving_again
 from ex4d.source_camera.refinement import refined
 from ex4d.source_camera.steadying import steadying
 from ex4d.source_camera.tracks import Tracks, follow
@@ -159,9 +161,9 @@ class Search:
 
     def moving_of(self, name: str) -> NDArray[np.bool_]:
         """Mask of what moves on its own, according to a candidate."""
-        candidate, _, scale = self.tried[name]
-        lens = self.working(candidate)
-        return moving_mask(self.frames, self.depth, candidate.camera_to_world, lens, self.progress, scale)
+        candidate, told, scale = self.tried[name]
+        lens, off = self.working(candidate), tolerance(told.depth_spread)
+        return moving_mask(self.frames, self.depth, candidate.camera_to_world, lens, self.progress, scale, off)
 
     def _again_without(self, moving: NDArray[np.bool_]) -> bool:
         """Try the turning and moving cameras again without what moves; False if that leaves too few points."""
@@ -245,6 +247,9 @@ class Search:
             return Found(STILL, moving=moving)
         points = selection.static_points(candidate, self.task.tracks)
         steady = self._steadying(candidate)
+        if steady.field is not None and self.wish.moving is None:
+            depth = DepthVideo(self.depth, self.working(candidate), "")
+            moving = moving_again(self.frames, depth, steady, self.task, candidate, self.progress)
         return Found(name, candidate.camera_to_world, points, lens, moving, steady, lens_note, tuple(notes))
 
     def _steadying(self, candidate: Candidate) -> Steadying:

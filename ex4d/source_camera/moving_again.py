@@ -1,0 +1,37 @@
+"""What moves, found once more with straightened depth: the nearer it is to the truth, the less can hide behind it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.progress import Progress
+from ex4d.source_camera.candidate import Candidate, depth_scale
+from ex4d.source_camera.estimators import Task
+from ex4d.source_camera.found import Steadying
+from ex4d.source_camera.moving import moving_mask, tolerance
+from ex4d.source_camera.steadying import steadied
+
+
+def moving_again(
+    frames: NDArray[np.uint8],
+    depth: DepthVideo,
+    steady: Steadying,
+    task: Task,
+    candidate: Candidate,
+    progress: Progress,
+) -> NDArray[np.bool_]:
+    """Where things move independently (T,h,w), as `moving_mask`.
+
+    Args:
+        frames: (T,H,W,3) uint8 RGB.
+        depth: before it is steadied, with the lens of the candidate.
+        steady: with a field that straightens it.
+        task: with the candidate's points.
+        candidate: a camera that moves.
+        progress: called after each frame.
+    """
+    straight = steadied(depth, steady)
+    known = task.with_tracks(task.tracks, straight.depth)
+    scale, spread = depth_scale(candidate, known.tracks, known.depth)
+    poses = candidate.camera_to_world
+    return moving_mask(frames, straight.depth, poses, straight.intrinsics, progress, scale, tolerance(spread))
