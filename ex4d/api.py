@@ -64,7 +64,8 @@ def open_clip(
     Args:
         clip: the file or folder, or one image of a sequence.
         depth: a depth file or folder; None uses the one next to the clip, or estimates depth if there is none.
-        source_camera: a file with the motion of the clip's own camera; if None, `camera_motion` decides how to find it.
+        source_camera: a file with the motion of the clip's own camera, compared with the clip unless `camera_motion` is
+            "file"; None finds it as `camera_motion` says.
         moving: a mask with moving things in white; None finds them.
         plate: a clean plate: a second clip, or an image of the same place; None uses none.
         earlier: the folder of an earlier take of the same frames, which fills in where nothing real is seen; None uses

@@ -109,8 +109,8 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
         if request.camera:
             return Imported(
                 told(
-                    "What moves was found for a shot that has changed in the meantime, so it is not used: press Open"
-                    " Again."
+                    "The shot has changed since the clip was compared with its camera, so the result is not used: press"
+                    " Open Again."
                 ),
                 changed=False,
             )

@@ -27,6 +27,7 @@ from ex4d.pipeline.requests import Reconstruct, Source, safe_name
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.plain import PlainError, from_plain, to_plain
 from ex4d.schema import build
+from ex4d.source_camera.found import MOVES
 from ex4d.storage.names import DEPTH_ENDINGS
 from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
@@ -448,7 +449,8 @@ def tell_of_search(facts: bpy.types.PropertyGroup, notes: Iterable[str]) -> None
     Notes on the clip and its depth are kept, except one on an assumed lens that is now known.
     """
     told, earlier = [renumbered(note, facts.start) for note in notes], facts.camera_notes.splitlines()
-    gone = {ASSUMED, GOES_ON, *earlier} - {note for note in told if note not in earlier}
+    moves = [note for note in facts.notes.splitlines() if note.startswith(MOVES)]  # its unit may be another now
+    gone = {ASSUMED, GOES_ON, *earlier, *moves} - {note for note in told if note not in earlier}
     stays = [note for note in facts.notes.splitlines() if note not in gone]
     new = [note for note in told if note not in stays]
     facts.notes, facts.camera_notes = "\n".join([*stays, *new]), "\n".join(new)

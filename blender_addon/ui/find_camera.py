@@ -4,7 +4,7 @@
 import bpy
 
 from ..shot import estimates, found_camera
-from ..translations import word
+from ..translations import told, word
 from ..ui.operator import Job, poll_idle, poll_shot
 from ..work import requests
 
@@ -24,6 +24,9 @@ class EX4D_OT_find_camera(Job):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a shot, and nothing under way."""
+        if context.scene.ex4d.motion in ("FILE", "CAMERA"):
+            cls.poll_message_set(told("The camera is given: Open Again compares it with the clip"))
+            return False
         return poll_shot(cls, context) and poll_idle(cls, context)
 
     def request(self, context: bpy.types.Context) -> requests.OpenRequest:

@@ -198,16 +198,16 @@ class ClipChoices:
     )
     moving_path: StringProperty(
         name="Mask of What Moves",
-        description="Mask of moving things (white) for the camera search to ignore: a video, a folder of images, or a"
-        " single image; leave empty to find moving things automatically",
+        description="Mask of moving things (white), left out when the camera is found or compared with the clip: a"
+        " video, a folder of images, or a single image; leave empty to find moving things automatically",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
     moving_mask: PointerProperty(
         type=bpy.types.Mask,
         name="Drawn Mask",
-        description="Mask of moving things, drawn over the clip in the Clip Editor or the Image Editor; the camera"
-        " search ignores what it covers. Takes precedence over the file",
+        description="Mask of moving things, drawn over the clip in the Clip Editor or the Image Editor; what it"
+        " covers is left out when the camera is found or compared with the clip. Takes precedence over the file",
     )
     zooms: property_of(SOURCE["zooms"])
     steady_depth: property_of(SOURCE["steady_depth"])

@@ -150,6 +150,11 @@ def name_of(request: Request) -> str:
 
 def told(now: State, queue: Queue) -> str:
     """The message after a take was queued."""
+    if now.finds_camera and now.request.camera:
+        return translations.told(
+            "Queued behind the comparison of the clip with its camera. It uses both cameras as they are now. Press"
+            " Cancel to start it at once, or press Take Again once the comparison is done."
+        )
     if now.finds_camera:
         return translations.told(
             "Queued behind the camera search. It uses both cameras as they are now. Press Cancel to"

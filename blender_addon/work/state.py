@@ -386,7 +386,10 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
 def _cancelled(state: State) -> str:
     if state.finds_camera:
         if state.request.camera:
-            return told("Looking for what moves was cancelled. The shot stays as it is; Open Again starts over.")
+            return told(
+                "The comparison of the clip with its camera was cancelled. The shot stays as it is, in the unit of the"
+                " camera; Open Again compares them again."
+            )
         return told("The camera search was cancelled. The source camera stays as it is; Find Camera searches again.")
     return told("Cancelled.")
 

@@ -17,6 +17,9 @@ FOCAL_OVER_SIDE = intrinsics.RELEASE_FOCAL_PX / 512
 
 ASSUMED = "The focal length is unknown; a field of view of 54 degrees along the longer side is assumed."
 
+GIVEN = "The focal length is the"
+"""Beginning of the note about a focal length that was given."""
+
 GOES_ON = "The lens zooms: in frames that were not open before, the lens of the nearest frame that was open is assumed."
 
 
@@ -36,10 +39,7 @@ def given_or_assumed(clip: "Clip", focal_px: float | None) -> tuple[NDArray[np.f
         return intrinsics.per_frame(k, count), ASSUMED
     k = fit.apply_to_intrinsics(intrinsics.from_focal(focal_px, fit.source_width, fit.source_height))
     degrees = checked(focal_px, fit.source_width, "The focal length")
-    note = (
-        f"The focal length is the {focal_px:g} px given, {degrees:.1f} degrees across the source's width of"
-        f" {fit.source_width} px."
-    )
+    note = f"{GIVEN} {focal_px:g} px given, {degrees:.1f} degrees across the source's width of {fit.source_width} px."
     return intrinsics.per_frame(k, count), note
 
 

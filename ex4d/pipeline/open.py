@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -29,13 +29,18 @@ from ex4d.progress import Progress, silent
 from ex4d.schema import AUTO
 from ex4d.source_camera import kept, masks, pose_files
 from ex4d.source_camera.find import find
-from ex4d.source_camera.found import OF_CAMERA_FILE, UNCHANGED, WITH_CAMERA, Steadying, Wish
-from ex4d.source_camera.given import studied
+from ex4d.source_camera.found import GIVEN, OF_CAMERA_FILE, UNCHANGED, WITH_CAMERA, Steadying, Wish
+from ex4d.source_camera.given import compared
 from ex4d.source_camera.steadying import steadied
-from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
+from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, beside, natural_order
 from ex4d.storage.sequence import Numbering, unnumbered
 
 ANEW = "The lens zooms, so it was found again for all frames, including those that were open before."
+
+NOT_COMPARED = (
+    "The camera given was not compared with the clip, because the lens in use is not its own. Its unit, what moves and"
+    " the depth were left alone."
+)
 
 Locate = Callable[[Blob], Path]
 """Finds the content of a blob on this machine; the file's name may differ from the blob's."""
@@ -95,10 +100,11 @@ class Shot:
         from_file: (4,4) from the world of the source camera's file to that of the shot; None if there is no file.
         found: the camera as found from the frames, in the unit of the depth; None otherwise.
         moving: (T,h,w) bool, independently moving things, at any size; None if unknown.
-        about_camera: sentences about the search for the camera, for the user only.
+        about_camera: sentences about the search for the camera, or the comparison with it, for the user only.
         steadied: whether the depth has just been steadied, rather than before, or not at all.
         plate: frames of a clean plate, in the world of the clip; None if there are none.
         earlier: frames of an earlier take, in the same world; None if there are none.
+        points: (M,3) static points of the clip, in the same world; M may be 0.
     """
 
     clip: Clip
@@ -112,6 +118,7 @@ class Shot:
     steadied: bool = False
     plate: Plate | None = None
     earlier: EarlierFrames | None = None
+    points: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
 
     @property
     def choice_notes(self) -> tuple[str, ...]:
@@ -183,6 +190,11 @@ def open_shot(
     elif focal_px is None and release_lens:
         focal_px = intrinsics.RELEASE_FOCAL_PX * clip.fit.source_width / clip.fit.scaled_width
     moving = pose_files.load(files.camera, clip) if files.camera is not None else None
+    compares = moving is not None and not moving.found and settings.camera_motion == AUTO and not release_lens
+    has_depth = files.depth or files.standing or (look_beside and beside(files.clip))
+    lens_of_file = compares and moving is not None and moving.lens is not None and focal_px is None and not has_depth
+    if lens_of_file and moving is not None and moving.lens is not None:
+        focal_px = float(moving.lens[0, 0, 0]) * clip.fit.source_width / clip.fit.scaled_width
     edges: DepthEdges = "off" if release_lens else settings.depth_edges
     estimate = registry.estimate(
         settings.estimator,
@@ -206,14 +218,13 @@ def open_shot(
         raise InputError(
             "A camera file was given together with a camera motion that does not use it: leave one of them out."
         )
-    if moving is not None and not moving.found:
-        estimate = _with_given_lens(estimate, moving, clip)
-    if not release_lens:
-        searching = settings, mask, again, device, progress
-        if moving is None and settings.camera_motion not in ("file", "still"):
-            moving, mask, steady, about_camera = _looked_for(clip, estimate, *searching)
-        elif moving is not None and not moving.found and settings.camera_motion == AUTO:
-            moving, mask, steady, about_camera = _looked_at(moving, clip, estimate, *searching)
+    searching = settings, mask, again, device, progress
+    if moving is None and settings.camera_motion not in ("file", "still") and not release_lens:
+        moving, mask, steady, about_camera = _looked_for(clip, estimate, *searching)
+    elif moving is not None and compares:
+        if lens_of_file or _assumes_lens(estimate.depth):
+            estimate = _with_given_lens(estimate, moving, clip)
+        moving, mask, steady, about_camera = _compared(moving, clip, estimate, *searching)
     if moving is not None and moving.found:
         estimate = _with_found_lens(estimate, moving)
     before = estimate.depth
@@ -231,7 +242,7 @@ def open_shot(
     notes = (*notes, *(note for note in moving.notes if note not in notes), *_other_lens(moving, estimate.depth, clip))
     found = moving if moving.found else None
     poses, from_file = moving.camera_to_world, moving.from_file
-    shot = Shot(clip, estimate, poses, notes, from_file, found, mask, about_camera, was_steadied)
+    shot = Shot(clip, estimate, poses, notes, from_file, found, mask, about_camera, was_steadied, points=moving.points)
     return _with_others(shot, files, settings, fills_nothing, edges, device, progress)
 
 
@@ -292,7 +303,7 @@ def _looked_for(
     return camera, found.moving, found.steady, found.choice_notes
 
 
-def _looked_at(
+def _compared(
     camera: pose_files.SourceCamera,
     clip: Clip,
     estimate: Estimate,
@@ -302,11 +313,14 @@ def _looked_at(
     device: str,
     progress: Progress,
 ) -> tuple[pose_files.SourceCamera, NDArray[np.bool_] | None, Steadying, tuple[str, ...]]:
-    """The same for a camera from a file, which stays as it is; it gets points if the file has none."""
-    depth, wish = estimate.depth, _wish(estimate.depth, settings, mask, device)
-    poses = camera.camera_to_world
+    """Compare a camera from a file with the clip; returns it with points if the file has none, and the rest as
+    `_looked_for`."""
+    depth, poses = estimate.depth, camera.camera_to_world
+    if _other_lens(camera, depth, clip):
+        return camera, mask, UNCHANGED, (NOT_COMPARED,)
+    wish = replace(_wish(depth, settings, mask, device), method=GIVEN)
     key = kept.key(clip.frames, depth.depth, wish, poses)
-    found = kept.kept(key, partial(studied, clip.frames, depth.depth, poses, wish, progress), again)
+    found = kept.kept(key, partial(compared, clip.frames, depth.depth, poses, wish, progress), again)
     if not len(camera.points) and found.points is not None and not depth.is_guess:
         camera = replace(camera, points=found.points, followed=True)
     return camera, found.moving, found.steady, found.choice_notes
@@ -338,15 +352,16 @@ def _with_found_lens(estimate: Estimate, camera: pose_files.SourceCamera) -> Est
 
 
 def _with_given_lens(estimate: Estimate, camera: pose_files.SourceCamera, clip: Clip) -> Estimate:
-    """The depth with the lens of the camera's file, if its own is only assumed."""
+    """The depth with the lens of the camera's file, if it has one, instead of an assumed one or that of the first
+    frame."""
     depth = estimate.depth
-    if camera.lens is None or not _assumes_lens(depth):
+    if camera.lens is None:
         return estimate
     width = clip.fit.scaled_width  # of the whole picture, to which the option refers
     first, last = (intrinsics.field_of_view_of(float(k[0, 0]), width) for k in (camera.lens[0], camera.lens[-1]))
     zooms = "" if abs(first - last) < 0.1 else f" It zooms to {last:.1f} degrees."
     said = f"The field of view of {first:.1f} degrees is {OF_CAMERA_FILE}.{zooms}"
-    stay = (note for note in depth.notes if note not in (lens.ASSUMED, lens.GOES_ON))
+    stay = (n for n in depth.notes if n not in (lens.ASSUMED, lens.GOES_ON) and not n.startswith(lens.GIVEN))
     return replace(estimate, depth=replace(depth, intrinsics=camera.lens, notes=(*stay, said)))
 
 

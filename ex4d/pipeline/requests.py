@@ -100,7 +100,7 @@ class Source:
 @dataclass(frozen=True)
 class Reconstruct(Tagged):
     """Clip and depth at the working size -> source.mp4, reliable.mp4 and depth.npz. If the camera moves, also
-    source_camera.npz, with static points; if it was searched for, also moving.mp4, white where things move
+    source_camera.npz, with static points; if what moves could be found, also moving.mp4, white where things move
     independently.
 
     `again` estimates the depth again, even if it was cached by an earlier job.

@@ -97,7 +97,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
             writer.progress(OCCLUSIONS, t + 1, len(mesh))
         writer.write(out / "reliable.mp4", reliable, clip.fps, lossless=True)
         if shot.source_to_world is not None:
-            camera = shot.found or pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
+            camera = shot.found or pose_files.SourceCamera(shot.source_to_world, shot.points)
             camera = replace(camera, steady=UNCHANGED)  # because the depth beside it is steadied already
             pose_files.save(out / take.SOURCE_CAMERA, camera)
         shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames), packed=True)

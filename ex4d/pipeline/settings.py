@@ -190,7 +190,7 @@ class SourceSettings(Settings):
                 "Find it by tracking points, starting from what this model sees",
             ),
             Choice("sfm", "Structure from Motion", "Find it by matching features between frames"),
-            Choice("file", "From File", "From the camera file, unchecked; still if there is none"),
+            Choice("file", "From File, Unchecked", "From the camera file as it is; still if there is none"),
         ),
         before="file",
     )
@@ -205,8 +205,8 @@ class SourceSettings(Settings):
     camera_scale: float | None = setting(
         None,
         "Camera Scale",
-        "Units of the depth in one unit of the source camera's file; by default found from the points in that"
-        " file, otherwise 1",
+        "Units of the depth in one unit of the source camera's file; by default found from points in that"
+        " file, or followed through the clip",
         minimum=1e-9,
         maximum=1e9,
         option="--source_camera_scale",
@@ -345,7 +345,7 @@ class RenderSettings(Settings):
         "fill",
         "Other Frames",
         "Fill what a frame did not see with what other frames saw of everything that stands still. Moving things"
-        " have to be known; the camera search finds them",
+        " have to be known; the camera search, or comparing a camera file with the clip, finds them",
         choices=(
             Choice("off", "Off", "Each frame shows only what it saw itself"),
             Choice("fill", "Fill", "Fill holes unless something in the frame itself contradicts it"),

@@ -105,7 +105,7 @@ class Task:
 
     @property
     def judged(self) -> NDArray[np.bool_]:
-        """Those among them that are withheld from the estimators."""
+        """Sightings (N,) of withheld points that are seen for long enough to judge a camera by."""
         return self.held & self.long
 
     def with_tracks(self, tracks: Tracks, depth: NDArray[np.float32]) -> "Task":

@@ -22,6 +22,9 @@ STANDS_STILL = "The clip's own camera stands still."
 WITH_CAMERA = "found with the camera"
 """Part of every note about a lens that was not known."""
 
+MOVES = "The source camera moves"
+"""The beginning of every note about the unit of a camera that moves."""
+
 OF_CAMERA_FILE = "that of the source camera's file"
 """Part of every note about a lens that such a file gave."""
 
@@ -31,7 +34,7 @@ class Wish:
     """What is known about a clip, and what is wanted.
 
     Attributes:
-        method: `AUTO`, or the only method to use.
+        method: `AUTO`, the only method to use, or `GIVEN`.
         intrinsics: (T,3,3) in pixels of the working picture, known or assumed.
         lens_known: whether the intrinsics are known.
         depth_is_guess: whether the depth was neither measured nor estimated.
@@ -104,11 +107,11 @@ class Found:
         camera_to_world: (T,4,4), the first is the identity, in its own unit; None if it is still.
         points: (M,3) static points, in its world and unit.
         lens: (T,3,3) in pixels of the working picture; None if it was known, or could not be determined.
-        moving: (T,h,w) independently moving things, at any size; None if they were not searched for.
+        moving: (T,h,w) independently moving things, at any size; None if unknown.
         steady: what fits the depth to what stands still.
         lens_note: a sentence about the lens that was found, or "".
         notes: sentences that stay with everything made with this camera.
-        choice_notes: sentences for the user only, about a camera that is still or was not found.
+        choice_notes: sentences for the user only, about a camera that is still, was not found, or was given.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""Found cameras, and studies of known ones, cached by their inputs: the same shot costs only a hash the second time."""
+"""Found cameras, and comparisons with known ones, cached by their inputs: the second time, a shot costs only a hash."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.source_camera import da3, solver
-from ex4d.source_camera.found import AUTO, DA3, GIVEN, Found, Wish, checked
+from ex4d.source_camera.found import AUTO, DA3, Found, Wish, checked
 from ex4d.storage import user_cache
 from ex4d.storage.npz import open_arrays, write_arrays
 
@@ -32,7 +32,7 @@ def key(
     wish: Wish,
     camera_to_world: NDArray[np.float64] | None = None,
 ) -> str:
-    """Hash of everything that a found camera, or the study of a known one with these poses (T,4,4), depends on."""
+    """Hash of everything that a found camera, or a comparison with these poses (T,4,4), depends on."""
     about: list[object] = [
         VERSION,
         wish.method,
@@ -43,8 +43,6 @@ def key(
     ]
     if wish.method in (AUTO, DA3) and (file := da3.file_shown()):  # without it, keys are those of earlier versions
         about.append(file)
-    if camera_to_world is not None:
-        about.append(GIVEN)
     digest = hashlib.sha256(json.dumps([*about, frames.shape, wish.moving is not None]).encode())
     for known in (wish.intrinsics, camera_to_world):
         if known is not None:

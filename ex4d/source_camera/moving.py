@@ -55,6 +55,7 @@ SMALLEST = 0.001
 """Regions smaller than this fraction of the picture are noise."""
 
 GROW_PX = 2
+"""By this many pixels the regions grow, because flow is not exact at edges."""
 
 FRAMES = 3
 """The mask is the median over this many frames."""

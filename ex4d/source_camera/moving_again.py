@@ -14,7 +14,8 @@ from ex4d.source_camera.steadying import steadied
 
 def moving_again(
     frames: NDArray[np.uint8],
-    depth: DepthVideo,
+    depth: NDArray[np.float32],
+    lens: NDArray[np.float64],
     steady: Steadying,
     task: Task,
     candidate: Candidate,
@@ -24,14 +25,15 @@ def moving_again(
 
     Args:
         frames: (T,H,W,3) uint8 RGB.
-        depth: before it is steadied, with the lens of the candidate.
+        depth: (T,H,W) float32, before it is steadied.
+        lens: (T,3,3) of the candidate, in pixels of (H,W).
         steady: with a field that straightens it.
         task: with the candidate's points.
         candidate: a camera that moves.
         progress: called after each frame.
     """
-    straight = steadied(depth, steady)
-    known = task.with_tracks(task.tracks, straight.depth)
+    straight = steadied(DepthVideo(depth, lens, "straight"), steady).depth
+    known = task.with_tracks(task.tracks, straight)
     scale, spread = depth_scale(candidate, known.tracks, known.depth)
     poses = candidate.camera_to_world
-    return moving_mask(frames, straight.depth, poses, straight.intrinsics, progress, scale, tolerance(spread))
+    return moving_mask(frames, straight, poses, lens, progress, scale, tolerance(spread))

@@ -13,7 +13,7 @@ from ex4d.cameras.formats.arrays import MOST_POINTS
 from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.geometry.depth_video import DepthVideo
-from ex4d.source_camera.found import UNCHANGED, Steadying, checked
+from ex4d.source_camera.found import MOVES, UNCHANGED, Steadying, checked
 from ex4d.storage.npz import open_arrays, write_arrays
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class SourceCamera:
             no file.
         lens: (T,3,3) float64, the lens given by the file, in pixels of the working picture; None if it gives none.
         notes: sentences about how the file was read.
-        found: whether it was found from the clip's own pictures; its lens is then used if the depth gives none.
+        found: whether it was found from the clip's own pictures.
         steady: what fits the depth that it was found with to what stands still.
         followed: whether the points were followed through the clip, because the file has none.
     """
@@ -89,7 +89,7 @@ def load(path: Path, clip: "Clip") -> SourceCamera:
     Args:
         path: of any format in `ex4d.cameras.registry`. Its world may be any: it is transformed so that the pose of the
             clip's first frame is the identity. It may contain static points, see `SourceCamera`; without them,
-            distances must be in the unit of the clip's depth.
+            `in_unit_of` needs points that were followed through the clip, or a scale.
         clip: whose camera it is. The file has a pose for each of its frames, or for each of the whole source, or for
             each of the source's pictures if its rate is variable; or else frame numbers or times, see
             `cameras.fitting`.
@@ -155,11 +155,11 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
     outvoted.
     """
     if scale is not None:
-        return _scaled(camera, scale), f"The source camera moves; its distances were scaled by {scale:g}, as requested."
+        return _scaled(camera, scale), f"{MOVES}; its distances were scaled by {scale:g}, as requested."
     if camera.found and not camera.camera_to_world[:, :3, 3].any():
         return camera, ""
     guessed = " That unit is a guess, so the two are unlikely to match." if depth.is_guess else ""
-    as_it_is = f"The source camera moves, in the unit of the depth.{guessed}"
+    as_it_is = f"{MOVES}, in the unit of the depth.{guessed}"
     if not len(camera.points):
         return camera, as_it_is
     _, height, width = depth.depth.shape
@@ -174,16 +174,15 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
     found = np.concatenate(ratios)
     if len(found) < LEAST_SEEN:
         return camera, (
-            "The source camera moves in the unit of the depth: the points of its file are not in the picture, so"
-            " they give no scale."
+            f"{MOVES} in the unit of the depth: the points of its file are not in the picture, so they give no scale."
         )
     scale = float(np.median(found))
-    if camera.found and abs(scale - 1) < SAME:
-        return camera, ""
+    if abs(scale - 1) < SAME:
+        return camera, "" if camera.found else as_it_is
     if camera.followed and abs(scale - 1) < ALIKE:
         return camera, as_it_is
     which = "points that were followed through the clip" if camera.followed else "of its points"
-    said = f"The source camera moves; its distances were scaled by {scale:.4g}, using {len(camera.points)} {which}."
+    said = f"{MOVES}; its distances were scaled by {scale:.4g}, using {len(camera.points)} {which}."
     return _scaled(camera, scale), said
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry import intrinsics
-from ex4d.geometry.depth_video import DepthVideo
 from ex4d.progress import Progress
 from ex4d.source_camera import da3, estimators, gates, selection, shutter, solver
 from ex4d.source_camera.candidate import Candidate, depth_scale
@@ -248,8 +247,8 @@ class Search:
         points = selection.static_points(candidate, self.task.tracks)
         steady = self._steadying(candidate)
         if steady.field is not None and self.wish.moving is None:
-            depth = DepthVideo(self.depth, self.working(candidate), "")
-            moving = moving_again(self.frames, depth, steady, self.task, candidate, self.progress)
+            now = self.working(candidate)
+            moving = moving_again(self.frames, self.depth, now, steady, self.task, candidate, self.progress)
         return Found(name, candidate.camera_to_world, points, lens, moving, steady, lens_note, tuple(notes))
 
     def _steadying(self, candidate: Candidate) -> Steadying:

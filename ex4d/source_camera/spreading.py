@@ -16,8 +16,6 @@ COLOUR_STEP, DEPTH_STEP = 25.0, 0.05
 PRIOR = 0.0005
 """Weight of each pixel's assumption, against all other evidence, that the answer is no."""
 
-HALF = 0.5
-
 
 def spread(
     yes: NDArray[np.float32], no: NDArray[np.float32], colour: NDArray[np.uint8], depth: NDArray[np.float32]
@@ -52,7 +50,7 @@ def spread(
             total[:-1] += down * score[1:]
             total[1:] += down * score[:-1]
             score = total / weight
-    return np.asarray(score > HALF)
+    return np.asarray(score > 0.5)
 
 
 def _links(look: NDArray[np.float32], far: NDArray[np.float32], axis: int) -> NDArray[np.float32]:

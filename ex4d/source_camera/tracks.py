@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.frame_numbers import in_shot
 from ex4d.progress import FOLLOWING_POINTS, Progress, silent
 
 MOST_POINTS = 1500
@@ -21,6 +22,22 @@ WINDOW, LEVELS = 15, 4
 
 BORDER_PX = 4
 """Points this close to the border are lost."""
+
+FEWEST_FRAMES = 5
+"""Minimum number of frames in which points say anything about a camera."""
+
+LEAST_SIDE = 100
+"""In pixels. Frames with a shorter side below this have too few distinguishable points to say anything."""
+
+CUT_SURVIVORS = 0.12
+"""A frame in which less than this part of the points is found again starts another shot."""
+
+FOLLOWED = 0.6
+"""The points are noise if, in the median frame, less than this part of them is found again from the frame before.
+Measured: 0.38 on bare walls, 0.91 and more in clips with texture."""
+
+TOO_LITTLE_TEXTURE = "there is too little texture that can be followed from frame to frame"
+"""The reason given then, as part of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -121,3 +138,28 @@ def lucas_kanade(
         here, there, p.reshape(-1, 1, 2), None, winSize=(WINDOW, WINDOW), maxLevel=LEVELS, criteria=end
     )
     return found.reshape(-1, 2), status.ravel().astype(bool)
+
+
+def too_little(frames: NDArray[np.uint8]) -> str:
+    """Why nothing can be found in frames (T,H,W,3), as the beginning of a clause that ends with "to ..."; or ""."""
+    height, width = frames.shape[1:3]
+    if len(frames) < FEWEST_FRAMES:
+        return f"{len(frames)} frames are too few"
+    if min(height, width) < LEAST_SIDE:
+        return f"frames of {width}x{height} px are too small"
+    return ""
+
+
+def is_noise(tracks: Tracks) -> bool:
+    """Whether most of what was tracked is not there in the next frame."""
+    return bool(np.median(tracks.survived[1:]) < FOLLOWED)
+
+
+def cuts_in(tracks: Tracks) -> list[int]:
+    """The first frame of every shot except the first."""
+    return [int(t) for t in np.flatnonzero(tracks.survived < CUT_SURVIVORS)]
+
+
+def said_of(cuts: list[int]) -> str:
+    """Where these cuts are, as part of a sentence."""
+    return f"cut at {' and '.join(in_shot(t) for t in cuts[:5])}"

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import FrameFit
 from ex4d.media.clip import Clip, ClipSource, open_source
-from ex4d.source_camera.find import cuts_in
-from ex4d.source_camera.tracks import Tracks
+from ex4d.source_camera.tracks import Tracks, cuts_in
 from ex4d.training.trackers import lucas_kanade
 
 CHANGE, CHANGE_TIMES = 8.0, 3.0

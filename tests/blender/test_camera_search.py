@@ -81,7 +81,7 @@ def test_takes_wait_for_the_search_and_another_clip_takes_its_place():
 
     known = replace(SEARCHING, request=replace(SEARCH, camera="/a/solve.npz"))
     now, held, effects = queue.transition(known, Queue(), state.CancelPressed())
-    assert "Looking for what moves was cancelled" in now.message
+    assert "The comparison of the clip with its camera was cancelled" in now.message
     assert pace.of_job(known.request, {"frames": 9}, (96, 64)) is None, "which says nothing about a search"
     assert pace.of_job(SEARCH, {"frames": 9}, (96, 64)) == (pace.CAMERA, 9 * 96 * 64)
 

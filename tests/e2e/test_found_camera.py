@@ -1,5 +1,6 @@
 """The source camera arrives after the shot is open: a real server, generated clips with a known true camera."""
 
+import json
 import subprocess
 
 import bpy
@@ -172,7 +173,9 @@ def test_a_still_clip_whose_depth_pumps_gets_a_mesh_that_does_not_and_one_undo_t
     bpy.ops.ex4d.find_camera()
     assert now.finish().failed is False
     assert bpy.context.scene.ex4d.notes.count("The depth's scale pumped by") == 1
-    assert bpy.context.scene.ex4d.source == standing, "steadied depth is not steadied again"
+    before, after = (json.loads(source) for source in (standing, bpy.context.scene.ex4d.source))
+    assert after["depth"] == before["depth"], "steadied depth is not steadied again"
+    assert {**after, "moving": ()} == {**before, "moving": ()}, "only what moves may be seen better with it"
     bpy.ops.ed.undo()  # the view
     bpy.ops.ed.undo()  # the depth
     assert pumps(bpy.context.scene, true) > 0.03
@@ -338,9 +341,12 @@ def test_a_shot_with_a_camera_from_elsewhere_gets_its_unit_what_moves_and_steady
     facts = scene.ex4d
     assert not now.state.failed
     for said in (facts.notes, now.state.message):
-        assert "The given camera fits the clip" in said
+        assert "The camera given fits the clip" in said
         assert "points that were followed through the clip" in said
         assert "The depth's scale pumped by" in said
+    assert "in the unit of the depth" not in facts.notes, "which was said while the shot was opened"
+    assert len(objects.find(scene, objects.POINTS).data.vertices) > 100
+    assert not bpy.ops.ex4d.find_camera.poll(), "which would drop the camera that was given"
     way = np.linalg.norm(truth[-1, :3, 3])
     assert np.linalg.norm(facts.poses[:, :3, 3] - truth[:, :3, 3], axis=1).max() < 0.08 * way
     assert path_of(scene, objects.find(scene, objects.SOURCE_CAMERA)) == pytest.approx(facts.poses, abs=1e-4)

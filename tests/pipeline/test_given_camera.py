@@ -1,12 +1,15 @@
 """Shots whose camera comes from a file, such as a matchmove: what the clip itself adds to that."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ex4d.depth.lens import GIVEN
 from ex4d.geometry.depth_video import save_depth
 from ex4d.media.movie import read_movie, write_movie
+from ex4d.pipeline import open as opening
 from ex4d.pipeline import take
 from ex4d.pipeline.again import again
 from ex4d.pipeline.named import NamedFiles
@@ -64,7 +67,7 @@ def test_its_unit_is_found_without_points_in_the_file(flight):
     wanted = np.linalg.norm(true[-1, :3, 3] - true[0, :3, 3]) * unit(shot.depth.depth, made)
     assert way == pytest.approx(wanted, rel=0.03)
     assert any("points that were followed through the clip" in note for note in shot.notes)
-    assert any("The given camera fits the clip" in note for note in shot.about_camera)
+    assert any("The camera given fits the clip" in note for note in shot.about_camera)
 
 
 def test_a_unit_that_is_right_is_not_touched_and_neither_is_true_depth(flight, tmp_path):
@@ -116,7 +119,55 @@ def test_the_lens_of_the_file_is_used_if_the_depth_has_none(flight):
     assert not any("54 degrees" in note for note in shot.notes)
     asked = opened(folder, "with_lens.npz", "no_lens.npz", field_of_view=60.0)
     assert asked.depth.intrinsics[0, 0, 0] == pytest.approx(SIZE[0] / 2 / np.tan(np.radians(30)))
+    assert asked.about_camera == (opening.NOT_COMPARED,)
+    assert (asked.moving, asked.steadied) == (None, False)
     assert any("The source camera's file has a lens of" in note for note in asked.notes)
+
+
+def test_the_lens_of_the_file_comes_before_one_that_is_estimated_or_assumed_and_follows_its_zoom(flight, tmp_path):
+    folder, made = flight
+    lens = made.depth.intrinsics * np.linspace(1, 1.2, FRAMES)[:, None, None]
+    lens[:, :2, 2], lens[:, 2, 2] = made.depth.intrinsics[:, :2, 2], 1
+    poses = made.source.cameras.camera_to_world
+    np.savez(tmp_path / "zoom.npz", camera_to_world=poses, intrinsics=lens, width=SIZE[0], height=SIZE[1])
+    shutil.copyfile(folder / "clip.mp4", tmp_path / "clip.mp4")
+    files = SourceFiles(tmp_path / "clip.mp4", camera=tmp_path / "zoom.npz")
+    shot = open_shot(files, SourceSettings(frames=None, estimator="plane"), look_beside=True)
+    np.testing.assert_allclose(shot.depth.intrinsics, lens)
+    (note,) = [note for note in shot.notes if OF_CAMERA_FILE in note]
+    assert "It zooms to" in note
+    assert not any(note.startswith(GIVEN) for note in shot.notes)
+    as_it_is = open_shot(files, SourceSettings(frames=None, estimator="plane", camera_motion="file"), look_beside=True)
+    assert any("54 degrees" in note for note in as_it_is.notes), "as in records of earlier versions"
+
+
+def test_a_camera_of_something_else_changes_nothing_but_is_told(flight, tmp_path):
+    folder, made = flight
+    poses = made.source.cameras.camera_to_world[::-1]
+    np.savez(tmp_path / "other.npz", camera_to_world=poses)
+    files = SourceFiles(folder / "clip.mp4", folder / "clip.depth.npz", tmp_path / "other.npz")
+    shot, bare = (
+        open_shot(files, SourceSettings(frames=None, depth_edges="off", camera_motion=motion))
+        for motion in ("auto", "file")
+    )
+    np.testing.assert_array_equal(shot.depth.depth, bare.depth.depth)
+    np.testing.assert_array_equal(shot.source_to_world, bare.source_to_world)
+    assert shot.moving is None
+    assert "does not fit the clip" in shot.about_camera[0]
+
+
+def test_points_of_the_file_come_before_those_of_the_clip(flight, tmp_path):
+    folder, made = flight
+    poses, depth = made.source.cameras.camera_to_world, made.source.depth
+    row, column = np.mgrid[8 : SIZE[1] : 16, 8 : SIZE[0] : 16].reshape(2, -1)
+    rays = np.stack([column + 0.5, row + 0.5, np.ones(len(row))], axis=1) @ np.linalg.inv(made.depth.intrinsics[0]).T
+    points = rays * depth[0][row, column][:, None]
+    points = points @ poses[0, :3, :3].T + poses[0, :3, 3]
+    np.savez(tmp_path / "solve.npz", camera_to_world=poses, points=points)
+    files = SourceFiles(folder / "clip.mp4", folder / "clip.depth.npz", tmp_path / "solve.npz")
+    shot = open_shot(files, SourceSettings(frames=None, depth_edges="off"))
+    assert any(f"using {len(points)} of its points" in note for note in shot.notes)
+    assert len(shot.points) == len(points)
 
 
 def test_other_frames_fill_its_takes_and_a_take_is_remade_to_the_byte(flight, tmp_path):
@@ -154,7 +205,7 @@ def test_what_comes_out_gives_the_same_shot_again_without_another_look(flight, t
     def look(*given):
         raise AssertionError("The camera was looked at once more.")
 
-    monkeypatch.setattr("ex4d.pipeline.open.studied", look)
+    monkeypatch.setattr(opening, "compared", look)
     files = SourceFiles(folder / "clip.mp4", out / "depth.npz", out / "source_camera.npz")
     same = open_shot(files, SourceSettings(estimator="file", camera_motion="file", depth_edges="off"))
     np.testing.assert_allclose(same.source_to_world, first.source_to_world, atol=1e-9)
