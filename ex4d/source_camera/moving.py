@@ -5,7 +5,7 @@ would make it seem. So each pixel may get votes for moving and for standing stil
 frames, and `spreading` decides about all the others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,8 @@ from ex4d.media.flow import Flow, followed
 from ex4d.progress import FINDING_MOVES, Progress, silent
 from ex4d.source_camera.spreading import spread
 
-WIDTH = 384
-"""Width at which flow is computed."""
+SIDE = 384
+"""Longer side in pixels of the pictures in which flow is computed."""
 
 APART = 2
 """Number of frames over which flow is computed."""
@@ -24,9 +24,10 @@ APART = 2
 CHAINS = (1, 2, 4)
 """Numbers of such steps, before and after, over which a frame is compared with others."""
 
-LEAST_OFF, MOST_OFF, TIMES_SPREAD = 1.15, 1.5, 4.0
+LEAST_OFF, MOST_OFF, TIMES_SPREAD = 1.15, 5.0, 4.0
 """Factor by which depth may be wrong, at least and at most; in between, its logarithm is this many times the median
-error at tracked points. Flow that fits any distance in that range is attributed to the camera."""
+error at tracked points. Flow that fits any distance in that range is attributed to the camera. The most is for guessed
+depth: 1.5 counted up to 33 % of what stands still as moving there, 5 counts 8 %."""
 
 REACH_PX = 2
 """The depth may also be that of any pixel this near, because its edges are rarely in the right place."""
@@ -72,7 +73,7 @@ def moving_mask(
     scale: NDArray[np.float64] | None = None,
     depth_off: float = MOST_OFF,
 ) -> NDArray[np.bool_]:
-    """Where things move independently (T,h,w), at most `WIDTH` wide.
+    """Where things move independently (T,h,w), at most `SIDE` pixels on the longer side.
 
     Args:
         frames: (T,H,W,3) uint8 RGB.
@@ -87,26 +88,23 @@ def moving_mask(
 
     count, height, width = depth.shape
     scale = np.ones(count) if scale is None else scale
-    shrink = min(1.0, WIDTH / width)
+    shrink = min(1.0, SIDE / max(width, height))
     size = round(width * shrink), round(height * shrink)
     ratio = np.diag([size[0] / width, size[1] / height, 1.0])
     colour = [_small(frame, size) for frame in frames]
     grey = [small_grey(frame, size) for frame in frames]
     soft = [cv2.GaussianBlur(one, (0, 0), 1.0).astype(np.float32) for one in grey]
     views = [
-        _View.of(
-            cv2.resize(one, size, interpolation=cv2.INTER_NEAREST) * np.float32(factor), depth_off, pose, ratio @ k
-        )
+        _View(cv2.resize(one, size, interpolation=cv2.INTER_NEAREST) * np.float32(factor), pose, ratio @ k)
         for one, factor, pose, k in zip(depth, scale, camera_to_world, intrinsics, strict=True)
     ]
-    apart = max(1, min(APART, count - 1))
-    steps = _steps(grey, apart)
+    steps = _Steps(grey)
     moving = np.zeros((count, size[1], size[0]), bool)
     for t in range(count):
         moves, stands = np.zeros((2, size[1], size[0]), np.float32)
         texture = np.minimum(_gradient(soft[t]) / TEXTURE, 1)
-        for other, at, seen in _chains(steps, t, apart, size):
-            alone, loose, hidden = _course(views[t], views[other], at)
+        for other, at, seen in steps.chains(t):
+            alone, loose, hidden = _course(views[t], views[other], at, np.float32(depth_off))
             off = np.hypot(*(a - b for a, b in zip(at, alone, strict=True)))
             sure = off[::2, ::2][seen[::2, ::2]]
             if not len(sure):
@@ -144,79 +142,84 @@ def _small(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
 
 @dataclass(frozen=True)
 class _View:
-    """A frame's depth (h,w), the nearest around each pixel, the nearest and farthest that the pixel itself may be, the
-    frame's pose (4,4), and its lens (3,3)."""
+    """A frame's depth (h,w), its pose (4,4), and its lens (3,3)."""
 
     depth: _Pixels
-    around: _Pixels
-    nearest: _Pixels
-    farthest: _Pixels
     pose: NDArray[np.float64]
     lens: NDArray[np.float64]
 
-    @staticmethod
-    def of(depth: _Pixels, off: float, pose: NDArray[np.float64], lens: NDArray[np.float64]) -> "_View":
-        """The view whose depth may be wrong by the factor `off`."""
-        import cv2
 
-        reach = np.ones((2 * REACH_PX + 1, 2 * REACH_PX + 1), np.uint8)
-        around, farthest = (np.asarray(way(depth, reach), np.float32) for way in (cv2.erode, cv2.dilate))
-        return _View(depth, around, around / np.float32(off), farthest * np.float32(off), pose, lens)
+class _Steps:
+    """Flow between frames that are `APART`, chained over several steps; what is no longer needed is forgotten.
 
+    Args:
+        grey: the pictures (h,w).
+    """
 
-_Step = tuple[NDArray[np.float32], NDArray[np.uint8]]
-"""Flow (h,w,2), and where it was followed (h,w)."""
+    def __init__(self, grey: list[NDArray[np.uint8]]) -> None:
+        self._grey, self._apart = grey, max(1, min(APART, len(grey) - 1))
+        self._flow, self._known = Flow(), dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.uint8]]]()
 
+    def chains(self, t: int) -> Iterator[tuple[int, tuple[_Pixels, _Pixels], NDArray[np.bool_]]]:
+        """Other frames, where (x, y) each pixel of frame `t` is in them by flow, and whether it was followed there.
 
-def _steps(grey: list[NDArray[np.uint8]], apart: int) -> dict[tuple[int, int], _Step]:
-    """Flow between frames that are `apart`, in both directions."""
-    flow, steps = Flow(), {}
-    for t in range(len(grey) - apart):
-        there, back = flow(grey[t], grey[t + apart]), flow(grey[t + apart], grey[t])
-        steps[t, t + apart] = there, followed(there, back).astype(np.uint8)
-        steps[t + apart, t] = back, followed(back, there).astype(np.uint8)
-    return steps
+        Ask for the frames in order.
+        """
+        reach, (height, width) = max(CHAINS) * self._apart, self._grey[t].shape
+        self._known = {pair: step for pair, step in self._known.items() if min(pair) >= t - reach}
+        x, y = (side.astype(np.float32) for side in np.meshgrid(np.arange(width), np.arange(height)))
+        for step in (self._apart, -self._apart):
+            at, seen = (x, y), np.ones(x.shape, bool)
+            for number in range(1, max(CHAINS) + 1):
+                here, there = t + (number - 1) * step, t + number * step
+                if not 0 <= there < len(self._grey):
+                    break
+                flow, good = self._step(here, there)
+                if number > 1:
+                    flow, good = _at(flow, at), _nearest_at(good, at)
+                at = at[0] + flow[..., 0], at[1] + flow[..., 1]
+                inside = (at[0] >= 0) & (at[0] <= width - 1) & (at[1] >= 0) & (at[1] <= height - 1)
+                seen = seen & (good > 0) & inside
+                if number in CHAINS:
+                    yield there, at, seen
 
-
-def _chains(
-    steps: Mapping[tuple[int, int], _Step], t: int, apart: int, size: tuple[int, int]
-) -> Iterator[tuple[int, tuple[_Pixels, _Pixels], NDArray[np.bool_]]]:
-    """Other frames, where (x, y) each pixel of frame `t` is in them by flow, and whether it was followed there."""
-    width, height = size
-    x, y = (side.astype(np.float32) for side in np.meshgrid(np.arange(width), np.arange(height)))
-    for step in (apart, -apart):
-        at, seen = (x, y), np.ones(x.shape, bool)
-        for number in range(1, max(CHAINS) + 1):
-            pair = t + (number - 1) * step, t + number * step
-            if pair not in steps:
-                break
-            flow, good = steps[pair]
-            if number > 1:
-                flow, good = _at(flow, at), _nearest_at(good, at)
-            at = at[0] + flow[..., 0], at[1] + flow[..., 1]
-            inside = (at[0] >= 0) & (at[0] <= width - 1) & (at[1] >= 0) & (at[1] <= height - 1)
-            seen = seen & (good > 0) & inside
-            if number in CHAINS:
-                yield pair[1], at, seen
+    def _step(self, here: int, there: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Flow (h,w,2) from one frame to another, and where it was followed (h,w)."""
+        if (here, there) not in self._known:
+            one, other = self._grey[here], self._grey[there]
+            forth, back = self._flow(one, other), self._flow(other, one)
+            self._known[here, there] = forth, followed(forth, back).astype(np.uint8)
+            self._known[there, here] = back, followed(back, forth).astype(np.uint8)
+        return self._known[here, there]
 
 
 def _course(
-    here: _View, there: _View, at: tuple[_Pixels, _Pixels]
+    here: _View, there: _View, at: tuple[_Pixels, _Pixels], off: np.float32
 ) -> tuple[tuple[_Pixels, _Pixels], _Pixels, NDArray[np.bool_]]:
     """The positions nearest to `at` among those that the camera's motion alone can cause.
 
-    These form a line segment between the positions for the nearest and the farthest distance that the pixel may have;
-    also returns its length in pixels, and where the pixel would be hidden.
+    These form a line segment between the positions for the nearest and the farthest distance that the pixel may have,
+    if the depth may be wrong by the factor `off`; also returns its length in pixels, and where the pixel would be
+    hidden.
     """
-    near_x, near_y, _ = _projected(here, there, here.nearest)
-    far_x, far_y, _ = _projected(here, there, here.farthest)
+    near_x, near_y, _ = _projected(here, there, _around(here.depth, nearest=True) / off)
+    far_x, far_y, _ = _projected(here, there, _around(here.depth, nearest=False) * off)
     way_x, way_y = far_x - near_x, far_y - near_y
     squared = way_x * way_x + way_y * way_y
     share = ((at[0] - near_x) * way_x + (at[1] - near_y) * way_y) / np.maximum(squared, np.float32(1e-9))
     share = np.clip(share, 0, 1)
     alone = near_x + share * way_x, near_y + share * way_y
     z = _projected(here, there, here.depth)[2]
-    return alone, np.sqrt(squared), _nearest_at(there.around, alone) * HIDDEN <= z
+    hidden = _nearest_at(_around(there.depth, nearest=True), alone) * HIDDEN <= z
+    return alone, np.sqrt(squared), hidden
+
+
+def _around(depth: _Pixels, *, nearest: bool) -> _Pixels:
+    """The nearest or the farthest depth within `REACH_PX` of each pixel."""
+    import cv2
+
+    reach = np.ones((2 * REACH_PX + 1, 2 * REACH_PX + 1), np.uint8)
+    return np.asarray(cv2.erode(depth, reach) if nearest else cv2.dilate(depth, reach), np.float32)
 
 
 def _projected(here: _View, there: _View, depth: _Pixels) -> tuple[_Pixels, _Pixels, _Pixels]:

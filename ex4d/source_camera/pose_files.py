@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ex4d.cameras import registry
 from ex4d.cameras.fitting import ClipFrames, source_track
 from ex4d.cameras.formats.arrays import MOST_POINTS
+from ex4d.cameras.track import CameraTrack
 from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.geometry.depth_video import DepthVideo
@@ -32,6 +33,10 @@ SAME = 2e-3
 
 ALIKE = 0.02
 """A file without points is in the unit of the depth if points followed through the clip differ by less than this."""
+
+OFF_CENTRE = 0.25
+"""If a lens is in pixels of an unknown size, and its principal point is off the centre by this part of the picture, it
+is in pixels of another one."""
 
 LEAST_SEEN = 8
 """Minimum number of times that points must be seen in front of the camera to determine a scale."""
@@ -102,15 +107,32 @@ def load(path: Path, clip: "Clip") -> SourceCamera:
     track, notes = source_track(read, clip_frames(clip), str(path))
     to_first = transforms.inverse(track.camera_to_world[0])
     points = track.points if track.points is not None else np.zeros((0, 3))
-    lens = track.lens.in_pixels(clip.fit.width, clip.fit.height)[0] if track.lens is not None else None
+    lens, about_lens = _lens_of(track, clip)
     return SourceCamera(
         to_first @ track.camera_to_world,
         points @ to_first[:3, :3].T + to_first[:3, 3],
         to_first,
         lens,
-        notes,
+        (*notes, *about_lens),
         *_when_found(path, len(clip.frames)),
     )
+
+
+def _lens_of(track: CameraTrack, clip: "Clip") -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
+    """The lens (T,3,3) of a track in pixels of the working picture, None if it has none, and notes about it."""
+    lens, fit = track.lens, clip.fit
+    if lens is None:
+        return None, ()
+    if lens.unit != "pixels":  # fractions of the whole picture, before the working picture was cropped
+        return fit.apply_to_intrinsics(lens.in_pixels(fit.source_width, fit.source_height)[0]), ()
+    k = lens.in_pixels(fit.width, fit.height)[0]
+    off_centre = np.abs(k[:, :2, 2] / (fit.width, fit.height) - 0.5).max()
+    if lens.size is None and off_centre > OFF_CENTRE:
+        return None, (
+            "The lens in the source camera's file was ignored: it is for pictures of another size, and the file does"
+            " not give their width and height.",
+        )
+    return k, ()
 
 
 def _when_found(path: Path, frames: int) -> tuple[bool, Steadying]:

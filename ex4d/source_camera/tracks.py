@@ -151,8 +151,8 @@ def too_little(frames: NDArray[np.uint8]) -> str:
 
 
 def is_noise(tracks: Tracks) -> bool:
-    """Whether most of what was tracked is not there in the next frame."""
-    return bool(np.median(tracks.survived[1:]) < FOLLOWED)
+    """Whether nothing was tracked, or most of it is not there in the next frame."""
+    return not len(tracks.track) or bool(np.median(tracks.survived[1:]) < FOLLOWED)
 
 
 def cuts_in(tracks: Tracks) -> list[int]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ex4d.source_camera import kept
+from ex4d.source_camera.find import find
 from ex4d.source_camera.found import GIVEN, Wish
 from ex4d.source_camera.given import compared
 from ex4d.source_camera.steadying import steadied
@@ -98,11 +99,14 @@ def test_a_guessed_depth_is_not_fitted_to_anything(flight, wrong):
 
 
 @pytest.mark.parametrize(
-    "poses",
-    [lambda poses: poses[::-1], lambda poses: np.tile(np.eye(4), (FRAMES, 1, 1))],
+    ("poses", "why"),
+    [
+        (lambda poses: poses[::-1], "within 2 px of where it puts them. Check that it belongs to these frames"),
+        (lambda poses: np.tile(np.eye(4), (FRAMES, 1, 1)), "it stands still, and the clip's own does not"),
+    ],
     ids=["in reverse", "still"],
 )
-def test_a_camera_of_something_else_is_used_but_told_and_changes_nothing(flight, wrong, poses):
+def test_a_camera_of_something_else_is_used_but_told_and_changes_nothing(flight, wrong, poses, why):
     made = poses(scaled(flight, 1.0))
     found = look(flight, wrong, made)
     assert np.array_equal(found.camera_to_world, np.linalg.inv(made[0]) @ made)
@@ -111,7 +115,7 @@ def test_a_camera_of_something_else_is_used_but_told_and_changes_nothing(flight,
     assert not found.steady
     (note,) = found.choice_notes
     assert "The camera given does not fit the clip, so its unit, what moves and the depth were left alone" in note
-    assert "Check that it belongs to these frames" in note
+    assert why in note
 
 
 def test_a_camera_that_only_turns_shows_what_moves_but_no_points():
@@ -148,17 +152,65 @@ def test_studies_of_other_cameras_and_searches_are_cached_apart(flight):
     assert kept.key(frames, depth, wish, poses) in keys
 
 
-def test_a_lens_that_is_far_too_long_is_noticed_on_a_walk():
+@pytest.mark.parametrize("name", ["street", "drone"])
+@pytest.mark.parametrize("factor", [0.8, 1.25])
+def test_a_lens_that_is_wrong_is_noticed_and_the_right_one_named(name, factor):
+    made = scenes.make(name, FRAMES, *SIZE)
+    poses, lens = made.source.cameras.camera_to_world, made.depth.intrinsics.copy()
+    right = np.degrees(2 * np.arctan(SIZE[0] / 2 / lens[0, 0, 0]))
+    lens[:, [0, 1], [0, 1]] *= factor
+    found = compared(made.clip.frames, made.depth.depth, np.linalg.inv(poses[0]) @ poses, Wish("auto", lens, True))
+    assert not found.steady
+    (note,) = found.choice_notes
+    assert "better with another lens" in note
+    assert float(note.split("about ")[1].split(" degrees")[0]) == pytest.approx(right, abs=8)
+
+
+def test_a_still_camera_for_a_clip_from_a_tripod_fits_and_shows_what_moves():
+    still = scenes.make("still", FRAMES, *SIZE)
+    found = look(still, still.depth, np.tile(np.eye(4), (FRAMES, 1, 1)))
+    assert found.choice_notes == ("The camera given fits the clip: both stand still.",)
+    assert len(found.points) == 0
+    moving = np.stack([cv2.resize(one.astype(np.uint8), SIZE) for one in found.moving]) > 0
+    assert moving[still.source.moving].mean() > 0.7
+
+
+def test_depth_that_means_something_else_is_left_alone_and_told():
     walk = scenes.make("street", FRAMES, *SIZE)
-    poses, lens = walk.source.cameras.camera_to_world, walk.depth.intrinsics * [[[1.3], [1.3], [1]]]
-    lens[:, :2, 2] = walk.depth.intrinsics[:, :2, 2]
-    made = compared(walk.clip.frames, walk.depth.depth, np.linalg.inv(poses[0]) @ poses, Wish("auto", lens, True))
-    assert not made.steady
-    assert "that its lens is the one in use" in made.choice_notes[0]
+    disparity = replace(walk.depth, depth=(10 / walk.depth.depth).astype(np.float32))
+    found = look(walk, disparity, scaled(walk, 1.0))
+    assert not found.steady
+    assert found.moving is None
+    assert "Check what the numbers in the depth file mean" in found.choice_notes[0]
 
 
-def test_straightened_depth_shows_more_of_what_moves(flight, wrong, in_inches, monkeypatch):
-    monkeypatch.setattr("ex4d.source_camera.given.moving_again", lambda *_given: once.append(1))
+def test_without_points_nothing_is_known_and_nothing_fails(flight, wrong):
+    black = replace(flight, source=replace(flight.source, frames=np.zeros_like(flight.source.frames)))
+    found = look(black, wrong, scaled(flight, 1.0))
+    assert "too little texture" in found.choice_notes[0]
+    everything = np.ones_like(flight.source.moving)
+    found = look(flight, wrong, scaled(flight, 1.0), moving=everything)
+    assert "outside the mask" in found.choice_notes[0]
+    assert found.moving is everything
+    nearly = everything.copy()
+    nearly[:, 80:100, 100:120] = False
+    assert (
+        "too few points can be followed outside the mask"
+        in look(flight, wrong, scaled(flight, 1.0), moving=nearly).choice_notes[0]
+    )
+
+
+def test_a_search_with_a_mask_of_everything_finds_nothing_and_does_not_fail(flight):
+    wish = Wish("auto", flight.depth.intrinsics, True, moving=np.ones_like(flight.source.moving))
+    found = find(flight.clip.frames, flight.depth.depth, replace(wish, method="depth"))
+    assert found.camera_to_world is None
+    assert "too little texture" in found.choice_notes[0]
+
+
+def test_what_moves_is_found_once_more_if_depth_was_straightened(flight, wrong, in_inches, monkeypatch):
+    monkeypatch.setattr("ex4d.source_camera.given.moving_again", lambda *given: once.append(given[1]))
     once = []
     look(flight, wrong, scaled(flight, 39.37))
-    assert once, "what moves is found once more"
+    look(flight, flight.depth, scaled(flight, 39.37))
+    assert len(once) == 1
+    assert once[0] is wrong.depth

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ex4d.errors import Cancelled
 from ex4d.source_camera.moving import LEAST_OFF, MOST_OFF, moving_mask, tolerance
 from ex4d.source_camera.spreading import spread
 from ex4d.synthetic import scenes
@@ -94,3 +95,25 @@ def test_a_large_clip_gets_a_small_mask():
     depth = np.stack([cv2.resize(one, size) for one in source.depth[:3]])
     lens = cameras.intrinsics[:3] * np.array([[2], [2], [1]])
     assert moving_mask(frames, depth, cameras.camera_to_world[:3], lens).shape == (3, HEIGHT, WIDTH)
+    upright = frames.transpose(0, 2, 1, 3), depth.transpose(0, 2, 1)
+    assert moving_mask(*upright, cameras.camera_to_world[:3], lens).shape[1:] == (WIDTH, HEIGHT)
+
+
+def test_it_can_be_cancelled_from_the_first_frame_on():
+    source, cameras, asked = footage("street"), footage("street").cameras, []
+
+    def progress(stage, step, steps):
+        asked.append((step, steps))
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        moving_mask(source.frames, source.depth, cameras.camera_to_world, cameras.intrinsics, progress)
+    assert asked == [(1, FRAMES)]
+
+
+def test_guessed_depth_does_not_make_everything_move():
+    source, cameras = footage("drone"), footage("drone").cameras
+    flat = np.ones_like(source.depth)
+    scale = np.median(source.depth, axis=(1, 2)).astype(np.float64)
+    found = moving_mask(source.frames, flat, cameras.camera_to_world, cameras.intrinsics, scale=scale)
+    assert found[~source.moving].mean() < 0.12
