@@ -22,7 +22,7 @@ from ex4d.source_camera.moving import LEAST_OFF, moving_mask
 from ex4d.synthetic import scenes
 from ex4d.synthetic.footage import Footage, Recording, shoot
 
-SCENES = "street,drone,still,telephoto,tripod,zoom,blank_room"
+SCENES = "street,drone,still,telephoto,tripod"
 FAR_PX = 6
 
 
