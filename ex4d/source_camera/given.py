@@ -29,8 +29,9 @@ FEWEST = 50
 FITS_ANYWAY_PX = 1.5
 """Points that are off by less than this on average need not fit better than with a still camera."""
 
-STANDS_PX = 1.0
-"""A camera that moves no pixel by more than this stands still."""
+STANDS_PX, SAME_PX = 1.0, 0.1
+"""A camera that turns by less than this many pixels stands still if points are off by as much as with a still one,
+within this difference."""
 
 TURNS_AS_WELL = 1.05
 """If points are off by less than this many times as much with a camera that only turns, its translation tells
@@ -81,10 +82,10 @@ def compared(
     if len(np.unique(tracks.track[task.long])) < FEWEST:
         where = "" if given is None else " outside the mask of what moves"
         return _not_compared(bare, f"too few points can be followed{where}")
-    candidate = _candidate(task, camera_to_world)
-    if _stands(task, camera_to_world):
+    candidate, still_px = _candidate(task, camera_to_world), estimators.still(task).capped(task.long)
+    if _stands(task, candidate, still_px):
         return _compared_still(bare, frames, depth, wish, task, progress)
-    if why := _misfit(task, candidate):
+    if why := _misfit(task, candidate, still_px):
         return _does_not_fit(bare, why)
     scale, spread = depth_scale(candidate, tracks, at)
     if spread > gates.DEPTH_SPREAD and not wish.depth_is_guess:
@@ -117,13 +118,12 @@ def compared(
     return replace(bare, points=points, moving=moving, steady=steady, choice_notes=(said,))
 
 
-def _stands(task: Task, camera_to_world: NDArray[np.float64]) -> bool:
-    """Whether the given camera stands still."""
-    candidate, still = _candidate(task, camera_to_world), estimators.still(task)
+def _stands(task: Task, candidate: Candidate, still_px: float) -> bool:
+    """Whether the given camera stands still, where points are off by `still_px` on average with one that does."""
     turned = candidate.camera_to_world[:, :3, :3]
     cosines = (np.trace(turned, axis1=1, axis2=2) - 1) / 2
     pixels = np.arccos(np.clip(cosines, -1, 1)).max() * task.intrinsics[:, 0, 0].max()
-    return bool(pixels < STANDS_PX and candidate.capped(task.long) > still.capped(task.long) - 0.1)
+    return bool(pixels < STANDS_PX and candidate.capped(task.long) > still_px - SAME_PX)
 
 
 def _compared_still(
@@ -149,8 +149,11 @@ def _compared_still(
     return replace(bare, points=np.zeros((0, 3)), moving=moving, steady=steady, choice_notes=(said,))
 
 
-def _misfit(task: Task, candidate: Candidate) -> str:
-    """Why a camera is not the clip's, and what to do, as sentences; "" if it may be."""
+def _misfit(task: Task, candidate: Candidate, still_px: float) -> str:
+    """Why a camera is not the clip's, and what to do, as sentences; "" if it may be.
+
+    `still_px` is how far points are off on average with a still camera.
+    """
     part, off = candidate.fitting(task.long), candidate.capped(task.long)
     if part < gates.FITTING:
         return (
@@ -159,11 +162,10 @@ def _misfit(task: Task, candidate: Candidate) -> str:
             " the clip if it was removed when the camera was solved. If much of the picture moves by itself, give a"
             " mask of it."
         )
-    still = estimators.still(task).capped(task.long)
-    if off > max(gates.NEARER * still, FITS_ANYWAY_PX):
+    if off > max(gates.NEARER * still_px, FITS_ANYWAY_PX):
         return (
-            f"a still camera fits about as well (points are off by {still:.1f} and {off:.1f} px). Check that it belongs"
-            " to these frames."
+            f"a still camera fits about as well (points are off by {still_px:.1f} and {off:.1f} px). Check that it"
+            " belongs to these frames."
         )
     others = [_with_lens(task, candidate, factor).capped(task.long) for factor in LENSES]
     best = int(np.argmin(others))

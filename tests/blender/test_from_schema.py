@@ -113,7 +113,7 @@ def test_a_number_that_need_not_be_given_says_what_its_0_means(scene):
         " (degrees)"
     )
     assert drawn["part_side"].description.endswith("are scaled down; 0: the clip's own size (pixels)")
-    assert "; 0: found from the points in that file, otherwise 1" in drawn["motion_scale"].description
+    assert "; 0: found from points in that file, or followed through the clip" in drawn["motion_scale"].description
     plain = Setting("plain", "whole", None, "Plain", "How many", unit="steps", optional=True)
     assert tooltip(plain) == "How many; 0: the default (steps)"
     every = [setting for kind in (properties.SOURCE, properties.PATH) for setting in kind.values()]
