@@ -190,11 +190,16 @@ def open_shot(
     elif focal_px is None and release_lens:
         focal_px = intrinsics.RELEASE_FOCAL_PX * clip.fit.source_width / clip.fit.scaled_width
     moving = pose_files.load(files.camera, clip) if files.camera is not None else None
-    compares = moving is not None and not moving.found and settings.camera_motion == AUTO and not release_lens
+    if moving is not None and settings.camera_motion not in ("file", AUTO):
+        raise InputError(
+            "A camera file was given together with a camera motion that does not use it: leave one of them out."
+        )
+    searches = settings.camera_motion not in ("file", "still") and not release_lens
+    given = moving if moving is not None and not moving.found and searches else None
     has_depth = files.depth or files.standing or (look_beside and beside(files.clip))
-    lens_of_file = compares and moving is not None and moving.lens is not None and focal_px is None and not has_depth
-    if lens_of_file and moving is not None and moving.lens is not None:
-        focal_px = float(moving.lens[0, 0, 0]) * clip.fit.source_width / clip.fit.scaled_width
+    its_lens = given.lens if given is not None and focal_px is None and not has_depth else None
+    if its_lens is not None:
+        focal_px = float(its_lens[0, 0, 0]) * clip.fit.source_width / clip.fit.scaled_width
     edges: DepthEdges = "off" if release_lens else settings.depth_edges
     estimate = registry.estimate(
         settings.estimator,
@@ -214,17 +219,10 @@ def open_shot(
     mask = None if files.moving is None else masks.read(files.moving, clip, progress)
     about_camera: tuple[str, ...] = ()
     steady = UNCHANGED if moving is None else moving.steady
-    if moving is not None and settings.camera_motion not in ("file", AUTO):
-        raise InputError(
-            "A camera file was given together with a camera motion that does not use it: leave one of them out."
-        )
-    searching = settings, mask, again, device, progress
-    if moving is None and settings.camera_motion not in ("file", "still") and not release_lens:
-        moving, mask, steady, about_camera = _looked_for(clip, estimate, *searching)
-    elif moving is not None and compares:
-        if lens_of_file or _assumes_lens(estimate.depth):
-            estimate = _with_given_lens(estimate, moving, clip)
-        moving, mask, steady, about_camera = _compared(moving, clip, estimate, *searching)
+    if given is not None and (its_lens is not None or _assumes_lens(estimate.depth)):
+        estimate = _with_given_lens(estimate, given, clip)
+    if searches and (moving is None or given is not None):
+        moving, mask, steady, about_camera = _looked_at(clip, estimate, given, settings, mask, again, device, progress)
     if moving is not None and moving.found:
         estimate = _with_found_lens(estimate, moving)
     before = estimate.depth
@@ -274,23 +272,35 @@ def _with_others(
     return replace(shot, plate=plate, earlier=taken, notes=tuple(notes))
 
 
-def _looked_for(
+def _looked_at(
     clip: Clip,
     estimate: Estimate,
+    given: pose_files.SourceCamera | None,
     settings: SourceSettings,
     mask: NDArray[np.bool_] | None,
     again: bool,
     device: str,
     progress: Progress,
 ) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, Steadying, tuple[str, ...]]:
-    """The camera found from the frames, None if it is still; moving things; what steadies the depth, see
-    `ex4d.source_camera.steadying`; and sentences for the user only."""
-    depth, wish = estimate.depth, _wish(estimate.depth, settings, mask, device)
-    key = kept.key(clip.frames, depth.depth, wish)
-    found = kept.kept(key, partial(find, clip.frames, depth.depth, wish, progress), again)
+    """The camera found from the frames, None if it is still, or the one `given`, with points if it has none; moving
+    things; what steadies the depth, see `ex4d.source_camera.steadying`; and sentences for the user only."""
+    depth, frames = estimate.depth, clip.frames
+    wish = _wish(depth, settings, mask, device)
+    if given is not None:
+        if _other_lens(given, depth, clip):
+            return given, mask, UNCHANGED, (NOT_COMPARED,)
+        wish, poses = replace(wish, method=GIVEN), given.camera_to_world
+        key, make = kept.key(frames, depth.depth, wish, poses), partial(compared, frames, depth.depth, poses)
+    else:
+        key, make = kept.key(frames, depth.depth, wish), partial(find, frames, depth.depth)
+    found = kept.kept(key, partial(make, wish, progress), again)
     if found.camera_to_world is None:
         return None, found.moving, found.steady, found.choice_notes
     points = np.zeros((0, 3)) if found.points is None else found.points
+    if given is not None:
+        keeps_its_own = len(given.points) or not len(points) or depth.is_guess
+        camera = given if keeps_its_own else replace(given, points=points, followed=True)
+        return camera, found.moving, found.steady, found.choice_notes
     lens_note = (found.lens_note,) if found.lens_note else ()
     camera = pose_files.SourceCamera(
         found.camera_to_world,
@@ -300,29 +310,6 @@ def _looked_for(
         found=True,
         steady=found.steady,
     )
-    return camera, found.moving, found.steady, found.choice_notes
-
-
-def _compared(
-    camera: pose_files.SourceCamera,
-    clip: Clip,
-    estimate: Estimate,
-    settings: SourceSettings,
-    mask: NDArray[np.bool_] | None,
-    again: bool,
-    device: str,
-    progress: Progress,
-) -> tuple[pose_files.SourceCamera, NDArray[np.bool_] | None, Steadying, tuple[str, ...]]:
-    """Compare a camera from a file with the clip; returns it with points if the file has none, and the rest as
-    `_looked_for`."""
-    depth, poses = estimate.depth, camera.camera_to_world
-    if _other_lens(camera, depth, clip):
-        return camera, mask, UNCHANGED, (NOT_COMPARED,)
-    wish = replace(_wish(depth, settings, mask, device), method=GIVEN)
-    key = kept.key(clip.frames, depth.depth, wish, poses)
-    found = kept.kept(key, partial(compared, clip.frames, depth.depth, poses, wish, progress), again)
-    if not len(camera.points) and found.points is not None and not depth.is_guess:
-        camera = replace(camera, points=found.points, followed=True)
     return camera, found.moving, found.steady, found.choice_notes
 
 
