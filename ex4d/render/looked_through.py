@@ -17,7 +17,7 @@ line may cross a place that was occupied in those frames.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -41,6 +41,14 @@ place behind an actor who does not move would fill none of it; figures are in do
 GONE, GONE_TIMES = 0.03, 5.0
 """Something that a frame saw is gone if another frame looked through it and beyond, by this fraction of the distance or
 by this multiple of the median difference between the two frames' depths, whichever is larger."""
+
+STANDS, STANDS_TIMES, MOST_STANDS = 0.005, 3.0, 0.06
+"""Something that a frame saw stands still if another frame saw something still there, within this fraction of the
+distance or this multiple of the median difference between the two frames' depths, whichever is larger, but at most
+within the third."""
+
+STANDS_EVERY = 8
+"""The usual difference is that of every n-th pixel in each direction."""
 
 BEYOND = 16
 """A moving thing that is cut off by the border of the picture goes on outside, by 1 / `BEYOND` of the longer side."""
@@ -81,6 +89,12 @@ class Looks:
         """The same in the axes of a camera (4,4) that shows frame `t`."""
         soon = np.array([n == ANY_TIME or 0 < abs(n - t) <= SOON for n in self.numbers], np.bool_)
         return Sight(self.seen, self.around, self.deep, self.to_pixels @ camera_to_world, soon)
+
+    def at_rest(self, moving: Sequence[NDArray[np.bool_]]) -> "Looks":
+        """The same frames, but only what does not move in them; NaN where (H,W) something does."""
+        size = self.seen.shape[:0:-1]
+        moves = [cv2.resize(one.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0 for one in moving]
+        return replace(self, seen=np.where(np.stack(moves), np.float32(np.nan), self.seen))
 
     def and_those_of(self, others: "Looks") -> "Looks":
         """These frames and others, with the others' grids resized to ours."""
@@ -204,6 +218,46 @@ def is_gone(mesh: DWMesh, t: int, looks: Looks) -> NDArray[np.bool_]:
             gone |= farther > max(GONE, GONE_TIMES * float(np.nanmedian(np.abs(farther))))
     small = gone.reshape(mesh.height, mesh.width).astype(np.uint8)
     return cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+
+
+def things(
+    moving: NDArray[np.bool_],
+    depth: NDArray[np.float32],
+    intrinsics: NDArray[np.float64],
+    source_to_world: NDArray[np.float64],
+    at_rest: Looks,
+) -> NDArray[np.bool_]:
+    """What moves (H,W), without what only looks as if it did, such as the ground under a moving shadow.
+
+    Args:
+        moving: (H,W) what changes in the picture.
+        depth: (H,W) of a mesh.
+        intrinsics: (3,3) its lens.
+        source_to_world: (4,4) its pose.
+        at_rest: how far other frames saw, from `Looks.at_rest`.
+    """
+    height, width = depth.shape
+    rows, columns = np.nonzero(moving)
+    few = (slice(None, None, STANDS_EVERY),) * 2
+    still_rows, still_columns = np.nonzero(~moving[few])
+    still, count = (still_rows * STANDS_EVERY, still_columns * STANDS_EVERY), len(rows)
+    there = [np.concatenate(both) for both in zip((rows, columns), still, strict=True)]
+    # The border of a mesh is at the shell.
+    row, column = there[0].clip(1, height - 2), there[1].clip(1, width - 2)
+    rays = np.stack([column + 0.5, row + 0.5, np.ones(len(row))])
+    points = np.linalg.inv(intrinsics) @ rays * depth[row, column]
+    places, rests = source_to_world[:3, :3] @ points + source_to_world[:3, 3:], np.zeros(count, np.bool_)
+    for matrix, seen in zip(at_rest.to_pixels, at_rest.seen, strict=True):
+        limit, z = _looked_up(matrix, places, 1.0, seen)
+        with np.errstate(invalid="ignore"):
+            off = np.abs(np.log(limit / z))
+        usual = off[count:][np.isfinite(off[count:])]
+        if len(usual):
+            most = np.clip(STANDS_TIMES * float(np.median(usual)), STANDS, MOST_STANDS)
+            rests |= off[:count] < most
+    left = np.zeros(moving.shape, np.uint8)
+    left[rows[~rests], columns[~rests]] = 1
+    return cv2.morphologyEx(left, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
 
 
 def crosses_unseen(

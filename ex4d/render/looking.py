@@ -132,6 +132,7 @@ class Looker:
         self._extents: OrderedDict[tuple, movers.Extent | None] = OrderedDict()
         self._frame: tuple[tuple, filling.Frame | None] = ((), None)
         self._latest_looks: tuple[tuple, looked_through.Looks] | None = None
+        self._latest_at_rest: tuple[tuple, looked_through.Looks] | None = None
         self._black: dict[int, NDArray[np.uint8]] = {}
 
     def look(self, key: str, path: Path, view: View) -> NDArray[np.uint8]:
@@ -240,6 +241,14 @@ class Looker:
             self._latest_looks = wanted, looks
         return self._latest_looks[1]
 
+    def _at_rest(self, key: str, others: Others, known: _Neighbours) -> looked_through.Looks:
+        """The same of what stands still in them."""
+        wanted = (key, others.key, others.source_to_world.tobytes())
+        if self._latest_at_rest is None or self._latest_at_rest[0] != wanted:
+            at_rest = self._looks(key, others, known).at_rest([known.moving.of(t) for t in known.frames])
+            self._latest_at_rest = wanted, at_rest
+        return self._latest_at_rest[1]
+
     def _against(
         self, key: str, path: Path, view: View, others: Others, mesh: DWMesh, known: _Neighbours
     ) -> filling.Frame:
@@ -247,7 +256,8 @@ class Looker:
         wanted = (key, others.key, view.frame, view.source_to_world.tobytes(), others.nearby_to_world.tobytes())
         if self._frame[0] != wanted:
             occupied = self._occupied(key, path, view, others, known)
-            self._frame = wanted, filling.Frame.of(mesh, 0, known.moving.of(view.frame), occupied)
+            things = self._things(key, mesh, view, others, known)
+            self._frame = wanted, filling.Frame.of(mesh, 0, things, occupied)
         assert self._frame[1] is not None
         return self._frame[1]
 
@@ -259,23 +269,35 @@ class Looker:
                 f"Live Coverage got the camera of {len(others.nearby_to_world)} frames nearby, but the shot has"
                 f" {len(frames)}: press Open Again."
             )
-        extents = [self._extent(key, path, replace(view, frame=t), others.key, known.moving) for t in frames]
+        views = [
+            replace(view, frame=t, source_to_world=pose) for t, pose in zip(frames, others.nearby_to_world, strict=True)
+        ]
+        extents = [self._extent(key, path, one, others, known) for one in views]
         there = [(one, pose) for one, pose in zip(extents, others.nearby_to_world, strict=True) if one is not None]
         return movers.occupied([one for one, _pose in there], np.array([pose for _one, pose in there]))
 
-    def _extent(self, key: str, path: Path, view: View, of_moving: str, moving: Moving) -> movers.Extent | None:
+    def _extent(self, key: str, path: Path, view: View, others: Others, known: _Neighbours) -> movers.Extent | None:
         """The space that moving things occupy in one frame; None if nothing moves there."""
-        wanted = (key, of_moving, view.frame)
+        poses = view.source_to_world.tobytes(), others.source_to_world.tobytes()
+        wanted = (key, others.key, view.frame, hash(poses))
         if wanted not in self._extents:
-            there, found = moving.of(view.frame), None
+            mesh = self._mesh(key, path, view)
+            there, found = self._things(key, mesh, view, others, known), None
             if there.any():
-                mesh = self._mesh(key, path, view)
                 found = movers.coarse(movers.extent(there, mesh.depth[0], mesh.intrinsics[0]))
             self._extents[wanted] = found
             while len(self._extents) > KEPT_EXTENTS:
                 self._extents.popitem(last=False)
         self._extents.move_to_end(wanted)
         return self._extents[wanted]
+
+    def _things(self, key: str, mesh: DWMesh, view: View, others: Others, known: _Neighbours) -> NDArray[np.bool_]:
+        """What moves (H,W) in the frame of a view, without shadows, given the frame's mesh."""
+        moving = known.moving.of(view.frame)
+        if not moving.any():
+            return moving
+        at_rest = self._at_rest(key, others, known)
+        return looked_through.things(moving, mesh.depth[0], mesh.intrinsics[0], view.source_to_world, at_rest)
 
     def _mesh(self, key: str, path: Path, view: View) -> DWMesh:
         """The mesh of one frame, with its source camera at the origin."""

@@ -75,13 +75,14 @@ class World:
         for t in self._donors:
             left_out[t] = movers.widened(self._moving[t])
         mesh = scene.mesh
-        self._extents = {
-            t: movers.coarse(movers.extent(moving, mesh.depth[t], mesh.intrinsics[t]))
-            for t, moving in enumerate(self._moving)
-            if moving.any() and scene.persistence == "fill"
-        }
         self._still = replace(scene, mesh=replace(mesh, left_out=left_out, see_through=scene.persistence == "fill"))
         self._looks = looks_of(mesh, self._donors, self._donors)
+        self._at_rest = self._looks.at_rest([self._moving[t] for t in self._donors])
+        self._extents = {
+            t: movers.coarse(movers.extent(moving, mesh.depth[t], mesh.intrinsics[t]))
+            for t, moving in ((t, self._things(t)) for t in range(len(mesh)) if scene.persistence == "fill")
+            if moving.any()
+        }
         self._plate = None
         if scene.plate is not None:
             count = len(scene.plate.mesh)
@@ -150,7 +151,7 @@ class World:
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
         frame = None
         if self._scene.persistence != "all":
-            frame = filling.Frame.of(self._scene.mesh, t, self._moving[t], self._occupied_near(t))
+            frame = filling.Frame.of(self._scene.mesh, t, self._things(t), self._occupied_near(t))
         sure = filling.eroded(own.mask)
         lent = self._lent(t, camera, own, sure, others, frame, self._looks, colour)
         if lent is not None:
@@ -159,6 +160,14 @@ class World:
         if kept is not None:
             earlier = self._lent(t, camera, own, mask > 0, kept, frame, self._imagined, colour)
         return View(colour, mask, borrowed=borrowed, lent=lent, earlier=earlier)
+
+    def _things(self, t: int) -> NDArray[np.bool_]:
+        """What moves (H,W) in frame `t`, without shadows."""
+        moving, mesh = self._moving[t], self._scene.mesh
+        if not moving.any():
+            return moving
+        lens, pose = mesh.intrinsics[t], mesh.source_to_world[t]
+        return looked_through.things(moving, mesh.depth[t], lens, pose, self._at_rest)
 
     def _occupied_near(self, t: int) -> movers.Occupied:
         """The space that moving things occupy shortly before and after frame `t`, in the axes of the world."""

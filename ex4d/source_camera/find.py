@@ -13,8 +13,8 @@ from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask
 from ex4d.source_camera.pictures import pictures_of
 from ex4d.source_camera.search import Search
-from ex4d.source_camera.steadying import steadying_still
 from ex4d.source_camera.still import stillness
+from ex4d.source_camera.still_depth import steadying_still
 from ex4d.source_camera.tracks import TOO_LITTLE_TEXTURE, cuts_in, follow, is_noise, said_of, too_little
 
 

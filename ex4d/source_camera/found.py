@@ -61,10 +61,13 @@ class Steadying:
             depth. None if the depth hardly pumps.
         field: (T,Y,X) float64: then, depth is multiplied by the exponentials of these, see `scale_field`. None if the
             depth is hardly bent, or the points cannot tell.
+        still: (H,W) float32: then, pixels that are about as far away as what stands still there get exactly its
+            distance, for a camera that stands still; NaN where nothing stands still. Only with a field.
     """
 
     frames: NDArray[np.float64] | None = None
     field: NDArray[np.float64] | None = None
+    still: NDArray[np.float32] | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to change."""
@@ -78,7 +81,9 @@ _MOST_PLACES, _MOST_FIELD = 64, 2.0
 """Maximum number of rows and columns of a field that is read, and its largest absolute value."""
 
 
-def checked(frames: NDArray | None, field: NDArray | None, count: int | None = None) -> Steadying:
+def checked(
+    frames: NDArray | None, field: NDArray | None, count: int | None = None, still: NDArray | None = None
+) -> Steadying:
     """The `Steadying` of `count` frames, or of any number, from the arrays of a file.
 
     Raises:
@@ -95,7 +100,10 @@ def checked(frames: NDArray | None, field: NDArray | None, count: int | None = N
         field.ndim != 3 or max(field.shape[1:]) > _MOST_PLACES or np.abs(field).max() > _MOST_FIELD
     ):
         raise ValueError("not a field")
-    return Steadying(*(None if part is None else np.asarray(part, np.float64) for part in (frames, field)))
+    if still is not None and (field is None or still.dtype != np.float32 or still.ndim != 2 or (still <= 0).any()):
+        raise ValueError("not distances of what stands still")
+    frames, field = (None if part is None else np.asarray(part, np.float64) for part in (frames, field))
+    return Steadying(frames, field, still)
 
 
 @dataclass(frozen=True)

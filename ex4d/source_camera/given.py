@@ -13,14 +13,15 @@ from ex4d.geometry.intrinsics import field_of_view_of
 from ex4d.progress import Progress, silent
 from ex4d.source_camera import estimators, from_depth, gates, selection
 from ex4d.source_camera.candidate import Candidate, depth_scale
+from ex4d.source_camera.depth_and_movers import improved
 from ex4d.source_camera.estimators import Task
 from ex4d.source_camera.found import GIVEN, UNCHANGED, Found, Wish
 from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask, tolerance
-from ex4d.source_camera.moving_again import moving_again
 from ex4d.source_camera.pictures import pictures_of
-from ex4d.source_camera.steadying import steadying, steadying_still
+from ex4d.source_camera.steadying import steadying
 from ex4d.source_camera.still import stillness
+from ex4d.source_camera.still_depth import steadying_still
 from ex4d.source_camera.tracks import TOO_LITTLE_TEXTURE, cuts_in, follow, is_noise, said_of, too_little
 
 FEWEST = 50
@@ -110,8 +111,18 @@ def compared(
             task = task.with_tracks(selection.agreeing(task, candidate), depth)
             candidate = _candidate(task, camera_to_world)
         steady = steadying(candidate, task.tracks, task.depth, task.sure, pictures.size)
-    if steady.field is not None and wish.moving is None:
-        moving = moving_again(frames, depth, wish.intrinsics, steady, task, candidate, progress)
+    if candidate.moves and not wish.depth_is_guess:
+        moving, steady = improved(
+            frames,
+            depth,
+            wish.intrinsics,
+            moving,
+            steady,
+            task,
+            candidate,
+            progress,
+            moving_is_given=wish.moving is not None,
+        )
     points = selection.static_points(candidate, task.tracks)
     part = f"{candidate.fitting(task.long):.0%} of the points that stand still"
     said = f"The camera given fits the clip: {part} are within 2 px of where it puts them."

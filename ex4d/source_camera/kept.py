@@ -16,14 +16,14 @@ from ex4d.source_camera.found import AUTO, DA3, Found, Wish, checked
 from ex4d.storage import user_cache
 from ex4d.storage.npz import open_arrays, write_arrays
 
-VERSION = 8
+VERSION = 9
 """Increase it when the same clip would give another camera."""
 
 MOST = 500
 """Maximum number of cameras in the cache; the least recently used goes first."""
 
 _OPTIONAL = ("camera_to_world", "points", "lens", "moving")
-_STEADY = ("frames", "field")
+_STEADY = ("frames", "field", "still")
 
 
 def key(
@@ -109,7 +109,7 @@ def _load(path: Path) -> Found:
         if "moving" in found:
             shape = tuple(int(side) for side in arrays.read("moving_shape"))
             found["moving"] = np.unpackbits(found["moving"], count=int(np.prod(shape))).reshape(shape) > 0
-        frames, field = (
+        frames, field, still = (
             arrays.read(f"steady_{name}") if f"steady_{name}" in arrays.headers else None for name in _STEADY
         )
         notes, choice_notes = (tuple(str(n) for n in arrays.read(k).ravel()) for k in ("notes", "choice_notes"))
@@ -118,6 +118,6 @@ def _load(path: Path) -> Found:
             lens_note=str(arrays.read("lens_note")),
             notes=notes,
             choice_notes=choice_notes,
-            steady=checked(frames, field, len(found["moving"]) if "moving" in found else None),
+            steady=checked(frames, field, len(found["moving"]) if "moving" in found else None, still),
             **found,
         )

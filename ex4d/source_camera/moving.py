@@ -6,7 +6,6 @@ frames, and `spreading` decides about all the others.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ex4d.media.flow import Flow, followed
 from ex4d.progress import FINDING_MOVES, Progress, silent
 from ex4d.source_camera.spreading import spread
+from ex4d.source_camera.views import Pixels, View, nearest_at, projected, value_at
 
 SIDE = 384
 """Longer side in pixels of the pictures in which flow is computed."""
@@ -61,8 +61,6 @@ GROW_PX = 2
 FRAMES = 3
 """The mask is the median over this many frames."""
 
-_Pixels = NDArray[np.float32]
-
 
 def moving_mask(
     frames: NDArray[np.uint8],
@@ -95,7 +93,7 @@ def moving_mask(
     grey = [small_grey(frame, size) for frame in frames]
     soft = [cv2.GaussianBlur(one, (0, 0), 1.0).astype(np.float32) for one in grey]
     views = [
-        _View(cv2.resize(one, size, interpolation=cv2.INTER_NEAREST) * np.float32(factor), pose, ratio @ k)
+        View(cv2.resize(one, size, interpolation=cv2.INTER_NEAREST) * np.float32(factor), pose, ratio @ k)
         for one, factor, pose, k in zip(depth, scale, camera_to_world, intrinsics, strict=True)
     ]
     steps = _Steps(grey)
@@ -110,7 +108,9 @@ def moving_mask(
             if not len(sure):
                 continue
             limit = max(LEAST_PX, TIMES * float(np.median(sure)))
-            by_camera, by_flow = (cv2.blur(np.abs(soft[t] - _at(soft[other], where)), (3, 3)) for where in (alone, at))
+            by_camera, by_flow = (
+                cv2.blur(np.abs(soft[t] - value_at(soft[other], where)), (3, 3)) for where in (alone, at)
+            )
             moves += seen & ~hidden & (off > limit) & (by_camera - by_flow > WORSE)
             stands += (seen & (off < STANDS_AT * limit)) * texture * np.maximum(np.exp(-loose / LOOSE_PX), LOOSEST)
         moving[t] = spread(moves, STANDS * stands, colour[t], views[t].depth)
@@ -140,15 +140,6 @@ def _small(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
     return np.asarray(cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-@dataclass(frozen=True)
-class _View:
-    """A frame's depth (h,w), its pose (4,4), and its lens (3,3)."""
-
-    depth: _Pixels
-    pose: NDArray[np.float64]
-    lens: NDArray[np.float64]
-
-
 class _Steps:
     """Flow between frames that are `APART`, chained over several steps; what is no longer needed is forgotten.
 
@@ -160,7 +151,7 @@ class _Steps:
         self._grey, self._apart = grey, max(1, min(APART, len(grey) - 1))
         self._flow, self._known = Flow(), dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.uint8]]]()
 
-    def chains(self, t: int) -> Iterator[tuple[int, tuple[_Pixels, _Pixels], NDArray[np.bool_]]]:
+    def chains(self, t: int) -> Iterator[tuple[int, tuple[Pixels, Pixels], NDArray[np.bool_]]]:
         """Other frames, where (x, y) each pixel of frame `t` is in them by flow, and whether it was followed there.
 
         Ask for the frames in order.
@@ -176,7 +167,7 @@ class _Steps:
                     break
                 flow, good = self._step(here, there)
                 if number > 1:
-                    flow, good = _at(flow, at), _nearest_at(good, at)
+                    flow, good = value_at(flow, at), nearest_at(good, at)
                 at = at[0] + flow[..., 0], at[1] + flow[..., 1]
                 inside = (at[0] >= 0) & (at[0] <= width - 1) & (at[1] >= 0) & (at[1] <= height - 1)
                 seen = seen & (good > 0) & inside
@@ -194,27 +185,27 @@ class _Steps:
 
 
 def _course(
-    here: _View, there: _View, at: tuple[_Pixels, _Pixels], off: np.float32
-) -> tuple[tuple[_Pixels, _Pixels], _Pixels, NDArray[np.bool_]]:
+    here: View, there: View, at: tuple[Pixels, Pixels], off: np.float32
+) -> tuple[tuple[Pixels, Pixels], Pixels, NDArray[np.bool_]]:
     """The positions nearest to `at` among those that the camera's motion alone can cause.
 
     These form a line segment between the positions for the nearest and the farthest distance that the pixel may have,
     if the depth may be wrong by the factor `off`; also returns its length in pixels, and where the pixel would be
     hidden.
     """
-    near_x, near_y, _ = _projected(here, there, _around(here.depth, nearest=True) / off)
-    far_x, far_y, _ = _projected(here, there, _around(here.depth, nearest=False) * off)
+    near_x, near_y, _ = projected(here, there, _around(here.depth, nearest=True) / off)
+    far_x, far_y, _ = projected(here, there, _around(here.depth, nearest=False) * off)
     way_x, way_y = far_x - near_x, far_y - near_y
     squared = way_x * way_x + way_y * way_y
     share = ((at[0] - near_x) * way_x + (at[1] - near_y) * way_y) / np.maximum(squared, np.float32(1e-9))
     share = np.clip(share, 0, 1)
     alone = near_x + share * way_x, near_y + share * way_y
-    z = _projected(here, there, here.depth)[2]
-    hidden = _nearest_at(_around(there.depth, nearest=True), alone) * HIDDEN <= z
+    z = projected(here, there, here.depth)[2]
+    hidden = nearest_at(_around(there.depth, nearest=True), alone) * HIDDEN <= z
     return alone, np.sqrt(squared), hidden
 
 
-def _around(depth: _Pixels, *, nearest: bool) -> _Pixels:
+def _around(depth: Pixels, *, nearest: bool) -> Pixels:
     """The nearest or the farthest depth within `REACH_PX` of each pixel."""
     import cv2
 
@@ -222,34 +213,7 @@ def _around(depth: _Pixels, *, nearest: bool) -> _Pixels:
     return np.asarray(cv2.erode(depth, reach) if nearest else cv2.dilate(depth, reach), np.float32)
 
 
-def _projected(here: _View, there: _View, depth: _Pixels) -> tuple[_Pixels, _Pixels, _Pixels]:
-    """Where (x, y) static pixels at this depth are in another view, centres at integers, and their depth there."""
-    height, width = depth.shape
-    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    relative = np.linalg.inv(there.pose) @ here.pose
-    to_centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    turn = (there.lens @ relative[:3, :3] @ np.linalg.inv(here.lens) @ to_centre).astype(np.float32)
-    shift = (there.lens @ relative[:3, 3]).astype(np.float32)
-    a, b, z = ((row[0] * x + (row[1] * y + row[2])) * depth + s for row, s in zip(turn, shift, strict=True))
-    z = np.maximum(z, np.float32(1e-6))
-    half = np.float32(0.5)
-    return np.clip(a / z - half, -1e4, 1e4), np.clip(b / z - half, -1e4, 1e4), z
-
-
-def _at(picture: NDArray, at: tuple[_Pixels, _Pixels]) -> _Pixels:
-    """A picture's values at positions, with pixel centres at integers."""
-    import cv2
-
-    return np.asarray(cv2.remap(picture, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
-
-
-def _nearest_at(picture: NDArray, at: tuple[_Pixels, _Pixels]) -> NDArray:
-    import cv2
-
-    return np.asarray(cv2.remap(picture, *at, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE))
-
-
-def _gradient(picture: _Pixels) -> _Pixels:
+def _gradient(picture: Pixels) -> Pixels:
     """Length of the gradient in levels per pixel, averaged over 3x3 pixels."""
     import cv2
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.source_camera.candidate import Candidate
+from ex4d.source_camera.spreading import swept, with_links
 from ex4d.source_camera.tracks import Tracks
 
 ROWS, COLUMNS, EVERY = 5, 8, 6
@@ -50,6 +51,12 @@ MOST_CHANGE = 1.0
 
 ROUNDS = 6
 """Of reweighting."""
+
+PLACES = 64
+"""Grid points along the longer side of the picture. 128 are not better."""
+
+SWEEPS = (60, 60, 60, 60)
+"""Number of Jacobi sweeps, for the grid itself and each time for one half as large."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,53 @@ def upsampled(field: NDArray[np.float64], width: int, height: int) -> NDArray[np
     down = _between((np.arange(height) + 0.5) / height, rows)
     across = _between((np.arange(width) + 0.5) / width, columns)
     return np.asarray(down @ field @ across.T, np.float32)
+
+
+def places(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of a field with `PLACES`."""
+    part = PLACES / max(height, width)
+    return max(2, round(height * part)), max(2, round(width * part))
+
+
+def settled(
+    field: NDArray[np.float64], slopes: NDArray[np.float32], rests: NDArray[np.float32], link: float
+) -> NDArray[np.float64]:
+    """A smooth field (Y,X) after a Gauss-Newton step from another, approximately, from coarse to fine.
+
+    Args:
+        field: (Y,X), logarithms.
+        slopes: (h,w) sums of `weight * slope**2` over the evidence of each pixel.
+        rests: (h,w) sums of `weight * slope * rest`, with what the pixel's logarithm should change by at slope 1.
+        link: weight of the squared difference of neighbours on the grid.
+    """
+    import cv2
+
+    rows, columns = field.shape
+    strength = pooled(slopes, rows, columns)
+    own = pooled(rests, rows, columns) + strength * field.astype(np.float32)
+    score = np.zeros((1, 1), np.float32)
+    for level in reversed(range(len(SWEEPS))):
+        size, area = (max(1, columns >> level), max(1, rows >> level)), np.float32(4**level)
+        here, weight = (
+            np.asarray(cv2.resize(one, size, interpolation=cv2.INTER_AREA) * area) for one in (own, strength)
+        )
+        across, down = (np.full((size[1] - y, size[0] - x), link, np.float32) for x, y in ((1, 0), (0, 1)))
+        start = np.asarray(cv2.resize(score, size, interpolation=cv2.INTER_LINEAR), np.float32)
+        score = swept(start, here, with_links(weight + area, across, down), across, down, SWEEPS[level])
+    return score.astype(np.float64)
+
+
+def pooled(values: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """Values of pixels (H,W) summed at the grid points (rows,columns) from which `upsampled` takes what they get."""
+    down, across = (_between((np.arange(n) + 0.5) / n, k) for n, k in zip(values.shape, (rows, columns), strict=True))
+    return np.asarray(down.T.astype(np.float32) @ values @ across.astype(np.float32), np.float32)
+
+
+def resampled(field: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.float64]:
+    """The field of one frame (Y,X) on another grid (rows,columns)."""
+    down = _between(np.linspace(0, 1, rows), field.shape[0])
+    across = _between(np.linspace(0, 1, columns), field.shape[1])
+    return np.asarray(down @ field @ across.T, np.float64)
 
 
 def _between(place: NDArray[np.float64], count: int) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from ex4d.geometry import intrinsics
 from ex4d.progress import Progress
 from ex4d.source_camera import da3, estimators, gates, selection, shutter, solver
 from ex4d.source_camera.candidate import Candidate, depth_scale
+from ex4d.source_camera.depth_and_movers import improved
 from ex4d.source_camera.distortion import at_corner
 from ex4d.source_camera.estimators import Task
 from ex4d.source_camera.found import (
@@ -36,7 +37,6 @@ from ex4d.source_camera.gates import Figures
 from ex4d.source_camera.judge import Judge
 from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask, tolerance
-from ex4d.source_camera.moving_again import moving_again
 from ex4d.source_camera.refinement import refined
 from ex4d.source_camera.steadying import steadying
 from ex4d.source_camera.tracks import Tracks, follow
@@ -246,9 +246,18 @@ class Search:
             return Found(STILL, moving=moving)
         points = selection.static_points(candidate, self.task.tracks)
         steady = self._steadying(candidate)
-        if steady.field is not None and self.wish.moving is None:
-            now = self.working(candidate)
-            moving = moving_again(self.frames, self.depth, now, steady, self.task, candidate, self.progress)
+        if candidate.moves and not self.wish.depth_is_guess:
+            moving, steady = improved(
+                self.frames,
+                self.depth,
+                self.working(candidate),
+                moving,
+                steady,
+                self.task,
+                candidate,
+                self.progress,
+                moving_is_given=self.wish.moving is not None,
+            )
         return Found(name, candidate.camera_to_world, points, lens, moving, steady, lens_note, tuple(notes))
 
     def _steadying(self, candidate: Candidate) -> Steadying:

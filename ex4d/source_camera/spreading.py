@@ -37,20 +37,41 @@ def spread(
         look = cv2.resize(colour, size, interpolation=cv2.INTER_AREA).astype(np.float32)
         here = np.asarray(cv2.resize(far, size, interpolation=cv2.INTER_NEAREST), np.float32)
         across, down = (_links(look, here, axis) for axis in (1, 0))
-        weight = more + less + PRIOR * area
-        weight[:, 1:] += across
-        weight[:, :-1] += across
-        weight[1:] += down
-        weight[:-1] += down
+        weight = with_links(more + less + PRIOR * area, across, down)
         score = np.asarray(cv2.resize(score, size, interpolation=cv2.INTER_LINEAR), np.float32)
-        for _ in range(ROUNDS[level]):
-            total = more.copy()
-            total[:, :-1] += across * score[:, 1:]
-            total[:, 1:] += across * score[:, :-1]
-            total[:-1] += down * score[1:]
-            total[1:] += down * score[:-1]
-            score = total / weight
+        score = swept(score, more, weight, across, down, ROUNDS[level])
     return np.asarray(score > 0.5)
+
+
+def with_links(
+    weight: NDArray[np.float32], across: NDArray[np.float32], down: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Weights (h,w) of the pixels' own evidence plus those of the links (h,w-1) and (h-1,w) to their neighbours."""
+    weight = weight.copy()
+    weight[:, 1:] += across
+    weight[:, :-1] += across
+    weight[1:] += down
+    weight[:-1] += down
+    return weight
+
+
+def swept(
+    score: NDArray[np.float32],
+    own: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    across: NDArray[np.float32],
+    down: NDArray[np.float32],
+    sweeps: int,
+) -> NDArray[np.float32]:
+    """Scores (h,w) after some Jacobi sweeps, given the pixels' own weighted evidence and `weight` of `with_links`."""
+    for _ in range(sweeps):
+        total = own.copy()
+        total[:, :-1] += across * score[:, 1:]
+        total[:, 1:] += across * score[:, :-1]
+        total[:-1] += down * score[1:]
+        total[1:] += down * score[:-1]
+        score = total / weight
+    return score
 
 
 def _links(look: NDArray[np.float32], far: NDArray[np.float32], axis: int) -> NDArray[np.float32]:

@@ -31,9 +31,6 @@ otherwise only a scale."""
 PUMPS = 0.005
 """Depth that pumps by less is left unchanged. Measured: 0.0005 at most with true depth."""
 
-PIXELS_ACROSS = 64
-"""With a camera that stands still, this many pixels along the longer side of the picture are points."""
-
 MOST_NEARNESS = 4.0
 """With a camera that does not change position, points count by their disparity, up to this many times the median."""
 
@@ -48,6 +45,9 @@ ROUNDS = 30
 
 PUMPED, BENT = "The depth's scale pumped by", "The depth was bent or drifted by"
 """The beginnings of the notes about what was wrong."""
+
+STILL = 1.15
+"""Before a still camera, a pixel shows what stands still if its distance differs by less than this factor."""
 
 FARTHEST_OFF = 2.0
 """Maximum factor by which the shift changes a distance, because it says little about anything beyond all points."""
@@ -77,28 +77,12 @@ def steadying(
     good = candidate.tells_depth(tracks) if candidate.moves else (s.residual < FITS_PX) & (s.z > 0)
     good &= sure
     seen = Sightings(tracks.frame[good], tracks.track[good], 1 / at[good], 1 / s.z[good])
-    frames = _fitted(seen, len(candidate.camera_to_world), shifts=candidate.moves)
+    frames = fitted_frames(seen, len(candidate.camera_to_world), shifts=candidate.moves)
     if not candidate.moves:
         return Steadying(frames)
     if frames is not None:
         at = _distance(at, *frames[tracks.frame].T)
     return Steadying(frames, field_of(candidate, tracks, at, sure, size))
-
-
-def steadying_still(depth: NDArray[np.float32], moving: NDArray[np.bool_]) -> Steadying:
-    """The same for a camera that stands still, whose points are pixels.
-
-    Args:
-        depth: (T,H,W) float32.
-        moving: (T,H,W) what moves.
-    """
-    apart = max(1, round(max(depth.shape[1:]) / PIXELS_ACROSS))
-    near = depth[:, ::apart, ::apart]
-    static = ~moving[:, ::apart, ::apart]
-    frame, row, column = np.nonzero(static)
-    disparity = 1 / near[static].astype(np.float64)
-    seen = Sightings(frame, row * near.shape[2] + column, disparity, np.ones_like(disparity))
-    return Steadying(_fitted(seen, len(depth), shifts=False))
 
 
 @dataclass(frozen=True)
@@ -121,7 +105,7 @@ class Sightings:
         return Sightings(self.frame[keep], self.point[keep], self.theirs[keep], self.own[keep])
 
 
-def _fitted(seen: Sightings, count: int, shifts: bool) -> NDArray[np.float64] | None:
+def fitted_frames(seen: Sightings, count: int, *, shifts: bool) -> NDArray[np.float64] | None:
     """`Steadying.frames` for `count` frames; `shifts` tells whether the disparities may need a shift."""
     enough = np.bincount(seen.frame, minlength=count) >= FEWEST_POINTS
     if enough.sum() < 2:
@@ -199,10 +183,30 @@ def steadied(depth: DepthVideo, steady: Steadying, already: range = range(0)) ->
         _, height, width = made.shape
         for t in new:
             made[t] *= np.exp(upsampled(field[t], width, height))
+            if steady.still is not None:
+                made[t] = _stilled(made[t], steady.still)
         bent = field[new].std()
         notes = [note for note in notes if not note.startswith(BENT)]
-        said.append(f"{BENT} {bent:.0%}; it was fitted to points whose distance the camera reveals.")
+        how = "the distances that the camera's motion reveals" if steady.still is None else "one distance in all frames"
+        said.append(f"{BENT} {bent:.0%}; what stands still was fitted to {how}.")
     return replace(depth, depth=made, notes=(*notes, *said))
+
+
+def of_frame(depth: NDArray[np.float32], steady: Steadying, t: int) -> NDArray[np.float32]:
+    """The depth (H,W) of frame `t`, at any size, fitted to what stands still."""
+    if steady.frames is not None:
+        depth = _distance(depth, *steady.frames[t].astype(np.float32))
+    if steady.field is not None:
+        height, width = depth.shape
+        depth = depth * np.exp(upsampled(steady.field[t], width, height))
+    return depth if steady.still is None else _stilled(depth, steady.still)
+
+
+def _stilled(depth: NDArray[np.float32], still: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The depth (H,W) with the distances of what stands `still` (H,W), NaN if unknown, wherever it shows that."""
+    with np.errstate(invalid="ignore"):
+        shows = (depth < still * np.float32(STILL)) & (depth * np.float32(STILL) > still)
+    return np.where(shows, still, depth)
 
 
 def _distance(depth: NDArray, scale: NDArray | float, shift: NDArray | float) -> NDArray:

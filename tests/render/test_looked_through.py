@@ -8,7 +8,7 @@ import pytest
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
-from ex4d.render import engines, looked_through, movers
+from ex4d.render import engines, looked_through, movers, world
 from ex4d.render.conditioning import render
 from ex4d.render.scene import Plate, Scene
 
@@ -302,3 +302,51 @@ def test_without_numba_the_same_lines_are_followed(monkeypatch):
     monkeypatch.setattr(looked_through, "missing", lambda name: "not here")
     assert np.array_equal(looked_through.crosses_unseen(rays, ends, 0.3, own, sight), compiled)
     assert 0.1 < compiled.mean() < 0.9
+
+
+def things(scene, moving, t=0):
+    """What moves in frame `t` of a shot, without what only looks as if it did, given the mask (T,64,96)."""
+    mesh, count = scene.mesh, len(scene.mesh)
+    looks = world.looks_of(mesh, range(count), range(count)).at_rest(list(moving))
+    return looked_through.things(moving[t], mesh.depth[t], mesh.intrinsics[t], mesh.source_to_world[t], looks)
+
+
+def with_walker_and_shadow(error=0.0):
+    """Someone who walks past the wall, and a mask of them that also has their shadow on the wall beside them; the depth
+    has this much noise."""
+    boxes = [(-2.0 + x, -1.0 + x, 5.0, 5.5) for x in (0.0, 1.2, 2.4, 3.2)]
+    views = [seen_from(0.0, [box])[0] for box in boxes]
+    depth = np.stack(views) * np.exp(error * np.random.default_rng(0).standard_normal((4, 64, 96))).astype(np.float32)
+    walker = np.stack(views) < 8
+    mesh = DWMesh.from_depth(DepthVideo(depth.astype(np.float32), np.tile(K, (4, 1, 1)), "made"))
+    shadow = np.zeros_like(walker)
+    for t in range(4):
+        right = int(np.flatnonzero(walker[t, 30])[-1])
+        shadow[t, 40:, right + 1 : right + 12] = True
+    path = CameraPath(np.stack([pose(ASIDE)] * 4), np.tile(K, (4, 1, 1)), 96, 64)
+    scene = Scene(mesh, np.zeros((4, 64, 96, 3), np.uint8), path, persistence="fill", moving=walker | shadow)
+    return scene, walker, shadow
+
+
+@pytest.mark.parametrize("error", [0.0, 0.01])
+def test_a_shadow_is_no_thing_that_occupies_space_and_whoever_casts_it_is(error):
+    scene, walker, shadow = with_walker_and_shadow(error)
+    for t in range(4):
+        found = things(scene, scene.moving, t)
+        assert found[walker[t]].mean() > 0.99
+        assert found[shadow[t]].mean() < 0.01
+
+
+def test_what_no_frame_has_seen_at_rest_occupies_space():
+    scene, walker, shadow = with_walker_and_shadow()
+    always = scene.moving | shadow.any(axis=0)
+    assert things(scene, always)[always[0] & ~walker.any(axis=0)].all()
+    everything = np.ones_like(always)
+    assert things(scene, everything).all()
+
+
+def test_beside_a_shadow_in_the_mask_as_much_is_filled_as_beside_one_that_is_not():
+    scene, walker, _shadow = with_walker_and_shadow()
+    with_shadow, without = (render(replace(scene, moving=m)).borrowed > 0 for m in (scene.moving, walker))
+    assert without.sum() > 100
+    assert with_shadow.sum() > 0.9 * without.sum()

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ex4d.source_camera import kept
+from ex4d.source_camera import depth_and_movers, kept
 from ex4d.source_camera.find import find
 from ex4d.source_camera.found import GIVEN, Wish
 from ex4d.source_camera.given import compared
@@ -207,10 +207,14 @@ def test_a_search_with_a_mask_of_everything_finds_nothing_and_does_not_fail(flig
     assert "too little texture" in found.choice_notes[0]
 
 
-def test_what_moves_is_found_once_more_if_depth_was_straightened(flight, wrong, in_inches, monkeypatch):
-    monkeypatch.setattr("ex4d.source_camera.given.moving_again", lambda *given: once.append(given[1]))
+def test_what_moves_is_found_once_more_if_depth_was_straightened(flight, wrong, monkeypatch):
+    true = depth_and_movers.moving_mask
+    monkeypatch.setattr(depth_and_movers, "moving_mask", lambda *given: (once.append(given[1]), true(*given))[1])
     once = []
-    look(flight, wrong, scaled(flight, 39.37))
+    made = look(flight, wrong, scaled(flight, 39.37))
     look(flight, flight.depth, scaled(flight, 39.37))
     assert len(once) == 1
-    assert once[0] is wrong.depth
+    assert error(once[0], flight) < 0.5 * error(wrong.depth, flight)
+    assert error(steadied(wrong, made.steady).depth, flight) < 0.7 * error(once[0], flight), (
+        "then the pictures refine it"
+    )

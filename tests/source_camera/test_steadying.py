@@ -6,7 +6,8 @@ from walks import COUNT, LENS, SIZE, turned, walked
 
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.source_camera.found import Steadying
-from ex4d.source_camera.steadying import steadied, steadying, steadying_still
+from ex4d.source_camera.steadying import steadied, steadying
+from ex4d.source_camera.still_depth import steadying_still
 
 NO_SHIFT = np.zeros(COUNT)
 SLOW = 1 + 0.2 * np.linspace(-1, 1, COUNT)
@@ -89,7 +90,7 @@ def test_with_a_still_camera_what_stands_still_keeps_its_distance_and_what_moves
     made = steadying_still(depth, moving).frames
     assert (made[:, 1] == 0).all()
     assert change(made, scale, 0, 6.0) < 0.004
-    assert not steadying_still(depth, np.zeros_like(moving)), "what moves would have counted"
+    assert steadying_still(depth, np.zeros_like(moving)).frames is None, "what moves would have counted"
     assert not steadying_still(depth, np.ones_like(moving)), "everything moves"
 
 
@@ -151,7 +152,10 @@ def test_bent_depth_is_straightened_with_the_shape_that_was_fitted_and_says_how_
         expected = 6 * np.exp([np.interp(x, [0, 0.5, 1], (1 - y) * BEND[0] + y * BEND[1]) for x in at_centres])
         np.testing.assert_allclose(made.depth[7, row, [0, 4, 8]], expected, rtol=1e-5)
     percent = float(np.std(BEND))
-    said = f"The depth was bent or drifted by {percent:.0%}; it was fitted to points whose distance the camera reveals."
+    said = (
+        f"The depth was bent or drifted by {percent:.0%}; what stands still was fitted to the distances that the"
+        " camera's motion reveals."
+    )
     assert made.notes == ("Before.", "The depth's scale pumped by 5.0% before.", said)
     assert (depth == 6).all()
 

@@ -1,10 +1,15 @@
-"""What moves, found once more with straightened depth: the nearer it is to the truth, the less can hide behind it."""
+"""What moves and the depth, improved in turn once a camera that moves is known.
+
+The nearer the depth is to the truth, the less can hide behind its errors, so what moves is found once more with
+straightened depth. Without what moves, the pictures refine the depth.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.progress import Progress
+from ex4d.source_camera import photometric
 from ex4d.source_camera.candidate import Candidate, depth_scale
 from ex4d.source_camera.estimators import Task
 from ex4d.source_camera.found import Steadying
@@ -12,28 +17,36 @@ from ex4d.source_camera.moving import moving_mask, tolerance
 from ex4d.source_camera.steadying import steadied
 
 
-def moving_again(
+def improved(
     frames: NDArray[np.uint8],
     depth: NDArray[np.float32],
     lens: NDArray[np.float64],
+    moving: NDArray[np.bool_],
     steady: Steadying,
     task: Task,
     candidate: Candidate,
     progress: Progress,
-) -> NDArray[np.bool_]:
-    """Where things move independently (T,h,w), as `moving_mask`.
+    *,
+    moving_is_given: bool,
+) -> tuple[NDArray[np.bool_], Steadying]:
+    """Where things move independently (T,h,w), and what steadies the depth.
 
     Args:
         frames: (T,H,W,3) uint8 RGB.
         depth: (T,H,W) float32, before it is steadied.
         lens: (T,3,3) of the candidate, in pixels of (H,W).
-        steady: with a field that straightens it.
+        moving: (T,h,w) as known so far.
+        steady: what steadies the depth, as known so far.
         task: with the candidate's points.
         candidate: a camera that moves.
         progress: called after each frame.
+        moving_is_given: whether what moves is to stay as it is.
     """
     straight = steadied(DepthVideo(depth, lens, "straight"), steady).depth
     known = task.with_tracks(task.tracks, straight)
     scale, spread = depth_scale(candidate, known.tracks, known.depth)
     poses = candidate.camera_to_world
-    return moving_mask(frames, straight, poses, lens, progress, scale, tolerance(spread))
+    if steady.field is not None and not moving_is_given:
+        moving = moving_mask(frames, straight, poses, lens, progress, scale, tolerance(spread))
+    del straight
+    return moving, photometric.refined(frames, depth, moving, poses, lens, float(np.median(scale)), steady, progress)

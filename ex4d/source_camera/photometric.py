@@ -1,0 +1,273 @@
+"""Depth refined by the pictures: what stands still must look alike in other frames, and be equally far away.
+
+Tracked points tell how far the depth is off where they are; the pictures tell it wherever there is texture. A frame's
+depth and the camera say where each pixel is in other frames. If it looks different there, the gradient of the picture
+tells how much farther or nearer it must be (direct alignment, as in Engel et al., Direct Sparse Odometry, 2016). A
+smooth field of factors is fitted to all of these, by Gauss-Newton steps. Then the depths themselves are compared, and
+frames that still disagree meet in the middle. The field is used only if frames that it was not fitted to look more
+alike with it.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.progress import Progress
+from ex4d.source_camera.found import Steadying
+from ex4d.source_camera.moving import small_grey
+from ex4d.source_camera.scale_field import places, resampled, settled, upsampled
+from ex4d.source_camera.steadying import of_frame
+from ex4d.source_camera.views import Pixels, View, nearest_at, projected, shift_by_depth, value_at
+
+REFINING = "Refining the depth by the pictures"
+
+AWAY = (4, 8, 16, 24)
+"""Each frame is compared with those this many frames before and after..."""
+
+HELD_OUT = (6, 12)
+"""...and for the check with those."""
+
+CHECKED = 4
+"""Every n-th frame is checked."""
+
+OFF, BETTER, ALIKE = 0.003, 0.98, 0.8
+"""The field is used if the depths of frames checked differed by more than the first, the differences of their looks
+fall to the second fraction, and those of their depths to the third. Measured with true depth: 0.0014 at most, 0.91 to
+0.97, and 5 and more; with the errors of models: 0.014 and more, 0.79 to 0.91, and 0.30 to 0.58."""
+
+SIDE, COARSE_SIDE = 512, 256
+"""Longer side in pixels of the pictures compared, and of the depths. Pictures of 256 halve what is gained."""
+
+BLURS = (2.0, 1.0, 1.0)
+"""Standard deviation in pixels of the blur of the pictures, for each step: blurred ones lead from farther away."""
+
+LIGHT = 12.0
+"""Brightness that varies over more than this many pixels is removed, because it changes with the exposure."""
+
+NOISE = 10.0
+"""Differences of this many levels count a quarter of what small ones do: such a pixel is hidden, moves, or shines."""
+
+LINK, LINK_OF_DEPTH = 1000.0, 100.0
+"""Weights of the squared differences between neighbours on the grid, in steps by look and by depth. A difference of
+`NOISE` levels has weight 1, and so does one of depth by a tenth."""
+
+SAME, HALF, OF_DEPTH = 0.15, 0.03, 100.0
+"""Depths are compared where their logarithms differ by less than the first; a difference as large as the second counts
+half; and their weight."""
+
+ROUNDS_OF_DEPTH = 3
+
+HIDDEN = 1.15
+"""A pixel is hidden where something nearer by this factor is in front of it."""
+
+MOST = 0.15
+"""Maximum absolute value of the field."""
+
+_AT_ONCE = 4
+"""Frames compared at the same time; each takes about 10 MB."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A frame at the size at which it is compared.
+
+    Attributes:
+        look: (h,w) brightness without what varies slowly; empty if only depths are compared.
+        view: its depth as refined so far.
+        log: (h,w) logarithm of that depth.
+        near: (h,w) the nearest depth around each pixel.
+        moving: (h,w) uint8, 1 where things move.
+    """
+
+    look: Pixels
+    view: View
+    log: Pixels
+    near: Pixels
+    moving: NDArray[np.uint8]
+
+
+def refined(
+    frames: NDArray[np.uint8],
+    depth: NDArray[np.float32],
+    moving: NDArray[np.bool_],
+    camera_to_world: NDArray[np.float64],
+    intrinsics: NDArray[np.float64],
+    scale: float,
+    steady: Steadying,
+    progress: Progress,
+) -> Steadying:
+    """What steadies the depth, with a field that is refined by the pictures; the same if that is not clearly better.
+
+    Args:
+        frames: (T,H,W,3) uint8 RGB.
+        depth: (T,H,W) float32, before it is steadied.
+        moving: (T,h,w) what moves by itself, at any size.
+        camera_to_world: (T,4,4), changing position.
+        intrinsics: (T,3,3) in pixels of (H,W).
+        scale: factor that converts the steadied depth to the unit of the camera.
+        steady: what steadies it so far.
+        progress: called after each frame.
+    """
+    shot = _Shot(frames, depth, moving, camera_to_world, intrinsics, scale, steady)
+    field, said = np.zeros((len(frames), *shot.places)), _Said(progress, (len(BLURS) + ROUNDS_OF_DEPTH) * len(frames))
+    before = shot.differences(field)
+    if not before[1] > OFF:
+        said.all()
+        return steady
+    for blur in BLURS:
+        field = shot.stepped(field, blur, LINK, said)
+    after = shot.differences(field)
+    if not (after[0] < BETTER * before[0] and after[1] < ALIKE * before[1]):
+        said.all()
+        return steady
+    for _ in range(ROUNDS_OF_DEPTH):
+        field = shot.stepped(field, None, LINK_OF_DEPTH, said)
+    if steady.field is not None:
+        field += np.stack([resampled(one, *shot.places) for one in steady.field])
+    return replace(steady, field=field - field.mean())
+
+
+class _Said:
+    """Tells the progress of `count` steps."""
+
+    def __init__(self, progress: Progress, count: int) -> None:
+        self._progress, self._count, self._done = progress, count, 0
+
+    def one(self) -> None:
+        """One more is done."""
+        self._done += 1
+        self._progress(REFINING, self._done, self._count)
+
+    def all(self) -> None:
+        """No others are necessary."""
+        self._progress(REFINING, self._count, self._count)
+
+
+class _Shot:
+    """The frames to compare, and fields of them; see `refined`."""
+
+    def __init__(
+        self,
+        frames: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        moving: NDArray[np.bool_],
+        camera_to_world: NDArray[np.float64],
+        intrinsics: NDArray[np.float64],
+        scale: float,
+        steady: Steadying,
+    ) -> None:
+        self._frames, self._depth, self._moving = frames, depth, moving
+        self._poses, self._lenses, self._scale, self._steady = camera_to_world, intrinsics, np.float32(scale), steady
+        self.places = places(*depth.shape[1:])
+
+    def differences(self, field: NDArray[np.float64]) -> tuple[float, float]:
+        """How differently frames look that are compared for the check, in levels; and the median difference of the
+        logarithms of their depths. Infinite if nothing can be compared."""
+        looks, depths = [], []
+        for t in range(0, len(self._frames), CHECKED):
+            here = self._frame(t, field, BLURS[-1])
+            for other in _others(t, HELD_OUT, len(self._frames)):
+                there = self._frame(other, field, BLURS[-1])
+                at, z = _reprojected(here, there)
+                visible = _visible(here, there, at, z)
+                if visible.any():
+                    looks.append(np.minimum(np.abs(value_at(there.look, at) - here.look)[visible], NOISE).mean())
+                    depths.append(np.median(np.abs(value_at(there.log, at) - np.log(z))[visible]))
+        return (float(np.mean(looks)), float(np.mean(depths))) if looks else (np.inf, np.inf)
+
+    def stepped(self, field: NDArray[np.float64], blur: float | None, link: float, said: _Said) -> NDArray[np.float64]:
+        """The field (T,Y,X) after a step for all frames: by how they look with this blur, or by their depths."""
+        count, reach, made = len(self._frames), max(AWAY), np.empty_like(field)
+        compare = _by_depth if blur is None else _by_look
+        kept: dict[int, _Frame] = {}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+
+            def one(t: int) -> NDArray[np.float64]:
+                others = [kept[other] for other in _others(t, AWAY, count)]
+                slopes, rests = compare(kept[t], others)
+                return np.clip(settled(field[t], slopes, rests, link), -MOST, MOST)
+
+            for first in range(0, count, _AT_ONCE):
+                some = range(first, min(first + _AT_ONCE, count))
+                wanted = range(max(0, first - reach), min(some.stop + reach, count))
+                kept = {t: frame for t, frame in kept.items() if t in wanted}
+                missing = [t for t in wanted if t not in kept]
+                kept.update(zip(missing, pool.map(lambda t: self._frame(t, field, blur), missing), strict=True))
+                for t, found in zip(some, pool.map(one, some), strict=True):
+                    made[t] = found
+                    said.one()
+        return made
+
+    def _frame(self, t: int, field: NDArray[np.float64], blur: float | None) -> _Frame:
+        import cv2
+
+        height, width = self._depth.shape[1:]
+        shrink = min(1.0, (COARSE_SIDE if blur is None else SIDE) / max(height, width))
+        size = round(width * shrink), round(height * shrink)
+        look = np.zeros((0, 0), np.float32)
+        if blur is not None:
+            grey = cv2.GaussianBlur(small_grey(self._frames[t], size).astype(np.float32), (0, 0), blur)
+            look = np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), LIGHT), np.float32)
+        small = np.asarray(cv2.resize(self._depth[t], size, interpolation=cv2.INTER_NEAREST), np.float32)
+        small = of_frame(small, self._steady, t) * self._scale * np.exp(upsampled(field[t], *size))
+        lens = np.diag([size[0] / width, size[1] / height, 1.0]) @ self._lenses[t]
+        moves = cv2.resize(self._moving[t].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        near = np.asarray(cv2.erode(small, np.ones((5, 5), np.uint8)), np.float32)
+        return _Frame(look, View(small, self._poses[t], lens), np.log(small), near, np.asarray(moves, np.uint8))
+
+
+def _others(t: int, away: tuple[int, ...], count: int) -> list[int]:
+    """The frames that far before and after frame `t` of `count`."""
+    return [t + step for some in away for step in (-some, some) if 0 <= t + step < count]
+
+
+def _reprojected(here: _Frame, there: _Frame) -> tuple[tuple[Pixels, Pixels], Pixels]:
+    """Where the pixels (h,w) of a frame are in another, and how far away from its camera."""
+    x, y, z = projected(here.view, there.view, here.view.depth)
+    return (x, y), z
+
+
+def _visible(here: _Frame, there: _Frame, at: tuple[Pixels, Pixels], z: Pixels) -> NDArray[np.bool_]:
+    """Which pixels (h,w) that stand still can be compared with another frame."""
+    height, width = z.shape
+    inside = (at[0] > 0) & (at[0] < width - 1) & (at[1] > 0) & (at[1] < height - 1)
+    inside &= (here.moving | nearest_at(there.moving, at)) == 0
+    return np.asarray(inside & (nearest_at(there.near, at) * HIDDEN > z))
+
+
+def _by_look(here: _Frame, others: list[_Frame]) -> tuple[Pixels, Pixels]:
+    """What the looks of other frames say: sums (h,w) of `weight * slope**2`, and of `weight * slope * rest`."""
+    slopes, rests = np.zeros((2, *here.look.shape), np.float32)
+    own = _slope(here.look)
+    for there in others:
+        at, z = _reprojected(here, there)
+        rest = value_at(there.look, at) - here.look
+        x, y = shift_by_depth(here.view, there.view, at, z)
+        across, down = ((value_at(one, at) + mine) / 2 for one, mine in zip(_slope(there.look), own, strict=True))
+        slope = across * x + down * y
+        weight = _visible(here, there, at, z) / (NOISE * (1 + (rest / NOISE) ** 2)) ** 2
+        slopes += weight * slope * slope
+        rests -= weight * slope * rest
+    return slopes, rests
+
+
+def _by_depth(here: _Frame, others: list[_Frame]) -> tuple[Pixels, Pixels]:
+    """What the depths of other frames say, as `_by_look`."""
+    slopes, rests = np.zeros((2, *here.log.shape), np.float32)
+    for there in others:
+        at, z = _reprojected(here, there)
+        rest = nearest_at(there.log, at) - np.log(z)
+        weight = (_visible(here, there, at, z) & (np.abs(rest) < SAME)) * OF_DEPTH / (1 + (rest / HALF) ** 2)
+        slopes += weight
+        rests += weight * rest
+    return slopes, rests
+
+
+def _slope(look: Pixels) -> tuple[Pixels, Pixels]:
+    """Gradient (x, y) of a picture in levels per pixel."""
+    import cv2
+
+    across, down = (cv2.Sobel(look, cv2.CV_32F, *way, scale=0.125) for way in ((1, 0), (0, 1)))
+    return np.asarray(across, np.float32), np.asarray(down, np.float32)
