@@ -93,7 +93,11 @@ class Looks:
     def at_rest(self, moving: Sequence[NDArray[np.bool_]]) -> "Looks":
         """The same frames, but only what does not move in them; NaN where (H,W) something does."""
         size = self.seen.shape[:0:-1]
-        moves = [cv2.resize(one.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0 for one in moving]
+        # Next to something that moves, a point of the grid may have its distance, see `reach`.
+        moves = [
+            cv2.dilate(cv2.resize(one * np.uint8(255), size, interpolation=cv2.INTER_AREA), np.ones((3, 3))) > 0
+            for one in moving
+        ]
         return replace(self, seen=np.where(np.stack(moves), np.float32(np.nan), self.seen))
 
     def and_those_of(self, others: "Looks") -> "Looks":
