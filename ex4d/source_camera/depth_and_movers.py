@@ -1,7 +1,7 @@
-"""What moves and the depth, improved in turn once a camera that moves is known.
+"""What moves and the depth, improved in turn once the camera is known.
 
 The nearer the depth is to the truth, the less can hide behind its errors, so what moves is found once more with
-straightened depth. Without what moves, the pictures refine the depth.
+straightened depth. Then other frames refine the depth of everything else.
 """
 
 import numpy as np
@@ -38,14 +38,16 @@ def improved(
         moving: (T,h,w) as known so far.
         steady: what steadies the depth, as known so far.
         task: with the candidate's points.
-        candidate: a camera that moves.
+        candidate: the camera.
         progress: called after each frame.
         moving_is_given: whether what moves is to stay as it is.
     """
+    poses, moves = candidate.camera_to_world, candidate.moves
+    if not moves:
+        return moving, photometric.refined(frames, depth, moving, poses, lens, 1.0, steady, progress, moves=False)
     straight = steadied(DepthVideo(depth, lens, "straight"), steady).depth
     known = task.with_tracks(task.tracks, straight)
     scale, spread = depth_scale(candidate, known.tracks, known.depth)
-    poses = candidate.camera_to_world
     if steady.field is not None and not moving_is_given:
         moving = moving_mask(frames, straight, poses, lens, progress, scale, tolerance(spread))
     del straight

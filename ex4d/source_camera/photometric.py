@@ -4,8 +4,8 @@ Tracked points tell how far the depth is off where they are; the pictures tell i
 depth and the camera say where each pixel is in other frames. If it looks different there, the gradient of the picture
 tells how much farther or nearer it must be (direct alignment, as in Engel et al., Direct Sparse Odometry, 2016). A
 smooth field of factors is fitted to all of these, by Gauss-Newton steps. Then the depths themselves are compared, and
-frames that still disagree meet in the middle. The field is used only if frames that it was not fitted to look more
-alike with it.
+frames that still disagree meet in the middle. That is all there is to do if the camera only turns. The field is used
+only if frames that it was not fitted to look more alike with it, and their depths agree.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +57,8 @@ SAME, HALF, OF_DEPTH = 0.15, 0.03, 100.0
 """Depths are compared where their logarithms differ by less than the first; a difference as large as the second counts
 half; and their weight."""
 
-ROUNDS_OF_DEPTH = 3
+ROUNDS = 6
+"""Steps in all, those that `BLURS` does not use by depth."""
 
 HIDDEN = 1.15
 """A pixel is hidden where something nearer by this factor is in front of it."""
@@ -97,6 +98,8 @@ def refined(
     scale: float,
     steady: Steadying,
     progress: Progress,
+    *,
+    moves: bool = True,
 ) -> Steadying:
     """What steadies the depth, with a field that is refined by the pictures; the same if that is not clearly better.
 
@@ -104,26 +107,30 @@ def refined(
         frames: (T,H,W,3) uint8 RGB.
         depth: (T,H,W) float32, before it is steadied.
         moving: (T,h,w) what moves by itself, at any size.
-        camera_to_world: (T,4,4), changing position.
+        camera_to_world: (T,4,4).
         intrinsics: (T,3,3) in pixels of (H,W).
         scale: factor that converts the steadied depth to the unit of the camera.
         steady: what steadies it so far.
         progress: called after each frame.
+        moves: whether the camera changes position. If it only turns, pictures do not tell distances.
     """
     shot = _Shot(frames, depth, moving, camera_to_world, intrinsics, scale, steady)
-    field, said = np.zeros((len(frames), *shot.places)), _Said(progress, (len(BLURS) + ROUNDS_OF_DEPTH) * len(frames))
+    field, said = np.zeros((len(frames), *shot.places)), _Said(progress, ROUNDS * len(frames))
     before = shot.differences(field)
     if not before[1] > OFF:
         said.all()
         return steady
-    for blur in BLURS:
-        field = shot.stepped(field, blur, LINK, said)
-    after = shot.differences(field)
-    if not (after[0] < BETTER * before[0] and after[1] < ALIKE * before[1]):
-        said.all()
-        return steady
-    for _ in range(ROUNDS_OF_DEPTH):
+    if moves:
+        for blur in BLURS:
+            field = shot.stepped(field, blur, LINK, said)
+        after = shot.differences(field)
+        if not (after[0] < BETTER * before[0] and after[1] < ALIKE * before[1]):
+            said.all()
+            return steady
+    for _ in range(ROUNDS - len(BLURS) * moves):
         field = shot.stepped(field, None, LINK_OF_DEPTH, said)
+    if not moves and not shot.differences(field)[1] < ALIKE * before[1]:
+        return steady
     if steady.field is not None:
         field += np.stack([resampled(one, *shot.places) for one in steady.field])
     return replace(steady, field=field - field.mean())

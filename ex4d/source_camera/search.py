@@ -246,7 +246,7 @@ class Search:
             return Found(STILL, moving=moving)
         points = selection.static_points(candidate, self.task.tracks)
         steady = self._steadying(candidate)
-        if candidate.moves and not self.wish.depth_is_guess:
+        if not self.wish.depth_is_guess:
             moving, steady = improved(
                 self.frames,
                 self.depth,

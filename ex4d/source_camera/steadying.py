@@ -187,8 +187,7 @@ def steadied(depth: DepthVideo, steady: Steadying, already: range = range(0)) ->
                 made[t] = _stilled(made[t], steady.still)
         bent = field[new].std()
         notes = [note for note in notes if not note.startswith(BENT)]
-        how = "the distances that the camera's motion reveals" if steady.still is None else "one distance in all frames"
-        said.append(f"{BENT} {bent:.0%}; what stands still was fitted to {how}.")
+        said.append(f"{BENT} {bent:.0%}; what stands still was made to agree in all frames.")
     return replace(depth, depth=made, notes=(*notes, *said))
 
 

@@ -60,7 +60,7 @@ def test_the_mean_of_many_frames_is_nearer_to_the_truth_than_one_frame(market, w
 def test_the_note_says_how_much_it_changed(wrong, steady):
     notes = steadied(wrong, steady).notes
     assert notes[-1].startswith("The depth was bent or drifted by ")
-    assert notes[-1].endswith("%; what stands still was fitted to one distance in all frames.")
+    assert notes[-1].endswith("%; what stands still was made to agree in all frames.")
 
 
 def test_true_depth_stays_as_it_is(market):
