@@ -195,7 +195,7 @@ def searched(
     made = find(case.clip.frames, depth.depth, Wish(AUTO, depth.intrinsics, lens_known, zooms=zooms))
     lenses = depth.intrinsics if made.lens is None else made.lens
     shown = DepthVideo(depth.depth, lenses, depth.provider)
-    shown = steadied(shown, made.steady)
+    shown = steadied(shown, made.steady, moving=made.moving)
     if made.camera_to_world is None:
         still = np.tile(np.eye(4), (len(depth.depth), 1, 1))
         return Found(still, lenses, " ".join((*made.choice_notes, *shown.notes)), shown), made.moving

@@ -18,6 +18,7 @@ REFINING = "Refining edges of the depth"
 OCCLUSIONS = "Finding occlusions"
 FOLLOWING_POINTS = "Following points"
 FINDING_MOVES = "Finding what moves"
+REFINING_DEPTH = "Refining the depth by other frames"
 LOCATING = "Locating the camera"
 LOCATING_PLATE = "Looking for the clean plate's camera"
 RENDERING = "Rendering colour and mask"
@@ -45,6 +46,7 @@ OF_FRAMES = (
     OCCLUSIONS,
     FOLLOWING_POINTS,
     FINDING_MOVES,
+    REFINING_DEPTH,
     LOCATING,
     LOCATING_PLATE,
     RENDERING,

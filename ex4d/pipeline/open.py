@@ -228,7 +228,7 @@ def open_shot(
     before = estimate.depth
     has_points = moving is not None and (moving.found or moving.followed) and len(moving.points) > 0
     if settings.steady_depth and (has_points or steady):
-        estimate = _steadied(estimate, steady)
+        estimate = _steadied(estimate, steady, mask)
     was_steadied = estimate.depth is not before
     length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)
     notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
@@ -352,9 +352,9 @@ def _with_given_lens(estimate: Estimate, camera: pose_files.SourceCamera, clip: 
     return replace(estimate, depth=replace(depth, intrinsics=camera.lens, notes=(*stay, said)))
 
 
-def _steadied(estimate: Estimate, steady: Steadying) -> Estimate:
+def _steadied(estimate: Estimate, steady: Steadying, moving: NDArray[np.bool_] | None) -> Estimate:
     """The depth fitted to what stands still, as far as its frames are not already."""
-    depth = steadied(estimate.depth, steady, already=estimate.steady)
+    depth = steadied(estimate.depth, steady, already=estimate.steady, moving=moving)
     return replace(estimate, depth=depth, steady=range(len(depth.depth)))
 
 

@@ -231,7 +231,7 @@ def things(
     source_to_world: NDArray[np.float64],
     at_rest: Looks,
 ) -> NDArray[np.bool_]:
-    """What moves (H,W), without what only looks as if it did, such as the ground under a moving shadow.
+    """What moves (H,W), without what only seems to move, such as the ground under a moving shadow.
 
     Args:
         moving: (H,W) what changes in the picture.
@@ -259,9 +259,12 @@ def things(
         if len(usual):
             most = np.clip(STANDS_TIMES * float(np.median(usual)), STANDS, MOST_STANDS)
             rests |= off[:count] < most
-    left = np.zeros(moving.shape, np.uint8)
-    left[rows[~rests], columns[~rests]] = 1
-    return cv2.morphologyEx(left, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    square, gone = np.ones((3, 3), np.uint8), np.zeros(moving.shape, np.uint8)
+    gone[rows[rests], columns[rests]] = 1
+    left = moving & (gone == 0)
+    # Of the rim of what is at rest, single pixels remain.
+    whole = cv2.morphologyEx(left.astype(np.uint8), cv2.MORPH_OPEN, square) > 0
+    return whole | (left & (cv2.dilate(gone, square) == 0))
 
 
 def crosses_unseen(

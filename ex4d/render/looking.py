@@ -242,7 +242,7 @@ class Looker:
         return self._latest_looks[1]
 
     def _at_rest(self, key: str, others: Others, known: _Neighbours) -> looked_through.Looks:
-        """The same of what stands still in them."""
+        """How far the other frames saw, only where nothing moves in them; kept as `_looks` does."""
         wanted = (key, others.key, others.source_to_world.tobytes())
         if self._latest_at_rest is None or self._latest_at_rest[0] != wanted:
             at_rest = self._looks(key, others, known).at_rest([known.moving.of(t) for t in known.frames])
@@ -279,7 +279,7 @@ class Looker:
     def _extent(self, key: str, path: Path, view: View, others: Others, known: _Neighbours) -> movers.Extent | None:
         """The space that moving things occupy in one frame; None if nothing moves there."""
         poses = view.source_to_world.tobytes(), others.source_to_world.tobytes()
-        wanted = (key, others.key, view.frame, hash(poses))
+        wanted = (key, others.key, view.frame, *poses)
         if wanted not in self._extents:
             mesh = self._mesh(key, path, view)
             there, found = self._things(key, mesh, view, others, known), None

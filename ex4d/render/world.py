@@ -77,12 +77,9 @@ class World:
         mesh = scene.mesh
         self._still = replace(scene, mesh=replace(mesh, left_out=left_out, see_through=scene.persistence == "fill"))
         self._looks = looks_of(mesh, self._donors, self._donors)
-        self._at_rest = self._looks.at_rest([self._moving[t] for t in self._donors])
-        self._extents = {
-            t: movers.coarse(movers.extent(moving, mesh.depth[t], mesh.intrinsics[t]))
-            for t, moving in ((t, self._things(t)) for t in range(len(mesh)) if scene.persistence == "fill")
-            if moving.any()
-        }
+        if scene.persistence == "fill":
+            self._at_rest = self._looks.at_rest([self._moving[t] for t in self._donors])
+        self._extents: dict[int, movers.Extent | None] = {}
         self._plate = None
         if scene.plate is not None:
             count = len(scene.plate.mesh)
@@ -169,11 +166,19 @@ class World:
         lens, pose = mesh.intrinsics[t], mesh.source_to_world[t]
         return looked_through.things(moving, mesh.depth[t], lens, pose, self._at_rest)
 
+    def _extent(self, t: int) -> movers.Extent | None:
+        """The space that moving things occupy in frame `t`; None if nothing moves there."""
+        if t not in self._extents:
+            things, mesh = self._things(t), self._scene.mesh
+            found = movers.extent(things, mesh.depth[t], mesh.intrinsics[t]) if things.any() else None
+            self._extents[t] = None if found is None else movers.coarse(found)
+        return self._extents[t]
+
     def _occupied_near(self, t: int) -> movers.Occupied:
         """The space that moving things occupy shortly before and after frame `t`, in the axes of the world."""
         mesh = self._scene.mesh
-        frames = [n for n in nearby(t, len(mesh)) if n in self._extents]
-        return movers.occupied([self._extents[n] for n in frames], mesh.source_to_world[frames])
+        there = [(n, extent) for n in nearby(t, len(mesh)) if (extent := self._extent(n)) is not None]
+        return movers.occupied([extent for _, extent in there], mesh.source_to_world[[n for n, _ in there]])
 
     def _lent(
         self,

@@ -51,4 +51,6 @@ def improved(
     if steady.field is not None and not moving_is_given:
         moving = moving_mask(frames, straight, poses, lens, progress, scale, tolerance(spread))
     del straight
+    if not np.isfinite(spread):  # the unit of the camera is unknown
+        return moving, steady
     return moving, photometric.refined(frames, depth, moving, poses, lens, float(np.median(scale)), steady, progress)

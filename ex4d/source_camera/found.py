@@ -63,11 +63,14 @@ class Steadying:
             depth is hardly bent, or the points cannot tell.
         still: (H,W) float32: then, pixels that are about as far away as what stands still there get exactly its
             distance, for a camera that stands still; NaN where nothing stands still. Only with a field.
+        still_within: how far a pixel in the mask of what moves may be from that, as the difference of the logarithms,
+            if only its colour changes, as in a shadow.
     """
 
     frames: NDArray[np.float64] | None = None
     field: NDArray[np.float64] | None = None
     still: NDArray[np.float32] | None = None
+    still_within: float = 0.0
 
     def __bool__(self) -> bool:
         """Whether there is anything to change."""
@@ -82,7 +85,11 @@ _MOST_PLACES, _MOST_FIELD = 64, 2.0
 
 
 def checked(
-    frames: NDArray | None, field: NDArray | None, count: int | None = None, still: NDArray | None = None
+    frames: NDArray | None,
+    field: NDArray | None,
+    count: int | None = None,
+    still: NDArray | None = None,
+    still_within: float = 0.0,
 ) -> Steadying:
     """The `Steadying` of `count` frames, or of any number, from the arrays of a file.
 
@@ -100,10 +107,14 @@ def checked(
         field.ndim != 3 or max(field.shape[1:]) > _MOST_PLACES or np.abs(field).max() > _MOST_FIELD
     ):
         raise ValueError("not a field")
-    if still is not None and (field is None or still.dtype != np.float32 or still.ndim != 2 or (still <= 0).any()):
-        raise ValueError("not distances of what stands still")
+    if still is not None:
+        known = still[~np.isnan(still)]
+        if field is None or still.dtype != np.float32 or still.ndim != 2:
+            raise ValueError("not of each pixel")
+        if not (np.isfinite(known) & (known > 0)).all() or not 0 <= still_within <= _MOST_FIELD:
+            raise ValueError("not distances of what stands still")
     frames, field = (None if part is None else np.asarray(part, np.float64) for part in (frames, field))
-    return Steadying(frames, field, still)
+    return Steadying(frames, field, still, still_within)
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,6 @@ def compared(
             task = task.with_tracks(selection.agreeing(task, candidate), depth)
             candidate = _candidate(task, camera_to_world)
         steady = steadying(candidate, task.tracks, task.depth, task.sure, pictures.size)
-    if not wish.depth_is_guess:
         moving, steady = improved(
             frames,
             depth,

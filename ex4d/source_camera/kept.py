@@ -100,6 +100,7 @@ def _save(path: Path, found: Found) -> None:
     for name in _STEADY:
         if (part := getattr(found.steady, name)) is not None:
             arrays[f"steady_{name}"] = part
+    arrays["steady_still_within"] = np.array(found.steady.still_within)
     write_arrays(path, arrays)
 
 
@@ -113,11 +114,12 @@ def _load(path: Path) -> Found:
             arrays.read(f"steady_{name}") if f"steady_{name}" in arrays.headers else None for name in _STEADY
         )
         notes, choice_notes = (tuple(str(n) for n in arrays.read(k).ravel()) for k in ("notes", "choice_notes"))
+        count = len(found["moving"]) if "moving" in found else None
         return Found(
             str(arrays.read("method")),
             lens_note=str(arrays.read("lens_note")),
             notes=notes,
             choice_notes=choice_notes,
-            steady=checked(frames, field, len(found["moving"]) if "moving" in found else None, still),
+            steady=checked(frames, field, count, still, float(arrays.read("steady_still_within"))),
             **found,
         )

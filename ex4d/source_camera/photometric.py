@@ -5,37 +5,39 @@ depth and the camera say where each pixel is in other frames. If it looks differ
 tells how much farther or nearer it must be (direct alignment, as in Engel et al., Direct Sparse Odometry, 2016). A
 smooth field of factors is fitted to all of these, by Gauss-Newton steps. Then the depths themselves are compared, and
 frames that still disagree meet in the middle. That is all there is to do if the camera only turns. The field is used
-only if frames that it was not fitted to look more alike with it, and their depths agree.
+only if pairs of frames that were not compared for it look more alike with it, and their depths agree better.
 """
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.progress import Progress
+from ex4d.progress import REFINING_DEPTH, Progress
 from ex4d.source_camera.found import Steadying
 from ex4d.source_camera.moving import small_grey
 from ex4d.source_camera.scale_field import places, resampled, settled, upsampled
-from ex4d.source_camera.steadying import of_frame
+from ex4d.source_camera.steadying import frame_steadied
 from ex4d.source_camera.views import Pixels, View, nearest_at, projected, shift_by_depth, value_at
 
-REFINING = "Refining the depth by the pictures"
+AWAY = (3, 8, 16, 25)
+"""Each frame is compared with those this many frames before and after. They have no common divisor, or some frames
+would never be compared with others, not even by way of others..."""
 
-AWAY = (4, 8, 16, 24)
-"""Each frame is compared with those this many frames before and after..."""
-
-HELD_OUT = (6, 12)
+HELD_OUT = (5, 12)
 """...and for the check with those."""
 
-CHECKED = 4
+CHECKED = 5
 """Every n-th frame is checked."""
 
-OFF, BETTER, ALIKE = 0.003, 0.98, 0.8
+OFF, BETTER, ALIKE = 0.006, 0.95, 0.8
 """The field is used if the depths of frames checked differed by more than the first, the differences of their looks
-fall to the second fraction, and those of their depths to the third. Measured with true depth: 0.0014 at most, 0.91 to
-0.97, and 5 and more; with the errors of models: 0.014 and more, 0.79 to 0.91, and 0.30 to 0.58."""
+fall to the second fraction, and those of their depths to the third. Measured with true depth: depths differ by 0.0014
+at most, and by 5 times as much and more with the field; with the errors of models: by 0.014 and more, falling to 0.58
+and less, and looks to 0.91 and less."""
 
 SIDE, COARSE_SIDE = 512, 256
 """Longer side in pixels of the pictures compared, and of the depths. Pictures of 256 halve what is gained."""
@@ -63,11 +65,15 @@ ROUNDS = 6
 HIDDEN = 1.15
 """A pixel is hidden where something nearer by this factor is in front of it."""
 
+NEAREST = 0.1
+"""Nor is a pixel compared that another camera is nearer to by more than this factor, or that is behind it."""
+
 MOST = 0.15
 """Maximum absolute value of the field."""
 
 _AT_ONCE = 4
-"""Frames compared at the same time; each takes about 10 MB."""
+"""Frames compared at the same time; each takes about 10 MB. Besides, up to `2 * max(AWAY) + _AT_ONCE` frames of about
+2.5 MB are kept."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,9 @@ class _Frame:
     log: Pixels
     near: Pixels
     moving: NDArray[np.uint8]
+
+
+_Compared = TypeVar("_Compared")
 
 
 def refined(
@@ -111,45 +120,31 @@ def refined(
         intrinsics: (T,3,3) in pixels of (H,W).
         scale: factor that converts the steadied depth to the unit of the camera.
         steady: what steadies it so far.
-        progress: called after each frame.
+        progress: called in as many steps as there are frames; raises `Cancelled` to stop.
         moves: whether the camera changes position. If it only turns, pictures do not tell distances.
     """
-    shot = _Shot(frames, depth, moving, camera_to_world, intrinsics, scale, steady)
-    field, said = np.zeros((len(frames), *shot.places)), _Said(progress, ROUNDS * len(frames))
-    before = shot.differences(field)
-    if not before[1] > OFF:
-        said.all()
-        return steady
+    shot = _Shot(frames, depth, moving, camera_to_world, intrinsics, scale, steady, progress)
+    field, blur = np.zeros((len(frames), *shot.places)), BLURS[-1] if moves else None
+    before = shot.differences(field, blur)
+    if not OFF < before[1] < np.inf:
+        return shot.done(steady)
     if moves:
-        for blur in BLURS:
-            field = shot.stepped(field, blur, LINK, said)
-        after = shot.differences(field)
+        for some in BLURS:
+            field = shot.stepped(field, some, LINK)
+        after = shot.differences(field, blur)
         if not (after[0] < BETTER * before[0] and after[1] < ALIKE * before[1]):
-            said.all()
-            return steady
+            return shot.done(steady)
+        before = after
+    agreeing = field
     for _ in range(ROUNDS - len(BLURS) * moves):
-        field = shot.stepped(field, None, LINK_OF_DEPTH, said)
-    if not moves and not shot.differences(field)[1] < ALIKE * before[1]:
-        return steady
+        agreeing = shot.stepped(agreeing, None, LINK_OF_DEPTH)
+    if shot.differences(agreeing, None)[1] < ALIKE * before[1]:
+        field = agreeing
+    elif not moves:
+        return shot.done(steady)
     if steady.field is not None:
-        field += np.stack([resampled(one, *shot.places) for one in steady.field])
-    return replace(steady, field=field - field.mean())
-
-
-class _Said:
-    """Tells the progress of `count` steps."""
-
-    def __init__(self, progress: Progress, count: int) -> None:
-        self._progress, self._count, self._done = progress, count, 0
-
-    def one(self) -> None:
-        """One more is done."""
-        self._done += 1
-        self._progress(REFINING, self._done, self._count)
-
-    def all(self) -> None:
-        """No others are necessary."""
-        self._progress(REFINING, self._count, self._count)
+        field = field + np.stack([resampled(one, *shot.places) for one in steady.field])
+    return shot.done(replace(steady, field=field - field.mean()))
 
 
 class _Shot:
@@ -164,48 +159,57 @@ class _Shot:
         intrinsics: NDArray[np.float64],
         scale: float,
         steady: Steadying,
+        progress: Progress,
     ) -> None:
         self._frames, self._depth, self._moving = frames, depth, moving
         self._poses, self._lenses, self._scale, self._steady = camera_to_world, intrinsics, np.float32(scale), steady
+        self._progress, self._told, self._steps = progress, 0, (ROUNDS + 3) * len(frames)
         self.places = places(*depth.shape[1:])
 
-    def differences(self, field: NDArray[np.float64]) -> tuple[float, float]:
-        """How differently frames look that are compared for the check, in levels; and the median difference of the
-        logarithms of their depths. Infinite if nothing can be compared."""
-        looks, depths = [], []
-        for t in range(0, len(self._frames), CHECKED):
-            here = self._frame(t, field, BLURS[-1])
-            for other in _others(t, HELD_OUT, len(self._frames)):
-                there = self._frame(other, field, BLURS[-1])
-                at, z = _reprojected(here, there)
-                visible = _visible(here, there, at, z)
-                if visible.any():
-                    looks.append(np.minimum(np.abs(value_at(there.look, at) - here.look)[visible], NOISE).mean())
-                    depths.append(np.median(np.abs(value_at(there.log, at) - np.log(z))[visible]))
-        return (float(np.mean(looks)), float(np.mean(depths))) if looks else (np.inf, np.inf)
+    def done(self, steady: Steadying) -> Steadying:
+        """The same; tells that nothing else has to be done."""
+        self._progress(REFINING_DEPTH, len(self._frames), len(self._frames))
+        return steady
 
-    def stepped(self, field: NDArray[np.float64], blur: float | None, link: float, said: _Said) -> NDArray[np.float64]:
+    def differences(self, field: NDArray[np.float64], blur: float | None) -> tuple[float, float]:
+        """How differently pairs of frames look that are compared for the check, in levels, 0 without a `blur`; and the
+        median difference of the logarithms of their depths. Infinite if nothing can be compared."""
+        found = []
+        for pairs in self._each(range(0, len(self._frames), CHECKED), HELD_OUT, field, blur, _differences):
+            found += pairs
+        if not found:
+            return np.inf, np.inf
+        looks, depths, pixels = np.array(found).T
+        return float(np.average(looks, weights=pixels)), float(np.average(depths, weights=pixels))
+
+    def stepped(self, field: NDArray[np.float64], blur: float | None, link: float) -> NDArray[np.float64]:
         """The field (T,Y,X) after a step for all frames: by how they look with this blur, or by their depths."""
-        count, reach, made = len(self._frames), max(AWAY), np.empty_like(field)
         compare = _by_depth if blur is None else _by_look
-        kept: dict[int, _Frame] = {}
+        evidence = self._each(range(len(field)), AWAY, field, blur, compare)
+        return np.stack([np.clip(settled(f, *e, link), -MOST, MOST) for f, e in zip(field, evidence, strict=True)])
+
+    def _each(
+        self,
+        chosen: range,
+        away: tuple[int, ...],
+        field: NDArray[np.float64],
+        blur: float | None,
+        compare: Callable[[_Frame, list[_Frame]], _Compared],
+    ) -> Iterator[_Compared]:
+        """What a comparison with the frames that far before and after gives for each frame chosen, in order."""
+        count, kept = len(self._frames), dict[int, _Frame]()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-
-            def one(t: int) -> NDArray[np.float64]:
-                others = [kept[other] for other in _others(t, AWAY, count)]
-                slopes, rests = compare(kept[t], others)
-                return np.clip(settled(field[t], slopes, rests, link), -MOST, MOST)
-
-            for first in range(0, count, _AT_ONCE):
-                some = range(first, min(first + _AT_ONCE, count))
-                wanted = range(max(0, first - reach), min(some.stop + reach, count))
-                kept = {t: frame for t, frame in kept.items() if t in wanted}
+            for first in range(0, len(chosen), _AT_ONCE):
+                some = chosen[first : first + _AT_ONCE]
+                wanted = sorted({t for each in some for t in (each, *_others(each, away, count))})
+                kept = {t: kept[t] for t in range(wanted[0], count) if t in kept}
                 missing = [t for t in wanted if t not in kept]
                 kept.update(zip(missing, pool.map(lambda t: self._frame(t, field, blur), missing), strict=True))
-                for t, found in zip(some, pool.map(one, some), strict=True):
-                    made[t] = found
-                    said.one()
-        return made
+                given = [[kept[other] for other in _others(t, away, count)] for t in some]
+                for result in pool.map(compare, [kept[t] for t in some], given):
+                    self._told += chosen.step
+                    yield result
+                    self._progress(REFINING_DEPTH, min(self._told * count // self._steps, count), count)
 
     def _frame(self, t: int, field: NDArray[np.float64], blur: float | None) -> _Frame:
         import cv2
@@ -217,10 +221,10 @@ class _Shot:
         if blur is not None:
             grey = cv2.GaussianBlur(small_grey(self._frames[t], size).astype(np.float32), (0, 0), blur)
             look = np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), LIGHT), np.float32)
-        small = np.asarray(cv2.resize(self._depth[t], size, interpolation=cv2.INTER_NEAREST), np.float32)
-        small = of_frame(small, self._steady, t) * self._scale * np.exp(upsampled(field[t], *size))
+        small = np.asarray(cv2.resize(self._depth[t], size, interpolation=cv2.INTER_NEAREST_EXACT), np.float32)
+        small = frame_steadied(small, self._steady, t) * self._scale * np.exp(upsampled(field[t], *size))
         lens = np.diag([size[0] / width, size[1] / height, 1.0]) @ self._lenses[t]
-        moves = cv2.resize(self._moving[t].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        moves = cv2.resize(self._moving[t].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
         near = np.asarray(cv2.erode(small, np.ones((5, 5), np.uint8)), np.float32)
         return _Frame(look, View(small, self._poses[t], lens), np.log(small), near, np.asarray(moves, np.uint8))
 
@@ -240,6 +244,7 @@ def _visible(here: _Frame, there: _Frame, at: tuple[Pixels, Pixels], z: Pixels) 
     """Which pixels (h,w) that stand still can be compared with another frame."""
     height, width = z.shape
     inside = (at[0] > 0) & (at[0] < width - 1) & (at[1] > 0) & (at[1] < height - 1)
+    inside &= z > NEAREST * here.view.depth
     inside &= (here.moving | nearest_at(there.moving, at)) == 0
     return np.asarray(inside & (nearest_at(there.near, at) * HIDDEN > z))
 
@@ -260,8 +265,26 @@ def _by_look(here: _Frame, others: list[_Frame]) -> tuple[Pixels, Pixels]:
     return slopes, rests
 
 
+def _differences(here: _Frame, others: list[_Frame]) -> list[tuple[float, float, int]]:
+    """How differently each of the others looks, in levels, and how far it is away, as a logarithm; and the number of
+    pixels compared."""
+    found = []
+    for there in others:
+        at, z = _reprojected(here, there)
+        visible = _visible(here, there, at, z)
+        if not visible.any():
+            continue
+        look = 0.0
+        if here.look.size:
+            off = np.abs(value_at(there.look, at) - here.look)[visible]
+            look = float(np.minimum(off, NOISE).mean())
+        found.append((look, float(np.median(np.abs(value_at(there.log, at) - np.log(z))[visible])), visible.sum()))
+    return found
+
+
 def _by_depth(here: _Frame, others: list[_Frame]) -> tuple[Pixels, Pixels]:
-    """What the depths of other frames say, as `_by_look`."""
+    """What the depths of other frames say, as `_by_look`. The frame itself has as much weight as one of the others, or
+    two frames would only swap their depths."""
     slopes, rests = np.zeros((2, *here.log.shape), np.float32)
     for there in others:
         at, z = _reprojected(here, there)
@@ -269,7 +292,7 @@ def _by_depth(here: _Frame, others: list[_Frame]) -> tuple[Pixels, Pixels]:
         weight = (_visible(here, there, at, z) & (np.abs(rest) < SAME)) * OF_DEPTH / (1 + (rest / HALF) ** 2)
         slopes += weight
         rests += weight * rest
-    return slopes, rests
+    return slopes * np.float32(1 + 1 / max(len(others), 1)), rests
 
 
 def _slope(look: Pixels) -> tuple[Pixels, Pixels]:

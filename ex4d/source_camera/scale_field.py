@@ -1,4 +1,4 @@
-"""Depth whose scale varies across the picture, fitted to points whose distance is known. Needs numpy only.
+"""Depth whose scale varies across the picture, fitted to points whose distance is known.
 
 Depth models bend the scene: they put one side of the picture too near and another too far, and this changes slowly. A
 camera that moves reveals the true distances of the points that were tracked, so the error is known there. A smooth
@@ -143,7 +143,8 @@ def settled(
         field: (Y,X), logarithms.
         slopes: (h,w) sums of `weight * slope**2` over the evidence of each pixel.
         rests: (h,w) sums of `weight * slope * rest`, with what the pixel's logarithm should change by at slope 1.
-        link: weight of the squared difference of neighbours on the grid.
+        link: weight of the squared difference of neighbours on the grid; that of a place's own value is 1, so that it
+            is 0 where there is no evidence.
     """
     import cv2
 

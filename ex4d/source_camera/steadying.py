@@ -41,13 +41,14 @@ pumps, and 0.58 and less with true depth in which a large thing sways unnoticed.
 LEAST_NEARNESS = 0.1
 """Points with less than this many times the median disparity are not asked, because they may be sky."""
 
+AT_REST = 1.15
+"""Before a still camera, a pixel outside the mask of what moves shows what stands still if its distance differs by less
+than this factor."""
+
 ROUNDS = 30
 
 PUMPED, BENT = "The depth's scale pumped by", "The depth was bent or drifted by"
 """The beginnings of the notes about what was wrong."""
-
-STILL = 1.15
-"""Before a still camera, a pixel shows what stands still if its distance differs by less than this factor."""
 
 FARTHEST_OFF = 2.0
 """Maximum factor by which the shift changes a distance, because it says little about anything beyond all points."""
@@ -158,7 +159,12 @@ def _steadies_most(
     return bool(asked.any()) and min(better[asked].mean(), np.average(better[asked], weights=near[asked])) >= MOST
 
 
-def steadied(depth: DepthVideo, steady: Steadying, already: range = range(0)) -> DepthVideo:
+def steadied(
+    depth: DepthVideo,
+    steady: Steadying,
+    already: range = range(0),
+    moving: NDArray[np.bool_] | None = None,
+) -> DepthVideo:
     """The depth fitted to what stands still, and notes that say how much it pumped and was bent.
 
     The figures are the root mean square of the relative change of each frame's median distance, and the standard
@@ -170,41 +176,59 @@ def steadied(depth: DepthVideo, steady: Steadying, already: range = range(0)) ->
     if not new or not steady:
         return depth
     made, said, notes = depth.depth.copy(), [], list(depth.notes)
+    if already:
+        steady = _in_unit_of(steady, already)
+    for t in new:
+        made[t] = frame_steadied(depth.depth[t], steady, t, None if moving is None else moving[t])
     if steady.frames is not None:
-        changes = []
-        for t in new:
-            made[t] = _distance(depth.depth[t], *steady.frames[t].astype(np.float32))
-            changes.append(np.log(np.median(depth.depth[t]) / np.median(made[t])))
+        scaled = (_distance(np.median(depth.depth[t]), *steady.frames[t]) for t in new)
+        changes = [np.log(np.median(depth.depth[t]) / median) for t, median in zip(new, scaled, strict=True)]
         pumped = np.sqrt(np.square(changes).mean())
         notes = [note for note in notes if not note.startswith(PUMPED)]
         said.append(f"{PUMPED} {pumped:.1%} from frame to frame; it was fitted to what stands still.")
     if steady.field is not None:
-        field = steady.field - (steady.field[already.start : already.stop].mean() if already else 0)
-        _, height, width = made.shape
-        for t in new:
-            made[t] *= np.exp(upsampled(field[t], width, height))
-            if steady.still is not None:
-                made[t] = _stilled(made[t], steady.still)
-        bent = field[new].std()
         notes = [note for note in notes if not note.startswith(BENT)]
-        said.append(f"{BENT} {bent:.0%}; what stands still was made to agree in all frames.")
+        said.append(f"{BENT} {steady.field[new].std():.1%}; it was fitted to what stands still.")
     return replace(depth, depth=made, notes=(*notes, *said))
 
 
-def of_frame(depth: NDArray[np.float32], steady: Steadying, t: int) -> NDArray[np.float32]:
-    """The depth (H,W) of frame `t`, at any size, fitted to what stands still."""
+def _in_unit_of(steady: Steadying, already: range) -> Steadying:
+    """The same, but what these frames need is nothing, as far as one factor tells, or one for each place."""
+    if steady.field is None:
+        return steady
+    theirs = steady.field[already.start : already.stop]
+    if steady.still is None:
+        return replace(steady, field=steady.field - theirs.mean())
+    height, width = steady.still.shape
+    mean = theirs.mean(axis=0)
+    return replace(steady, field=steady.field - mean, still=steady.still * np.exp(-upsampled(mean, width, height)))
+
+
+def frame_steadied(
+    depth: NDArray[np.float32], steady: Steadying, t: int, moving: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """The depth (H,W) of frame `t` fitted to what stands still; at any size, unless `steady.still` has one.
+
+    `moving` (h,w), at any size, is what moves in that frame.
+    """
     if steady.frames is not None:
         depth = _distance(depth, *steady.frames[t].astype(np.float32))
     if steady.field is not None:
         height, width = depth.shape
         depth = depth * np.exp(upsampled(steady.field[t], width, height))
-    return depth if steady.still is None else _stilled(depth, steady.still)
+    return depth if steady.still is None else _stilled(depth, steady.still, steady.still_within, moving)
 
 
-def _stilled(depth: NDArray[np.float32], still: NDArray[np.float32]) -> NDArray[np.float32]:
+def _stilled(
+    depth: NDArray[np.float32], still: NDArray[np.float32], within: float, moving: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
     """The depth (H,W) with the distances of what stands `still` (H,W), NaN if unknown, wherever it shows that."""
+    factor = np.full(depth.shape, AT_REST, np.float32)
+    if moving is not None:
+        rows, columns = (np.arange(n) * m // n for n, m in zip(depth.shape, moving.shape, strict=True))
+        factor[moving[np.ix_(rows, columns)]] = np.exp(within)
     with np.errstate(invalid="ignore"):
-        shows = (depth < still * np.float32(STILL)) & (depth * np.float32(STILL) > still)
+        shows = (depth < still * factor) & (depth * factor > still)
     return np.where(shows, still, depth)
 
 

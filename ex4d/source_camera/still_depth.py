@@ -5,28 +5,40 @@ gets a factor for its scale, then a smooth field of factors, until it agrees wit
 differs at a pixel is noise, and the pixel gets its median. What moves gets the factors of its surroundings.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.source_camera.found import Steadying
-from ex4d.source_camera.scale_field import places, settled, upsampled
-from ex4d.source_camera.steadying import LEAST_NEARNESS, MOST, Sightings, fitted_frames, of_frame
+from ex4d.source_camera.scale_field import MOST_CHANGE, places, settled, upsampled
+from ex4d.source_camera.steadying import LEAST_NEARNESS, MOST, Sightings, fitted_frames, frame_steadied
 
 PIXELS_ACROSS = 64
 """This many pixels along the longer side of the picture are points."""
 
 CHANGES = 0.003
-"""Depth is left unchanged unless it changes by more than this at `MOST` of the points: 1.48 times the median absolute
-deviation of the logarithm. If it changes at fewer, something else does, such as a near thing that sways unnoticed."""
+"""Depth is left unchanged unless it changes by more than this at `MOST` of the points: in a quarter of the frames, the
+logarithm is farther off. If it changes at fewer, something else does, such as a near thing that sways unnoticed."""
 
-WEIGHT, LINK, HALF = 100.0, 1000.0, 0.1
-"""Weights of a point and of the squared difference of neighbours on the grid. A point that is off by the third counts
-half, because something may have moved unnoticed."""
+WEIGHT, LINK = 100.0, 1000.0
+"""Weights of a point and of the squared difference of neighbours on the grid."""
 
-ROUNDS = 3
+TIMES = 3.0
+"""A point that is off by this multiple of what is usual does not count, because something may have moved unnoticed. Nor
+does such a pixel of the mask of what moves show what stands still, though it may be as far off as `LEAST`..."""
+
+LEAST, MOST_WITHIN = 0.01, 0.05
+"""...and must not be as far off as the second, whatever is usual."""
+
+OFTEN = 0.25
+"""A pixel in which nothing stands still in at least this part of the frames has no distance of its own."""
+
+AT_LEAST = (0.4, 0.3, 0.2, 0.2)
+"""That multiple is at least this, in each round of fitting, because the errors to be removed are large at first."""
 
 MOST_FRAMES = 64
-"""Medians are those of at most this many frames, evenly spread; each takes as much memory as a frame of depth."""
+"""Medians are those of at most this many frames, evenly spread; each takes twice the memory of a frame of depth."""
 
 
 def steadying_still(depth: NDArray[np.float32], moving: NDArray[np.bool_]) -> Steadying:
@@ -37,29 +49,34 @@ def steadying_still(depth: NDArray[np.float32], moving: NDArray[np.bool_]) -> St
         moving: (T,H,W) what moves.
     """
     apart = max(1, round(max(depth.shape[1:]) / PIXELS_ACROSS))
-    near, static = depth[:, ::apart, ::apart], ~moving[:, ::apart, ::apart]
+    points = (slice(None), slice(apart // 2, None, apart), slice(apart // 2, None, apart))
+    near, static = depth[points], ~moving[points]
     frame, row, column = np.nonzero(static)
     disparity = 1 / near[static].astype(np.float64)
     seen = Sightings(frame, row * near.shape[2] + column, disparity, np.ones_like(disparity))
     steady = Steadying(fitted_frames(seen, len(depth), shifts=False))
-    points = np.stack([of_frame(one, steady, t) for t, one in enumerate(near)])
-    field = _field(np.log(points), static, places(*depth.shape[1:]))
+    logs = np.log(np.stack([frame_steadied(one, steady, t) for t, one in enumerate(near)]))
+    field = _field(logs, static, places(*depth.shape[1:]))
     if field is None:
         return steady
     steady = Steadying(steady.frames, field)
-    return Steadying(steady.frames, field, _medians(depth, moving, steady))
+    still = _medians(depth, moving, steady)
+    there = [frame_steadied(one, steady, t)[static[t]] for t, one in enumerate(near)]
+    usual = [still[points[1:]][static[t]] for t in range(len(near))]
+    off = np.log(np.concatenate(there) / np.concatenate(usual))
+    return replace(steady, still=still, still_within=float(np.clip(_within(off[np.isfinite(off)]), LEAST, MOST_WITHIN)))
 
 
 def _field(logs: NDArray[np.float32], static: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.float64] | None:
     """The field (T,Y,X) that makes logarithms of distances (T,h,w) agree with their medians; None if they do."""
     field, (height, width) = np.zeros((len(logs), *shape)), logs.shape[1:]
-    for number in range(ROUNDS):
+    for number, least in enumerate(AT_LEAST):
         here = logs + np.stack([upsampled(one, width, height) for one in field])
         median = _median(np.where(static, here, np.float32(np.inf)))
         known = static & np.isfinite(median)
         off = np.where(known, np.where(known, median, 0) - here, 0)
         if number == 0:
-            spread = 1.4826 * _median(np.where(known, np.abs(off), np.float32(np.inf)))
+            spread = _quantile(np.where(known, np.abs(off), np.float32(np.inf)), 0.75)
             there = np.isfinite(median)
             if not there.any():
                 return None
@@ -67,21 +84,41 @@ def _field(logs: NDArray[np.float32], static: NDArray[np.bool_], shape: tuple[in
             asked = spread[there][nearness > LEAST_NEARNESS * np.median(nearness)]
             if (asked > CHANGES).mean() < MOST:
                 return None
-        weight = (WEIGHT * known / (1 + (off / HALF) ** 2)).astype(np.float32)
+        far = max(_within(off[known]), least)
+        weight = (WEIGHT * known * np.maximum(1 - (off / far) ** 2, 0) ** 2).astype(np.float32)
         field = np.stack([settled(f, w, w * o, LINK) for f, w, o in zip(field, weight, off, strict=True)])
-        field -= field.mean(axis=0)
+        field = np.clip(field - field.mean(axis=0), -MOST_CHANGE, MOST_CHANGE)
     return field
 
 
+def _within(off: NDArray[np.float32]) -> float:
+    """How far off points (N,) may be that stand still."""
+    return TIMES * 1.4826 * float(np.median(np.abs(off))) + 1e-6 if len(off) else 1e-6
+
+
 def _medians(depth: NDArray[np.float32], moving: NDArray[np.bool_], steady: Steadying) -> NDArray[np.float32]:
-    """The distance (H,W) of what stands still, NaN where nothing does."""
+    """The distance (H,W) of what stands still, NaN where nothing does often enough."""
     chosen = np.unique(np.linspace(0, len(depth) - 1, MOST_FRAMES).round().astype(int))
-    median = _median(np.stack([np.where(moving[t], np.float32(np.inf), of_frame(depth[t], steady, t)) for t in chosen]))
-    return np.where(np.isfinite(median), median, np.float32(np.nan))
+    steadied = (np.where(moving[t], np.float32(np.inf), frame_steadied(depth[t], steady, t)) for t in chosen)
+    values = np.stack(list(steadied))
+    often = np.isfinite(values).sum(axis=0) >= OFTEN * len(chosen)
+    return np.where(often, _median(values), np.float32(np.nan))
 
 
 def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The lower median (h,w) of the finite values (T,h,w); infinite if there are none."""
-    ordered = np.sort(values, axis=0)
-    middle = np.maximum(np.isfinite(ordered).sum(axis=0) - 1, 0) // 2
-    return np.asarray(np.take_along_axis(ordered, middle[None], axis=0)[0], np.float32)
+    """The median (h,w) of the finite values (T,h,w), which are sorted in place; infinite if there are none."""
+    last = _sorted(values)
+    low, high = (np.take_along_axis(values, at[None], axis=0)[0] for at in (last // 2, (last + 1) // 2))
+    return np.where(low == high, low, (low + high) / 2)
+
+
+def _quantile(values: NDArray[np.float32], part: float) -> NDArray[np.float32]:
+    """The same for another part of the values than a half, without interpolation."""
+    last = _sorted(values)
+    return np.asarray(np.take_along_axis(values, np.round(last * part).astype(int)[None], axis=0)[0], np.float32)
+
+
+def _sorted(values: NDArray[np.float32]) -> NDArray[np.int_]:
+    """The position (h,w) of the last finite value, 0 if there is none, after sorting the values (T,h,w) in place."""
+    values.sort(axis=0)
+    return np.maximum(np.isfinite(values).sum(axis=0) - 1, 0)

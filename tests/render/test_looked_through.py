@@ -337,6 +337,15 @@ def test_a_shadow_is_no_thing_that_occupies_space_and_whoever_casts_it_is(error)
         assert found[shadow[t]].mean() < 0.01
 
 
+def test_something_thin_that_moves_is_a_thing():
+    views = [seen_from(0.0, [(x, x + 0.08, 5.0, 5.1)])[0] for x in (-2.0, -0.5, 1.0, 2.5)]
+    thin = np.stack(views) < 8
+    assert 1 <= thin[0, 30].sum() <= 2
+    mesh = DWMesh.from_depth(DepthVideo(np.stack(views), np.tile(K, (4, 1, 1)), "made"))
+    scene = Scene(mesh, np.zeros((4, 64, 96, 3), np.uint8), shot([0.0] * 4, []).path, moving=thin)
+    assert things(scene, thin)[thin[0]].all()
+
+
 def test_what_no_frame_has_seen_at_rest_occupies_space():
     scene, walker, shadow = with_walker_and_shadow()
     always = scene.moving | shadow.any(axis=0)

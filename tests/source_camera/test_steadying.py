@@ -152,7 +152,7 @@ def test_bent_depth_is_straightened_with_the_shape_that_was_fitted_and_says_how_
         expected = 6 * np.exp([np.interp(x, [0, 0.5, 1], (1 - y) * BEND[0] + y * BEND[1]) for x in at_centres])
         np.testing.assert_allclose(made.depth[7, row, [0, 4, 8]], expected, rtol=1e-5)
     percent = float(np.std(BEND))
-    said = f"The depth was bent or drifted by {percent:.0%}; what stands still was made to agree in all frames."
+    said = f"The depth was bent or drifted by {percent:.1%}; it was fitted to what stands still."
     assert made.notes == ("Before.", "The depth's scale pumped by 5.0% before.", said)
     assert (depth == 6).all()
 
