@@ -25,17 +25,18 @@ WEIGHT, LINK = 100.0, 1000.0
 """Weights of a point and of the squared difference of neighbours on the grid."""
 
 TIMES = 3.0
-"""A point that is off by this multiple of what is usual does not count, because something may have moved unnoticed. Nor
-does such a pixel of the mask of what moves show what stands still, though it may be as far off as `LEAST`..."""
+"""A point that is off by this multiple of what is usual, and by `AT_LEAST`, does not count, because something may have
+moved unnoticed."""
 
 LEAST, MOST_WITHIN = 0.01, 0.05
-"""...and must not be as far off as the second, whatever is usual."""
+"""A pixel in the mask of what moves shows what stands still, as a shadow does, if it is off by less than that multiple
+of what is usual, but at least by the first and at most by the second."""
 
 OFTEN = 0.25
 """A pixel in which nothing stands still in at least this part of the frames has no distance of its own."""
 
 AT_LEAST = (0.4, 0.3, 0.2, 0.2)
-"""That multiple is at least this, in each round of fitting, because the errors to be removed are large at first."""
+"""In each round of fitting, because the errors to be removed are large at first."""
 
 MOST_FRAMES = 64
 """Medians are those of at most this many frames, evenly spread; each takes twice the memory of a frame of depth."""
