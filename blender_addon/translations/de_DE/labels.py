@@ -220,6 +220,7 @@ LABELS = {
     "Ready: {frames} at {width}x{height} px": "Bereit: {frames}, {width}x{height} px",
     "Reconnecting": "Neu verbinden",
     "Refining Points": "Punkte werden verfeinert",
+    "Refining the Depth by Other Frames": "Tiefe wird mit anderen Bildern verfeinert",
     "Relative Disparity": "Relative Disparität",
     "Remove": "Entfernen",
     "Remove CG Setup": "CG-Aufbau entfernen",
