@@ -60,7 +60,7 @@ SAME, HALF, OF_DEPTH = 0.15, 0.03, 100.0
 half; and their weight."""
 
 ROUNDS = 6
-"""Steps in all, those that `BLURS` does not use by depth."""
+"""Number of steps; those after `BLURS` are by depth."""
 
 HIDDEN = 1.15
 """A pixel is hidden where something nearer by this factor is in front of it."""

@@ -85,9 +85,16 @@ def _places(frame: Frame, camera: int, path: CameraPath) -> tuple[NDArray[np.flo
     row = np.arange(path.height)[:, None] + 0.5
 
     def along(axis: int) -> NDArray[np.float32]:
-        flat = (turn[axis, 0] * column + (turn[axis, 1] * row + turn[axis, 2])).astype(np.float32)
-        return flat + np.float32(shift[axis]) * frame.static_inverse_distance
+        there = frame.static_inverse_distance * np.float32(shift[axis])
+        there += (turn[axis, 1] * row + turn[axis, 2]).astype(np.float32)
+        there += (turn[axis, 0] * column).astype(np.float32)
+        return there
 
     depth = along(2)
     depth[depth <= 0] = np.nan  # behind the other camera
-    return along(0) / depth - np.float32(0.5), along(1) / depth - np.float32(0.5)
+    inverse_depth, half = np.divide(1, depth, out=depth), np.float32(0.5)
+    u, v = along(0), along(1)
+    for place in (u, v):
+        place *= inverse_depth
+        place -= half
+    return u, v

@@ -3,6 +3,7 @@
 One for the whole shot, so that whatever is filled from it stays still. `benchmarks/invented.py` measures it.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
@@ -135,7 +136,8 @@ def _pixels(scene: Scene, t: int, to_panorama: NDArray[np.float64], grid: Grid) 
 
 def _farthest(scene: Scene, frames: NDArray[np.int_], to_panorama: NDArray[np.float64], grid: Grid) -> _Seen:
     """The farthest surface in each direction, averaged over the frames that saw it."""
-    pixels = [_pixels(scene, int(t), to_panorama, grid) for t in frames]
+    with ThreadPoolExecutor() as pool:  # numpy releases the interpreter lock
+        pixels = list(pool.map(lambda t: _pixels(scene, int(t), to_panorama, grid), frames))
     if not any(len(of_frame.row) for of_frame in pixels):  # everything moves, so there is nothing else to use
         pixels = [_pixels(replace(scene, moving=None), int(t), to_panorama, grid) for t in frames]
     pixels = [of_frame for of_frame in pixels if len(of_frame.row)]

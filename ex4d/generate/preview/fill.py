@@ -1,6 +1,7 @@
 """The preview generator: no neural network; things and the background are continued where the source saw nothing."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -92,23 +93,29 @@ def _behind(
 
     With each comes whether anything in it is averaged in time.
     """
-    panorama, path = background(scene), scene.path
+    path = scene.path
     last: Frame | None = None
-    for t, beside in zip(cameras, sides(scene, engine, cameras), strict=True):
-        picture = panorama.view(path.camera_to_world[t], path.intrinsics[t], path.width, path.height)
-        picture = np.asarray(cv2.blendLinear(beside.colour, picture, beside.weight, 1 - beside.weight), np.uint8)
-        if beside.static_inverse_distance is None:
-            yield picture, False
-            continue
-        hole = conditioning.mask[t] == 0
-        colour = conditioning.colour[t].copy()
-        cv2.copyTo(picture, hole.astype(np.uint8), colour)
-        light = _light(conditioning, t)
-        frame = new = Frame(t, colour.astype(np.float32), beside.static_inverse_distance, light)
-        if last is not None:
-            frame = averaged(new, hole, last, path)
-        last = frame
-        yield np.asarray(cv2.convertScaleAbs(frame.colour), np.uint8), frame is not new
+    things = sides(scene, engine, cameras)
+    with ThreadPoolExecutor(1) as pool:  # makes the sides for the next frame while this one is filled
+        coming = pool.submit(next, things)
+        panorama = background(scene)
+        for t in cameras:
+            beside = coming.result()
+            if t != cameras[-1]:
+                coming = pool.submit(next, things)
+            picture = panorama.view(path.camera_to_world[t], path.intrinsics[t], path.width, path.height)
+            picture = np.asarray(cv2.blendLinear(beside.colour, picture, beside.weight, 1 - beside.weight), np.uint8)
+            if beside.static_inverse_distance is None:
+                yield picture, False
+                continue
+            hole = conditioning.mask[t] == 0
+            colour = conditioning.colour[t].copy()
+            cv2.copyTo(picture, hole.astype(np.uint8), colour)
+            frame = new = Frame(t, colour.astype(np.float32), beside.static_inverse_distance, _light(conditioning, t))
+            if last is not None:
+                frame = averaged(new, hole, last, path)
+            last = frame
+            yield np.asarray(cv2.convertScaleAbs(frame.colour), np.uint8), frame is not new
 
 
 def _light(conditioning: Conditioning, t: int) -> NDArray[np.float64]:
