@@ -80,6 +80,7 @@ class World:
         if scene.persistence == "fill":
             self._at_rest = self._looks.at_rest([self._moving[t] for t in self._donors])
         self._extents: dict[int, movers.Extent | None] = {}
+        self._packed_things: dict[int, NDArray[np.uint8]] = {}
         self._plate = None
         if scene.plate is not None:
             count = len(scene.plate.mesh)
@@ -163,8 +164,12 @@ class World:
         moving, mesh = self._moving[t], self._scene.mesh
         if not moving.any():
             return moving
-        lens, pose = mesh.intrinsics[t], mesh.source_to_world[t]
-        return looked_through.things(moving, mesh.depth[t], lens, pose, self._at_rest)
+        if t not in self._packed_things:
+            lens, pose = mesh.intrinsics[t], mesh.source_to_world[t]
+            self._packed_things[t] = np.packbits(
+                looked_through.things(moving, mesh.depth[t], lens, pose, self._at_rest)
+            )
+        return np.unpackbits(self._packed_things[t], count=moving.size).reshape(moving.shape) > 0
 
     def _extent(self, t: int) -> movers.Extent | None:
         """The space that moving things occupy in frame `t`; None if nothing moves there."""

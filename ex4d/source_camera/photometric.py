@@ -66,7 +66,7 @@ HIDDEN = 1.15
 """A pixel is hidden where something nearer by this factor is in front of it."""
 
 NEAREST = 0.1
-"""Nor is a pixel compared that another camera is nearer to by more than this factor, or that is behind it."""
+"""A pixel is not compared if it is behind the other camera, or nearer to it than this fraction of its own depth."""
 
 MOST = 0.15
 """Maximum absolute value of the field."""
@@ -167,7 +167,7 @@ class _Shot:
         self.places = places(*depth.shape[1:])
 
     def done(self, steady: Steadying) -> Steadying:
-        """The same; tells that nothing else has to be done."""
+        """Report that the work is done, and return what was given."""
         self._progress(REFINING_DEPTH, len(self._frames), len(self._frames))
         return steady
 
@@ -266,8 +266,8 @@ def _by_look(here: _Frame, others: list[_Frame]) -> tuple[Pixels, Pixels]:
 
 
 def _differences(here: _Frame, others: list[_Frame]) -> list[tuple[float, float, int]]:
-    """How differently each of the others looks, in levels, and how far it is away, as a logarithm; and the number of
-    pixels compared."""
+    """For each of the others, how differently it looks, in levels; the median difference of the depths' logarithms; and
+    the number of pixels compared."""
     found = []
     for there in others:
         at, z = _reprojected(here, there)
