@@ -188,8 +188,10 @@ def steadied(
         said.append(f"{PUMPED} {pumped:.1%} from frame to frame; it was fitted to what stands still.")
     if steady.field is not None:
         notes = [note for note in notes if not note.startswith(BENT)]
-        which = "" if steady.still is None else ", which now has one distance in all frames"
-        said.append(f"{BENT} {steady.field[new].std():.1%}; it was fitted to what stands still{which}.")
+        how = "it was fitted to what stands still"
+        if steady.still is not None:
+            how = "what stands still now has one distance in all frames, but it may still be bent"
+        said.append(f"{BENT} {steady.field[new].std():.1%}; {how}.")
     return replace(depth, depth=made, notes=(*notes, *said))
 
 

@@ -88,7 +88,7 @@ def test_the_mean_of_many_frames_is_nearer_to_the_truth_than_one_frame(market, w
 def test_the_note_says_how_much_it_changed(wrong, steady):
     notes = steadied(wrong, steady).notes
     assert notes[-1].startswith("The depth was bent or drifted by ")
-    assert notes[-1].endswith("%; it was fitted to what stands still, which now has one distance in all frames.")
+    assert notes[-1].endswith("%; what stands still now has one distance in all frames, but it may still be bent.")
 
 
 def test_frames_that_go_on_after_steady_ones_get_their_distances(market, wrong, steady):
