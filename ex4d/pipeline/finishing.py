@@ -198,12 +198,14 @@ class Finishing:
     ) -> Finished:
         assert view.surface is not None
         colour, mask = self._between(t, t, large).whole(picture, view.surface.inverse_distance), view.mask.copy()
+        borrowed = np.zeros(mask.shape, np.uint8)
         if lent is not None:
             here = LentHere.of(lent, generated.shape[:2], self.of_path)
             fills = here.where(mask, self._eroded(mask))
             self._fill(colour, fills, here, lent, lenders, partial(self._between, camera=t, large=large))
-            mask[fills] = 255
-        sure = certain = self._eroded(mask)
+            mask[fills] = borrowed[fills] = 255
+        certain = self._eroded(mask)
+        sure = certain | borrowed
         if kept is not None and self.scene.earlier is not None:
             here = LentHere.of(kept, generated.shape[:2], self.of_path)
             fills = here.where(mask, mask)

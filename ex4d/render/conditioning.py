@@ -169,21 +169,20 @@ def render_stereo(
 
 
 def without_rim(conditioning: Conditioning, seed: int) -> Conditioning:
-    """The conditioning with the rim of its mask eroded, see `ex4d.render.mask_edges`.
+    """The conditioning without the rim of its mask, see `ex4d.render.mask_edges.certain`.
 
     Args:
         conditioning: as rendered.
         seed: of the erosion, if its size is random.
 
     Returns:
-        The same with its mask eroded, its colour black there, and without what an earlier take shows.
+        The same with the smaller mask, black where it is 0, and without what an earlier take shows.
     """
     from ex4d.render import mask_edges  # needs cv2, which those who only read the types need not have
 
-    mask = mask_edges.erode(conditioning.mask, mask_edges.DEFAULT_KERNELS, seed)
-    borrowed = None if conditioning.borrowed is None else conditioning.borrowed & mask
+    mask = mask_edges.certain(conditioning.mask, conditioning.borrowed, mask_edges.DEFAULT_KERNELS, seed)
     colour = mask_edges.blacked_out(conditioning.colour, mask)
-    return replace(conditioning, mask=mask, colour=colour, borrowed=borrowed, earlier=())
+    return replace(conditioning, mask=mask, colour=colour, earlier=())
 
 
 def _notes(

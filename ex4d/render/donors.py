@@ -13,9 +13,9 @@ DONOR_FRAMES = 8
 PLATE_FRAMES = 4
 """Maximum number of frames of a clean plate that lend pixels, evenly spread over it."""
 
-NEARBY = (-4, -2, 2, 4)
-"""The frames, counted from one that is filled, that show where things move which that frame cannot see. Two more, 6
-frames away, would cost a still camera half a point of the picture; figures are in docs/performance.md."""
+NEARBY = (-6, -4, -2, 2, 4, 6)
+"""The frames, counted from one that is filled, that show where things move which that frame cannot see. Figures are in
+docs/performance.md."""
 
 
 def donors(frames: int) -> Sequence[int]:

@@ -1,7 +1,7 @@
 """Edges of the mask: how much of its rim to distrust, and how to blend across it.
 
 Along silhouettes a pixel of the source mixes foreground and background, and depth is least certain. Pixels in the rim
-are eroded (`erode`) and blended (`soft_edge`) instead of being kept as they are.
+are eroded (`certain`) and blended (`soft_edge`) instead of being kept as they are.
 """
 
 from collections.abc import Callable
@@ -34,6 +34,22 @@ def erode(mask: NDArray[np.uint8], kernels: tuple[int, int], seed: int) -> NDArr
     """
     sides = np.random.default_rng(seed).integers(kernels[0], kernels[1] + 1, len(mask))
     return np.stack([cv2.erode(m, np.ones((side, side), np.uint8)) for m, side in zip(mask, sides, strict=True)])
+
+
+def certain(
+    mask: NDArray[np.uint8], borrowed: NDArray[np.uint8] | None, kernels: tuple[int, int], seed: int
+) -> NDArray[np.uint8]:
+    """The mask (T,h,w) in {0,255} without the rim of what each frame itself saw.
+
+    The edges of what other frames lend are kept: no frame contradicts them, and given up, they would be invented worse
+    than they are (figures in docs/performance.md).
+
+    Args:
+        mask, kernels, seed: as for `erode`.
+        borrowed: (T,h,w), 255 where only other frames saw the real colour; None if nothing was lent.
+    """
+    eroded = erode(mask, kernels, seed)
+    return eroded if borrowed is None else eroded | borrowed
 
 
 def blacked_out(colour: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

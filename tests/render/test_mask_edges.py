@@ -31,6 +31,15 @@ def test_by_default_one_pixel_around_holes_is_given_up_and_the_pictures_border_i
     assert (sure[:, 0] == 255).all()
 
 
+def test_edges_of_what_other_frames_lend_are_kept_and_next_to_them_nothing_of_the_frames_own_comes_back(mask):
+    borrowed = np.zeros_like(mask)
+    borrowed[:, 12:25, 14:20] = 255  # left of the hole
+    sure = mask_edges.certain(mask, borrowed, mask_edges.DEFAULT_KERNELS, 0)
+    assert (sure[:, 12:25, 14:20] == 255).all()
+    own = borrowed == 0
+    assert np.array_equal(sure[own], mask_edges.erode(mask, mask_edges.DEFAULT_KERNELS, 0)[own])
+
+
 def test_a_full_mask_stays_full(mask):
     assert (mask_edges.erode(np.full_like(mask, 255), mask_edges.RELEASE_KERNELS, 1) == 255).all()
 

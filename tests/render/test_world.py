@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ex4d.generate.preview.fill import filled as filled_by_preview
 from ex4d.geometry import presets
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.metrics.pixels import psnr
-from ex4d.render import engines, world
-from ex4d.render.conditioning import render, render_stereo
+from ex4d.render import engines, mask_edges, world
+from ex4d.render.conditioning import render, render_stereo, without_rim
 from ex4d.render.scene import Plate, Scene
 from ex4d.synthetic import scenes
 
@@ -38,6 +39,21 @@ def test_other_frames_show_more_of_a_place_and_show_it_as_it_is(drone):
     assert np.count_nonzero(borrowed & truth.moving[late]) < 0.01 * np.count_nonzero(borrowed)
 
 
+def test_edges_of_what_other_frames_lend_are_shown_as_they_are_and_far_truer_than_what_would_be_invented_there(drone):
+    example, scene = drone
+    seen = render(scene)
+    sure = without_rim(seen, 0)
+    assert np.array_equal(sure.borrowed, seen.borrowed)
+    assert (sure.mask[seen.borrowed > 0] == 255).all()
+    own = seen.borrowed == 0
+    given_up = mask_edges.erode(seen.mask, mask_edges.DEFAULT_KERNELS, 0) == 0
+    assert np.array_equal(sure.mask[own] == 0, given_up[own])
+    edges = (seen.borrowed > 0) & given_up
+    invented = replace(seen, mask=np.where(given_up, 0, seen.mask).astype(np.uint8))
+    preview, true = filled_by_preview(invented, scene), example.second.frames[edges]
+    assert psnr(seen.colour[edges], true) > psnr(preview[edges], true) + 2
+
+
 def test_someone_who_walks_hidden_behind_somebody_else_is_almost_never_shown_as_the_place_behind(monkeypatch):
     example = scenes.make("still", 25, 256, 144)
     source, second = example.source, example.second
@@ -53,7 +69,7 @@ def test_someone_who_walks_hidden_behind_somebody_else_is_almost_never_shown_as_
     wrong_alone, lent_alone = of_movers()
     assert wrong < 0.0005 * lent
     assert wrong_alone > 3 * wrong
-    assert lent > 0.85 * lent_alone
+    assert lent > 0.8 * lent_alone
 
 
 def test_everything_fills_more_and_what_moves_then_leaves_traces(drone):

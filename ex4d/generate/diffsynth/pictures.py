@@ -66,9 +66,13 @@ def fitted(
         kernels, seed: of the erosion, see `mask_edges.erode`.
     """
     colour = np.stack([resized(picture, size, method) for picture in conditioning.colour[chosen]])
-    scaled = [resized(mask, size, method) for mask in conditioning.mask[chosen]]
-    real = np.where(np.stack(scaled) > 127.5, 255, 0).astype(np.uint8)
-    sure = mask_edges.erode(real, kernels, seed)
+
+    def scaled(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        there = np.stack([resized(mask, size, method) for mask in masks[chosen]])
+        return np.where(there > 127.5, 255, 0).astype(np.uint8)
+
+    real, lent = scaled(conditioning.mask), conditioning.borrowed
+    sure = mask_edges.certain(real, None if lent is None else scaled(lent) & real, kernels, seed)
     colour *= sure[..., None] > 0
     more = [(0, length - len(chosen))]
     colour = np.pad(colour, [*more, (0, 0), (0, 0), (0, 0)], mode="edge")

@@ -80,7 +80,8 @@ def as_released(
     chosen = np.linspace(0, there - 1, min(there, frames), dtype=int)
     notes = (f"Only {frames} of {there} frames are made, spread evenly, as in the release.",) if there > frames else ()
     method, kernels = cv2.INTER_LINEAR, mask_edges.RELEASE_KERNELS
-    prepared = _prepare(conditioning, chosen, frames, size, method, kernels, seed, notes)
+    alike = replace(conditioning, borrowed=None)  # the release knows of no other frames
+    prepared = _prepare(alike, chosen, frames, size, method, kernels, seed, notes)
     colour = _rounded(prepared.colour)
     return replace(prepared, colour=colour, first_seen=through_8_bits(colour[0]))
 

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
 
 from ex4d.errors import InputError
+from ex4d.generate.diffsynth.generator import window_part
 from ex4d.generate.wan import preparation
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning
@@ -38,6 +41,33 @@ def test_values_are_those_computed_by_hand():
     assert (shot.colour[1][:, hole] == -1).all()
     assert torch.equal(shot.colour[1][:, ~hole], shot.colour[0][:, ~hole])
     assert np.array_equal(shot.sure[1] == 0, hole.numpy())
+
+
+def test_the_model_knows_the_edges_of_what_other_frames_lend_except_as_released():
+    source = conditioning()
+    borrowed = np.zeros_like(source.mask)
+    borrowed[1:, 10, 14:20] = 255  # up to the hole
+    shot = preparation.own_aspect(replace(source, borrowed=borrowed), seed=0, area=32 * 48)
+    hole = np.zeros((32, 48), bool)
+    hole[9:12, 19:22] = True
+    hole[10, 19] = False
+    assert np.array_equal(shot.sure[1] == 0, hole)
+    assert np.array_equal(shot.sure, shot.sure & mask_edges.certain(source.mask, borrowed, (3, 3), 0))
+    released, same = (
+        preparation.as_released(seen, seed=3, frames=5, size=(48, 32))
+        for seen in (source, replace(source, borrowed=borrowed))
+    )
+    assert np.array_equal(released.sure, same.sure)
+
+
+def test_what_other_frames_lend_is_that_of_each_windows_own_frames():
+    source = conditioning(frames=9)
+    borrowed = np.zeros_like(source.mask)
+    borrowed[7, 10, 19] = 255
+    part = window_part(replace(source, borrowed=borrowed), range(4, 9), source.colour)
+    assert np.array_equal(part.borrowed, borrowed[4:])
+    shot = preparation.own_aspect(part, seed=0, area=32 * 48)
+    assert (shot.sure[:, 10, 19] == [255, 0, 0, 255, 0]).all()
 
 
 def test_the_release_erodes_by_seeded_sizes_of_2_to_8_pixels():
