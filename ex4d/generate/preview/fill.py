@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,10 +13,14 @@ from ex4d.generate.preview.averaging import Frame, averaged
 from ex4d.generate.preview.background import FRAMES, background
 from ex4d.generate.preview.inpaint import inpaint
 from ex4d.generate.preview.sides import sides
+from ex4d.geometry.camera_path import CameraPath
 from ex4d.progress import FILLING, Progress, silent
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
+
+_COLUMNS = 512
+"""Fills are made at about this width and enlarged: neither the background nor the sides of things have finer detail."""
 
 NOTE = (
     "Holes are filled with the background that the clip saw there. Where it saw none, they get the average colour at"
@@ -93,9 +98,10 @@ def _behind(
 
     With each comes whether anything in it is averaged in time.
     """
-    path = scene.path
+    size = scene.path.width, scene.path.height
+    path = _smaller(scene.path)
     last: Frame | None = None
-    things = sides(scene, engine, cameras)
+    things = sides(replace(scene, path=path), engine, cameras)
     with ThreadPoolExecutor(1) as pool:  # makes the sides for the next frame while this one is filled
         coming = pool.submit(next, things)
         panorama = background(scene)
@@ -105,20 +111,33 @@ def _behind(
                 coming = pool.submit(next, things)
             picture = panorama.view(path.camera_to_world[t], path.intrinsics[t], path.width, path.height)
             picture = np.asarray(cv2.blendLinear(beside.colour, picture, beside.weight, 1 - beside.weight), np.uint8)
-            if beside.static_inverse_distance is None:
-                yield picture, False
-                continue
-            hole = conditioning.mask[t] == 0
-            colour = conditioning.colour[t].copy()
-            cv2.copyTo(picture, hole.astype(np.uint8), colour)
-            frame = new = Frame(t, colour.astype(np.float32), beside.static_inverse_distance, _light(conditioning, t))
-            if last is not None:
-                frame = averaged(new, hole, last, path)
-            last = frame
-            yield np.asarray(cv2.convertScaleAbs(frame.colour), np.uint8), frame is not new
+            is_averaged = False
+            if beside.static_inverse_distance is not None:
+                new, hole = _frame(t, picture, beside.static_inverse_distance, conditioning, path)
+                last = new if last is None else averaged(new, hole, last, path)
+                is_averaged = last is not new
+                picture = np.asarray(cv2.convertScaleAbs(last.colour), np.uint8)
+            yield np.asarray(cv2.resize(picture, size), np.uint8), is_averaged
 
 
-def _light(conditioning: Conditioning, t: int) -> NDArray[np.float64]:
-    """`Frame.light`."""
-    mask = conditioning.mask[t]
-    return np.array(cv2.mean(conditioning.colour[t], mask)[:3]) if mask.any() else np.full(3, np.nan)
+def _smaller(path: CameraPath) -> CameraPath:
+    """The same cameras for pictures of about `_COLUMNS`, a whole part of the path's; the path itself if it has fewer."""
+    times = max(1, round(path.width / _COLUMNS))
+    return path.in_size(-(-path.width // times), -(-path.height // times))
+
+
+def _frame(
+    t: int,
+    picture: NDArray[np.uint8],
+    static_inverse_distance: NDArray[np.float32],
+    conditioning: Conditioning,
+    path: CameraPath,
+) -> tuple[Frame, NDArray[np.bool_]]:
+    """Frame `t` of the conditioning at the size of a path, with its holes (h,w) filled from a picture, and the holes."""
+    size = path.width, path.height
+    colour = np.array(cv2.resize(conditioning.colour[t], size, interpolation=cv2.INTER_AREA), np.float32)
+    real = cv2.compare(cv2.resize(conditioning.mask[t], size, interpolation=cv2.INTER_AREA), 255, cv2.CMP_EQ)
+    light = np.array(cv2.mean(colour, real)[:3]) if real.any() else np.full(3, np.nan)
+    hole = real == 0
+    cv2.copyTo(picture.astype(np.float32), hole.astype(np.uint8), colour)
+    return Frame(t, colour, static_inverse_distance, light), hole

@@ -88,7 +88,8 @@ def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
     lens = path.intrinsics[cameras].copy()
     lens[:, :2] /= smaller
     size = (-(-path.width // smaller), -(-path.height // smaller))
-    small = (cv2.blur(scene.pictures[t], (apart, apart))[::apart, ::apart] for t in frames)
+    few_pixels = depth.shape[2], depth.shape[1]
+    small = (cv2.resize(scene.pictures[t], few_pixels, interpolation=cv2.INTER_AREA) for t in frames)
     pictures = np.stack([_smoothed(picture, of_frame) for picture, of_frame in zip(small, depth, strict=True)])
     moving = None if scene.moving is None else np.stack([_any_of(scene.moving[t], apart) for t in frames])
     return Scene(few, pictures, CameraPath(path.camera_to_world[cameras], lens, *size), moving=moving), smaller

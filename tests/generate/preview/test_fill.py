@@ -17,11 +17,12 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.media.clip import Clip, read_clip
+from ex4d.metrics.pixels import psnr
 from ex4d.progress import silent
 from ex4d.render.conditioning import render, without_rim
 from ex4d.render.engines import engine
 from ex4d.render.scene import Scene
-from ex4d.synthetic import depth_errors
+from ex4d.synthetic import depth_errors, scenes
 
 SAMPLE = Path(__file__).resolve().parents[3] / "sample"
 
@@ -97,6 +98,23 @@ def test_the_same_with_depth_that_is_wrong_as_models_make_it(sample):
     wrong = replace(scene, mesh=DWMesh.from_depth(DepthVideo(depth, scene.mesh.intrinsics, "wrong")))
     sure = without_rim(render(wrong), 0)
     assert psnr_of_invented(fill.filled(sure, wrong), (wrong, sure, truth)) > 17.5
+
+
+def test_a_wide_picture_is_filled_as_well_as_a_small_one_and_everything_lies_where_it_belongs():
+    def invented(width, height):
+        example = scenes.make("drone", 7, width, height)
+        source, second = example.source, example.second
+        mesh = DWMesh.from_depth(example.depth, source.cameras.camera_to_world)
+        scene = Scene(mesh, source.frames, second.cameras, moving=source.moving)
+        sure = without_rim(render(scene), 0)
+        return fill.filled(sure, scene)[-1], sure.mask[-1] == 0, second.frames[-1]
+
+    filled, hole, true = invented(811, 457)  # a prime number of pixels each way, made at half the size
+    small, small_hole, small_true = invented(406, 229)
+    assert psnr(filled[hole], true[hole]) > psnr(small[small_hole], small_true[small_hole]) - 1
+    within = hole & (cv2.erode(hole.astype(np.uint8), np.ones((17, 17))) > 0)
+    for shift in ((8, 0), (-8, 0), (0, 8), (0, -8)):
+        assert psnr(filled[within], true[within]) > psnr(np.roll(filled, shift, (0, 1))[within], true[within])
 
 
 def red_box():
