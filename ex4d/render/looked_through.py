@@ -47,6 +47,11 @@ STANDS, STANDS_TIMES, MOST_STANDS = 0.005, 3.0, 0.06
 distance or this multiple of the median difference between the two frames' depths, whichever is larger, but at most
 within the third."""
 
+FRINGE, FRINGE_NEARER, FRINGE_STANDS = 170, 1.3, 0.15
+"""The mask of something that moves has a fringe of its background, whose depth is least certain. What is at most
+1 / `FRINGE` of the longer side away from something that moves and is this many times nearer is the fringe, and stands
+still if another frame saw something still there within the third."""
+
 STANDS_EVERY = 8
 """The usual difference is that of every n-th pixel in each direction."""
 
@@ -251,6 +256,7 @@ def things(
     rays = np.stack([column + 0.5, row + 0.5, np.ones(len(row))])
     points = np.linalg.inv(intrinsics) @ rays * depth[row, column]
     places, rests = source_to_world[:3, :3] @ points + source_to_world[:3, 3:], np.zeros(count, np.bool_)
+    fringe = _fringe(moving, depth)[rows, columns]
     for matrix, seen in zip(at_rest.to_pixels, at_rest.seen, strict=True):
         limit, z = _looked_up(matrix, places, 1.0, seen)
         with np.errstate(invalid="ignore"):
@@ -258,13 +264,20 @@ def things(
         usual = off[count:][np.isfinite(off[count:])]
         if len(usual):
             most = np.clip(STANDS_TIMES * float(np.median(usual)), STANDS, MOST_STANDS)
-            rests |= off[:count] < most
+            rests |= off[:count] < np.where(fringe, FRINGE_STANDS, most)
     square, gone = np.ones((3, 3), np.uint8), np.zeros(moving.shape, np.uint8)
     gone[rows[rests], columns[rests]] = 1
     left = moving & (gone == 0)
     # Of the rim of what is at rest, single pixels remain.
     whole = cv2.morphologyEx(left.astype(np.uint8), cv2.MORPH_OPEN, square) > 0
     return whole | (left & (cv2.dilate(gone, square) == 0))
+
+
+def _fringe(moving: NDArray[np.bool_], depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where (H,W) something much nearer that moves is close by."""
+    around = np.ones((2 * max(1, round(max(depth.shape) / FRINGE)) + 1,) * 2, np.uint8)
+    nearest = cv2.erode(np.where(moving, depth, np.float32(np.inf)), around)
+    return np.asarray(depth / np.float32(FRINGE_NEARER) > nearest)
 
 
 def crosses_unseen(

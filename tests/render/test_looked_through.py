@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -335,6 +336,23 @@ def test_a_shadow_is_no_thing_that_occupies_space_and_whoever_casts_it_is(error)
         found = things(scene, scene.moving, t)
         assert found[walker[t]].mean() > 0.99
         assert found[shadow[t]].mean() < 0.01
+
+
+def test_the_background_in_the_fringe_of_a_mask_is_no_thing_even_where_its_depth_is_off():
+    scene, walker, _shadow = with_walker_and_shadow()
+    wide = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((1, 3), np.uint8)) > 0 for mask in walker])
+    apart = np.zeros_like(walker)
+    for t in range(4):
+        right = int(np.flatnonzero(walker[t, 30])[-1])
+        apart[t, :, right + 6 : right + 10] = True
+    fringe, depth = wide & ~walker, scene.mesh.depth.copy()
+    depth[fringe | apart] *= 0.92
+    bent = replace(scene, mesh=replace(scene.mesh, depth=depth))
+    for t in range(1, 3):
+        found, within = things(bent, wide | apart, t), np.s_[2:-2, 2:-2]
+        assert not found[within][fringe[t][within]].any()
+        assert found[walker[t]].all()
+        assert found[within][apart[t][within]].all(), "nothing nearer is beside it, so it may be somebody at the wall"
 
 
 def test_something_thin_that_moves_is_a_thing():
