@@ -37,7 +37,7 @@ class Request:
 
     Attributes:
         conditioning: T rendered frames: what is real along the path, including its lead-in, which is cut off the result
-            later. The edge of its mask is not eroded yet.
+            later. The rim of its mask is still there, see `ex4d.render.mask_edges`.
         scene: what the conditioning was rendered from; None if only colour and mask are known.
         settings: an instance of the specification's `settings`.
         seed: for everything that is drawn at random.

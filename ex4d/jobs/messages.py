@@ -17,7 +17,7 @@ from ex4d.pipeline.settings import RenderSettings
 from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
 from ex4d.render.donors import DONOR_FRAMES, NEARBY
 
-PROTOCOL_VERSION = 12
+PROTOCOL_VERSION = 13
 
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]

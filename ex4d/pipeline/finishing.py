@@ -40,7 +40,7 @@ class Finished:
 
     Attributes:
         colour: (H,W,3), the real part, black elsewhere.
-        mask: (H,W) uint8, 255 where it is real, without its rim.
+        mask: (H,W) uint8, 255 where it is real, without the rim of what the frame itself saw.
         composited: (H,W,3), the real part over the generated frame.
         generated: (H,W,3), the generated frame, scaled up.
         lacked_gpu_memory: whether the CPU drew it because the GPU had too little memory.
@@ -79,7 +79,7 @@ class Finishing:
 
     @property
     def kernel(self) -> int:
-        """Side in pixels of the square that erodes the rim of the mask."""
+        """Side in pixels of the square that erodes the rim of what a frame itself saw."""
         return mask_edges.side_at(self.of_path.scale)
 
     @property
@@ -204,15 +204,14 @@ class Finishing:
             fills = here.where(mask, self._eroded(mask))
             self._fill(colour, fills, here, lent, lenders, partial(self._between, camera=t, large=large))
             mask[fills] = borrowed[fills] = 255
-        certain = self._eroded(mask)
-        sure = certain | borrowed
+        sure = certain = self._eroded(mask) | borrowed
         if kept is not None and self.scene.earlier is not None:
             here = LentHere.of(kept, generated.shape[:2], self.of_path)
             fills = here.where(mask, mask)
             pictures = {n: self._in_bits(self.scene.earlier.pictures[n]) for n in kept.gains}
             self._fill(colour, fills, here, kept, pictures, partial(self._from_earlier, camera=t, large=large))
             mask[fills] = 255
-            certain = self._eroded(mask)
+            certain = self._eroded(mask) | borrowed
         made = self._scaled_up(generated)
         composited = _blended(colour, made, mask_edges.weight_of(mask, certain, cv2.DIST_MASK_5))
         colour[sure == 0] = 0

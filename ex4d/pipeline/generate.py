@@ -13,7 +13,7 @@ from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.plain import Facts, PlainError, check
 from ex4d.progress import Progress
 from ex4d.render import mask_edges
-from ex4d.render.conditioning import Conditioning
+from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.scene import Engine, Scene
 from ex4d.schema import Settings, build, describe
 
@@ -113,7 +113,7 @@ def put_back(
 
     Pixels of an earlier take are put back like those of the source.
 
-    The rim of the mask is not trusted, so it is generated too and blended with the source (see
+    The rim of what each frame itself saw is not trusted, so it is generated too and blended with the source (see
     `ex4d.render.mask_edges`). With `as_released`, nothing is put back: the result is the model's output at its own
     size.
 
@@ -126,8 +126,8 @@ def put_back(
     if as_released and not wanted.spec.is_preview:
         return made, made.frames
     conditioning = conditioning.without_lead_in.with_earlier
-    sure = mask_edges.erode(conditioning.mask, mask_edges.DEFAULT_KERNELS, wanted.seed)
-    weight = mask_edges.soft_edge(conditioning.mask, sure)
+    sure = without_rim(conditioning, wanted.seed)
+    weight = mask_edges.soft_edge(conditioning.mask, sure.mask)
     composited = mask_edges.composite(conditioning.colour, made.frames, weight)
     made = with_edge(made, wanted, mask_edges.DEFAULT_KERNELS)
     pair = (composited, made.frames) if wanted.keep_source else (made.frames, composited)

@@ -14,7 +14,8 @@ PLATE_FRAMES = 4
 """Maximum number of frames of a clean plate that lend pixels, evenly spread over it."""
 
 NEARBY = (-6, -4, -2, 2, 4, 6)
-"""The frames, counted from one that is filled, that show where things move which that frame cannot see. Figures are in
+"""The frames, counted from one that is filled, that show where things move which that frame cannot see. The outer two
+halve what is left of moving things with a still camera and cost it half a point of the picture; see
 docs/performance.md."""
 
 

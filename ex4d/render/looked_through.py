@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
 from ex4d.render.engines import missing
-from ex4d.render.movers import NOTHING, Occupied
+from ex4d.render.movers import NOTHING, Occupied, without_shell
 
 STEPS = 72
 """Points tested along each line. 48 add half a point and cost 0.8 dB on the walk of docs/performance.md."""
@@ -48,9 +48,10 @@ distance or this multiple of the median difference between the two frames' depth
 within the third."""
 
 FRINGE, FRINGE_NEARER, FRINGE_STANDS = 170, 1.3, 0.15
-"""The mask of something that moves has a fringe of its background, whose depth is least certain. What is at most
-1 / `FRINGE` of the longer side away from something that moves and is this many times nearer is the fringe, and stands
-still if another frame saw something still there within the third."""
+"""A mask of something that moves also covers a fringe of its background, where depth is least certain. What it covers is
+fringe if something that moves, within 1 / `FRINGE` of the picture's longer side, is at least `FRINGE_NEARER` times
+nearer. It stands still if another frame saw something still there, within `FRINGE_STANDS` of the distance. Figures are
+in docs/performance.md."""
 
 STANDS_EVERY = 8
 """The usual difference is that of every n-th pixel in each direction."""
@@ -236,7 +237,7 @@ def things(
     source_to_world: NDArray[np.float64],
     at_rest: Looks,
 ) -> NDArray[np.bool_]:
-    """What moves (H,W), without what only seems to move, such as the ground under a moving shadow.
+    """What moves (H,W), without what only seems to move: the ground under a moving shadow, the fringe of a mask.
 
     Args:
         moving: (H,W) what changes in the picture.
@@ -274,7 +275,8 @@ def things(
 
 
 def _fringe(moving: NDArray[np.bool_], depth: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where (H,W) something much nearer that moves is close by."""
+    """Where (H,W), given a mask of what moves and depth, something that moves close by is much nearer."""
+    depth = without_shell(depth)
     around = np.ones((2 * max(1, round(max(depth.shape) / FRINGE)) + 1,) * 2, np.uint8)
     nearest = cv2.erode(np.where(moving, depth, np.float32(np.inf)), around)
     return np.asarray(depth / np.float32(FRINGE_NEARER) > nearest)

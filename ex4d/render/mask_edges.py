@@ -1,7 +1,7 @@
 """Edges of the mask: how much of its rim to distrust, and how to blend across it.
 
-Along silhouettes a pixel of the source mixes foreground and background, and depth is least certain. Pixels in the rim
-are eroded (`certain`) and blended (`soft_edge`) instead of being kept as they are.
+Along silhouettes a pixel of the source mixes foreground and background, and depth is least certain. So the rim of what
+a frame itself saw is left out (`certain`), and blended with what is invented there (`soft_edge`).
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ RELEASE_KERNELS = (2, 8)
 """Smallest and largest side of the square kernel, which the release draws at random for each frame (generate.py)."""
 
 DEFAULT_KERNELS = (3, 3)
-"""One pixel on each side, which measured best on the sample, see docs/performance.md."""
+"""One pixel on each side of what a frame itself saw, which measured best on the sample, see docs/performance.md."""
 
 
 def side_at(scale: float) -> int:
@@ -41,12 +41,13 @@ def certain(
 ) -> NDArray[np.uint8]:
     """The mask (T,h,w) in {0,255} without the rim of what each frame itself saw.
 
-    The edges of what other frames lend are kept: no frame contradicts them, and given up, they would be invented worse
-    than they are (figures in docs/performance.md).
+    The edges of what other frames lend are kept: whatever would be invented there is farther from the truth (figures in
+    docs/performance.md).
 
     Args:
         mask, kernels, seed: as for `erode`.
-        borrowed: (T,h,w), 255 where only other frames saw the real colour; None if nothing was lent.
+        borrowed: (T,h,w) in {0,255}, set where only other frames saw the real colour, and nowhere that `mask` is not;
+            None if nothing was lent.
     """
     eroded = erode(mask, kernels, seed)
     return eroded if borrowed is None else eroded | borrowed
@@ -68,11 +69,11 @@ def soft_edge(mask: NDArray[np.uint8], sure: NDArray[np.uint8]) -> NDArray[np.fl
 
     Args:
         mask: (T,h,w), 255 where the colour is real.
-        sure: the same, eroded.
+        sure: the same after `certain`.
     """
 
-    def weigh(weight: NDArray[np.float32], real: NDArray[np.uint8], certain: NDArray[np.uint8]) -> None:
-        weight[:] = weight_of(real, certain)
+    def weigh(weight: NDArray[np.float32], real: NDArray[np.uint8], inner: NDArray[np.uint8]) -> None:
+        weight[:] = weight_of(real, inner)
 
     weights = np.empty(mask.shape, np.float32)
     _for_each_frame(weigh, weights, mask, sure)

@@ -60,7 +60,7 @@ def widened(moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def extent(moving: NDArray[np.bool_], depth: NDArray[np.float32], intrinsics: NDArray[np.float64]) -> Extent:
     """The space that moving things (H,W) occupy, given the depth of a mesh (H,W), whose border is at the shell."""
-    depth = _without_shell(depth)
+    depth = without_shell(depth)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8))
     front: NDArray[np.float32] = np.where(moving, depth, np.float32(np.inf))
     back = np.zeros_like(depth)
@@ -98,7 +98,7 @@ def occupied(extents: Sequence[Extent], source_to_world: NDArray[np.float64]) ->
     return Occupied(front, back, np.stack(to_pixels))
 
 
-def _without_shell(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+def without_shell(depth: NDArray[np.float32]) -> NDArray[np.float32]:
     """The depth of a mesh (H,W) with its border at the distance of what is next to it."""
     return np.asarray(cv2.copyMakeBorder(depth[1:-1, 1:-1], 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.float32)
 

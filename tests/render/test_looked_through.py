@@ -350,9 +350,40 @@ def test_the_background_in_the_fringe_of_a_mask_is_no_thing_even_where_its_depth
     bent = replace(scene, mesh=replace(scene.mesh, depth=depth))
     for t in range(1, 3):
         found, within = things(bent, wide | apart, t), np.s_[2:-2, 2:-2]
+        assert fringe[t][within].any()
+        assert apart[t][within].any()
         assert not found[within][fringe[t][within]].any()
         assert found[walker[t]].all()
         assert found[within][apart[t][within]].all(), "nothing nearer is beside it, so it may be somebody at the wall"
+
+
+@pytest.mark.parametrize(("nearer", "off", "is_thing"), [(2.0, 0.88, False), (2.0, 0.75, True), (1.2, 0.92, True)])
+def test_a_fringe_is_as_wide_as_the_picture_demands_beside_what_is_much_nearer_and_about_as_far_as_what_stands(
+    nearer, off, is_thing
+):
+    depth = np.full((2, 128, 1024), 10, np.float32)
+    moving = np.zeros(depth.shape, np.bool_)
+    moving[0, 40:80, 400:500] = True
+    depth[0, 40:80, 400:494] = 10 / nearer
+    depth[0, 40:80, 494:500] = 10 * off
+    mesh = DWMesh.from_depth(DepthVideo(depth, np.tile(K * [[10], [10], [1]], (2, 1, 1)), "made"))
+    scene = Scene(mesh, np.zeros((*depth.shape, 3), np.uint8), shot([0.0] * 2, []).path, moving=moving)
+    found = things(scene, moving)
+    assert found[40:80, 400:494].all()
+    assert found[41:79, 495:499].all() == is_thing
+    assert found[41:79, 495:499].any() == is_thing
+
+
+@pytest.mark.parametrize("columns", [2, 12])
+def test_someone_at_the_border_of_the_picture_is_a_thing_to_the_last_pixel(columns):
+    depth = np.full((2, 128, 512), 10, np.float32)
+    depth[:, :4] = 100
+    moving = np.zeros(depth.shape, np.bool_)
+    moving[0, 40:80, -columns:] = True
+    depth[moving] = 9
+    mesh = DWMesh.from_depth(DepthVideo(depth, np.tile(K * [[5], [5], [1]], (2, 1, 1)), "made"))
+    scene = Scene(mesh, np.zeros((*depth.shape, 3), np.uint8), shot([0.0] * 2, []).path, moving=moving)
+    assert np.array_equal(things(scene, moving), moving[0])
 
 
 def test_something_thin_that_moves_is_a_thing():

@@ -397,12 +397,14 @@ def window_part(
         begun: number of frames taken from `finished`.
     """
     kept = slice(window.start, window.stop)
-    colour, mask, borrowed = conditioning.colour[kept], conditioning.mask[kept], conditioning.borrowed
+    colour, mask = conditioning.colour[kept], conditioning.mask[kept]
+    borrowed = None if conditioning.borrowed is None else conditioning.borrowed[kept]
     if finished is not None:
         colour, mask = colour.copy(), mask.copy()
-        sure = mask_edges.erode(mask[:begun], mask_edges.DEFAULT_KERNELS, 0)
+        lent = None if borrowed is None else borrowed[:begun]
+        sure = mask_edges.certain(mask[:begun], lent, mask_edges.DEFAULT_KERNELS, 0)
         done = finished[window.start : window.start + begun]
         # With source pixels where they are known, so that the model's changes do not accumulate from window to window.
         colour[:begun] = mask_edges.composite(colour[:begun], done, mask_edges.soft_edge(mask[:begun], sure))
         mask[:begun] = 255
-    return replace(conditioning, colour=colour, mask=mask, borrowed=None if borrowed is None else borrowed[kept])
+    return replace(conditioning, colour=colour, mask=mask, borrowed=borrowed)

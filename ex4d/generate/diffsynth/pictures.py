@@ -55,24 +55,25 @@ def fitted(
     kernels: tuple[int, int],
     seed: int,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Colour (length,H,W,3), black in holes, and the mask (length,H,W) in {0,255} without its rim.
+    """Colour (length,H,W,3), black in holes, and the mask (length,H,W) in {0,255} without the rim of
+    what each frame itself saw.
 
     Args:
-        conditioning: T frames as rendered, their mask not eroded.
+        conditioning: T frames as rendered, with the rim of their mask.
         chosen: numbers of the frames to use.
         length: the last frame is repeated up to this number.
         size: width and height.
         method: for OpenCV.
-        kernels, seed: of the erosion, see `mask_edges.erode`.
+        kernels, seed: of the erosion, see `mask_edges.certain`.
     """
     colour = np.stack([resized(picture, size, method) for picture in conditioning.colour[chosen]])
-
-    def scaled(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        there = np.stack([resized(mask, size, method) for mask in masks[chosen]])
-        return np.where(there > 127.5, 255, 0).astype(np.uint8)
-
-    real, lent = scaled(conditioning.mask), conditioning.borrowed
-    sure = mask_edges.certain(real, None if lent is None else scaled(lent) & real, kernels, seed)
+    shares = np.stack([resized(mask, size, method) for mask in conditioning.mask[chosen]])
+    real, lent = np.where(shares > 127.5, 255, 0).astype(np.uint8), None
+    if conditioning.borrowed is not None:
+        there = np.stack([resized(mask, size, method) for mask in conditioning.borrowed[chosen]])
+        # Holes are black, and scaling mixes them into the pixels beside them, which only the erosion removes.
+        lent = np.where((there > 127.5) & (shares == 255), 255, 0).astype(np.uint8)
+    sure = mask_edges.certain(real, lent, kernels, seed)
     colour *= sure[..., None] > 0
     more = [(0, length - len(chosen))]
     colour = np.pad(colour, [*more, (0, 0), (0, 0), (0, 0)], mode="edge")

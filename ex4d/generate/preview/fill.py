@@ -19,8 +19,9 @@ from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
 
-_COLUMNS = 512
-"""Fills are made at about this width and enlarged: neither the background nor the sides of things have finer detail."""
+_LONGER_SIDE = 512
+"""Fills are made with about this many pixels on the longer side and enlarged: the background and the sides of things
+have hardly any finer detail, see docs/performance.md."""
 
 NOTE = (
     "Holes are filled with the background that the clip saw there. Where it saw none, they get the average colour at"
@@ -39,7 +40,7 @@ class PreviewGenerator:
     """The preview as a generator. It keeps nothing between requests, and nothing in it is random."""
 
     def generate(self, request: Request, progress: Progress) -> Generated:
-        """Fill the holes, and with them the rim of the mask; see `ex4d.generate.base.Generator`."""
+        """Fill the holes, and with them the rim of what each frame itself saw; see `ex4d.generate.base.Generator`."""
         sure = without_rim(request.conditioning, request.seed)
         frames, is_averaged = _filled(sure, request.scene, request.engine, progress)
         if request.scene is None:
@@ -121,8 +122,8 @@ def _behind(
 
 
 def _smaller(path: CameraPath) -> CameraPath:
-    """The same cameras for pictures of about `_COLUMNS`, a whole part of the path's; the path itself if it has fewer."""
-    times = max(1, round(path.width / _COLUMNS))
+    """The same cameras for pictures a whole number of times smaller, with a longer side close to `_LONGER_SIDE`."""
+    times = max(1, round(max(path.width, path.height) / _LONGER_SIDE))
     return path.in_size(-(-path.width // times), -(-path.height // times))
 
 
@@ -133,11 +134,13 @@ def _frame(
     conditioning: Conditioning,
     path: CameraPath,
 ) -> tuple[Frame, NDArray[np.bool_]]:
-    """Frame `t` of the conditioning at the size of a path, with its holes (h,w) filled from a picture, and the holes."""
+    """Frame `t` of the conditioning at the size of a path, with its holes filled from a picture (h,w,3), and the holes.
+
+    A pixel is a hole (h,w) if any of those that it stands for is.
+    """
     size = path.width, path.height
     colour = np.array(cv2.resize(conditioning.colour[t], size, interpolation=cv2.INTER_AREA), np.float32)
-    real = cv2.compare(cv2.resize(conditioning.mask[t], size, interpolation=cv2.INTER_AREA), 255, cv2.CMP_EQ)
-    light = np.array(cv2.mean(colour, real)[:3]) if real.any() else np.full(3, np.nan)
-    hole = real == 0
+    hole = cv2.resize(conditioning.mask[t], size, interpolation=cv2.INTER_AREA) < 255
+    light = np.full(3, np.nan) if hole.all() else np.array(cv2.mean(colour, (~hole).astype(np.uint8))[:3])
     cv2.copyTo(picture.astype(np.float32), hole.astype(np.uint8), colour)
     return Frame(t, colour, static_inverse_distance, light), hole

@@ -19,8 +19,9 @@ from ex4d.render.scene import Engine, Scene, View
 DEEP = 0.03
 """A thing extends by this fraction of its distance; measured best on generated scenes, see docs/performance.md."""
 
-_COLUMNS = 512
-"""Sides are found on a mesh of about this many columns, in pictures half as wide, because they have no detail."""
+_LONGER_SIDE = 512
+"""Sides are found on a mesh of about this many pixels on its longer side, in pictures with half as many, because they
+have no detail."""
 
 _SMOOTH = (5, 5)
 """Square of mesh pixels over which a thing's colour is averaged, because its edges are noisy."""
@@ -75,7 +76,7 @@ def sides(scene: Scene, engine: Engine, cameras: Sequence[int]) -> Iterator[Side
 def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
     """The scene of these cameras with fewer vertices and smaller pictures, and the factor by which they are smaller."""
     mesh, path, frames = scene.mesh, scene.path, [scene.frame_of(camera) for camera in cameras]
-    apart = max(1, round(mesh.width / _COLUMNS))
+    apart = max(1, round(max(mesh.width, mesh.height) / _LONGER_SIDE))
     depth = np.stack([mesh.depth[t, ::apart, ::apart] for t in frames])
     depth[:, [0, -1], :] = mesh.shell
     depth[:, :, [0, -1]] = mesh.shell
@@ -84,12 +85,13 @@ def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
     k[:, :2, 2] += 0.5 - 0.5 / apart  # of each apart x apart block, the top left pixel is kept
     poses = mesh.source_to_world[frames]
     few = replace(mesh, depth=depth, intrinsics=k, source_to_world=poses, left_out=None)
-    smaller = max(1, round(2 * path.width / _COLUMNS))
+    smaller = max(1, round(2 * max(path.width, path.height) / _LONGER_SIDE))
     lens = path.intrinsics[cameras].copy()
     lens[:, :2] /= smaller
     size = (-(-path.width // smaller), -(-path.height // smaller))
-    few_pixels = depth.shape[2], depth.shape[1]
-    small = (cv2.resize(scene.pictures[t], few_pixels, interpolation=cv2.INTER_AREA) for t in frames)
+    # Up to half a mesh pixel beside the vertices if the size is no multiple, which smoothing hides.
+    size_of_mesh = depth.shape[2], depth.shape[1]
+    small = (cv2.resize(scene.pictures[t], size_of_mesh, interpolation=cv2.INTER_AREA) for t in frames)
     pictures = np.stack([_smoothed(picture, of_frame) for picture, of_frame in zip(small, depth, strict=True)])
     moving = None if scene.moving is None else np.stack([_any_of(scene.moving[t], apart) for t in frames])
     return Scene(few, pictures, CameraPath(path.camera_to_world[cameras], lens, *size), moving=moving), smaller

@@ -46,10 +46,11 @@ class Prepared:
 def prepare(
     conditioning: Conditioning, seed: int, size: tuple[int, int], reference: NDArray[np.uint8] | None = None
 ) -> Prepared:
-    """Prepare all frames in the model's size, giving up no more of the mask's rim than needed.
+    """Prepare all frames in the model's size, giving up no more of the mask's rim than needed, and nothing
+    of what other frames lend.
 
     Args:
-        conditioning: T frames as rendered, their mask not eroded.
+        conditioning: T frames as rendered, with the rim of their mask.
         seed: of the erosion.
         size: width and height, multiples of 16.
         reference: (h,w,3), of any size.

@@ -63,7 +63,7 @@ def as_released(
     """Prepare as the release does: squeezed to `size`, at most `frames` frames, mask eroded by 2 to 8 pixels per frame.
 
     Args:
-        conditioning: T frames as rendered, their mask not eroded.
+        conditioning: T frames as rendered, with the rim of their mask.
         seed: of the erosion, which is unseeded in the release.
         frames: 4k+1; from longer clips this many are taken, evenly spread from the first to the last; in shorter ones
             the last frame is repeated.
@@ -80,8 +80,7 @@ def as_released(
     chosen = np.linspace(0, there - 1, min(there, frames), dtype=int)
     notes = (f"Only {frames} of {there} frames are made, spread evenly, as in the release.",) if there > frames else ()
     method, kernels = cv2.INTER_LINEAR, mask_edges.RELEASE_KERNELS
-    alike = replace(conditioning, borrowed=None)  # the release knows of no other frames
-    prepared = _prepare(alike, chosen, frames, size, method, kernels, seed, notes)
+    prepared = _prepare(conditioning, chosen, frames, size, method, kernels, seed, notes)
     colour = _rounded(prepared.colour)
     return replace(prepared, colour=colour, first_seen=through_8_bits(colour[0]))
 
@@ -97,10 +96,11 @@ def through_8_bits(picture: Tensor) -> Tensor:
 
 
 def own_aspect(conditioning: Conditioning, seed: int, area: int = AREAS["832x480"]) -> Prepared:
-    """Prepare all frames at about `area` pixels in the source's aspect ratio, giving up no more of the rim than needed.
+    """Prepare all frames at about `area` pixels in the source's aspect ratio, giving up no more of the rim than needed,
+    and nothing of what other frames lend.
 
     Args:
-        conditioning: T frames as rendered, their mask not eroded.
+        conditioning: T frames as rendered, with the rim of their mask.
         seed: of the erosion.
         area: approximate pixels per picture, see `AREAS`.
     """
