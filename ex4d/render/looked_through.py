@@ -48,10 +48,10 @@ distance or this multiple of the median difference between the two frames' depth
 within the third."""
 
 FRINGE, FRINGE_NEARER, FRINGE_STANDS = 170, 1.3, 0.15
-"""A mask of something that moves also covers a fringe of its background, where depth is least certain. What it covers is
-fringe if something that moves, within 1 / `FRINGE` of the picture's longer side, is at least `FRINGE_NEARER` times
-nearer. It stands still if another frame saw something still there, within `FRINGE_STANDS` of the distance. Figures are
-in docs/performance.md."""
+"""A mask of something that moves also covers a fringe of its background, where depth is least certain. A pixel in the
+mask is fringe if something that moves, within 1 / `FRINGE` of the picture's longer side, is at least `FRINGE_NEARER`
+times nearer. It stands still if another frame saw something still there, within `FRINGE_STANDS` of the distance.
+Figures are in docs/performance.md."""
 
 STANDS_EVERY = 8
 """The usual difference is that of every n-th pixel in each direction."""
