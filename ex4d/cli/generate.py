@@ -98,7 +98,7 @@ def generate(
     shot.mp4, this writes shot.generated.mp4, which holds the generator's own frames (with --no_keep_source:
     shot.composited.mp4, with the source's pixels put back), and shot.take, a folder with the same videos, their
     conditioning, the camera path, and a record from which `ex4d again shot.take` remakes the take. An older shot.take
-    is replaced.
+    is replaced, and so are its videos or folders of frames.
 
     With --job_file shot.json instead of --output_video, only the job is written: `ex4d run shot.json` makes the take.
     """
@@ -117,7 +117,7 @@ def generate(
     taken = [takes.find(earlier) / name for name in (take.RESULT, take.CAMERA)] if earlier is not None else []
     given = (input_video, color_video, mask_video, depth, camera, source_camera, plate, *taken)
     if job_file is None:
-        _check_names(videos, output_format)
+        _check_names(videos, output_format, folder)
         refuse_overwriting([*videos.values(), folder], *given)
         takes.check_free(folder)
     else:
@@ -221,13 +221,18 @@ def _keep_source_camera(job: Generate | Fill, named: "NamedFiles", links: Path, 
             named.places[sha256] = folder / SOURCE_CAMERA
 
 
-def _check_names(videos: dict[str, Path], output_format: ResultFormat) -> None:
-    """Refuse names that a video or a folder of frames cannot have, before any long work starts."""
+def _check_names(videos: dict[str, Path], output_format: ResultFormat, folder: Path) -> None:
+    """Refuse names that a video or a folder of frames of the take `folder` cannot have, before any long work starts."""
     from ex4d.media.movie import check_frames_folder
 
     for video in videos.values():
         if output_format not in ENDINGS:
             check_frames_folder(video)
+            if video.is_dir() and any(video.iterdir()) and not folder.is_dir():
+                raise InputError(
+                    f"The folder {video} already holds frames, and there is no take {folder.name} beside it that they"
+                    " belong to: choose a new or empty folder."
+                )
             continue
         ending = ENDINGS[output_format]
         if video.suffix.lower() != ending:

@@ -255,6 +255,17 @@ def test_pictures_are_refused_beside_other_files_before_anything_runs(shoot, com
     assert files_below(shoot) == before
 
 
+def test_frames_that_belong_to_no_take_are_never_replaced(shoot):
+    (shoot / "mine").mkdir()
+    (shoot / "mine" / "frame_00000.png").write_bytes(b"mine")
+    before = files_below(shoot)
+    command = ("generate", "--input_video", "clip.mp4", "--output_format", "png", "--output_video", "mine")
+    done = ex4d(*command, cwd=shoot)
+    assert done.returncode == 2
+    assert "The folder mine already holds frames, and there is no take mine.take beside it" in done.stderr
+    assert files_below(shoot) == before
+
+
 def test_folders_of_pictures_are_made_again_from_their_files(tmp_path, moving_box):
     clip, depth = moving_box
     write_png_frames(tmp_path / "walk", clip.frames)

@@ -53,10 +53,10 @@ def schedule_of_the_generator(monkeypatch, **settings):
     library, seen = video_model.library(), []
     pipe = library.wan_video.WanVideoPipeline(device="cpu", torch_dtype=torch.float32)
     models = SimpleNamespace(pipe=SimpleNamespace(scheduler=pipe.scheduler, dit=None), device=torch.device("cpu"))
-    models.dtype = torch.float32
-    inputs = SimpleNamespace(y=torch.zeros(1, 20, 1, 2, 2), camera=None, colours=None)
+    models.dtype, models.others = torch.float32, ()
+    inputs = SimpleNamespace(y=torch.zeros(1, 20, 1, 2, 2), colours=None)
     context = torch.zeros(1, 1, 1)
-    monkeypatch.setattr(video_model, "camera_latent", lambda *_: nullcontext())
+    monkeypatch.setattr(video_model, "_predictor", lambda *_: nullcontext())
     monkeypatch.setattr(sampling, "sample", lambda guess, latents, schedule, *_: (seen.append(schedule), 0))
     video_model._sample(
         models, inputs, video_model.Prompts(context, context), 0, video_model.Settings(**settings), ignore
