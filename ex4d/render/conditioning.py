@@ -209,8 +209,8 @@ def _borrowed_notes(scene: Scene, borrowed: NDArray[np.uint8] | None) -> list[st
         if scene.persistence == "off":
             return []
         return [
-            "Other frames filled nothing: what moves in the clip is not known, because no camera was found or"
-            " searched for, or the one given does not fit or was not compared with the clip. A mask of what moves helps."
+            "Other frames filled nothing: what moves in the clip is not known, because no camera was found or searched"
+            " for, or the one given does not fit or was not compared with the clip. A mask of what moves helps."
         ]
     part = np.count_nonzero(borrowed) / borrowed.size
     where = "other frames of the clip" if scene.plate is None else "other frames of the clip or the clean plate"
