@@ -162,10 +162,10 @@ def main(
     for case in timed:
         scene = larger(case, FRAMES)
         sure = without_rim(render(scene), 0)
-        before, after = seconds(partial(filled, sure)), seconds(partial(filled, sure, scene))
+        inpainting, preview = seconds(partial(filled, sure)), seconds(partial(filled, sure, scene))
         print(
-            f"{case.name}: {FRAMES} frames of {TIMED[0]}x{TIMED[1]} in {before[0]:.2f} s before, {after[0]:.2f} s"
-            f" after; {before[1]:.2f} and {after[1]:.2f} s of the processor",
+            f"{case.name}: {FRAMES} frames of {TIMED[0]}x{TIMED[1]} in {inpainting[0]:.2f} s before, {preview[0]:.2f} s"
+            f" after; {inpainting[1]:.2f} and {preview[1]:.2f} s of the processor",
             flush=True,
         )
     if pictures is not None:
